@@ -1,0 +1,153 @@
+"""Block lists: the live tiles of a predicate that no closed form bounds, found on the device and stored compressed.
+
+Tiles are first classified from the intervals of what the predicate reads (positions, and the range of each field
+within a tile), a band of row tiles at a time. Only those left open are evaluated pair by pair, a bounded number at a
+time. Memory: the lists, plus a workspace of at most `WORKSPACE` elements, whatever the lengths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from attnir.bounds import Interval, decide
+from attnir.call import Call
+from attnir.evaluate import Evaluator, side_of, token_axes
+from attnir.expr import Expr, FieldDecl, ParamDecl, reads
+from attnir.program import Axis, TileProgram
+
+WORKSPACE = 2**22  # elements evaluated at once
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BlockList:
+    """Column tiles of every row tile, by status, compressed: (offsets, indices), both int32.
+
+    shape     (Bl, Hl, row tiles); Bl and Hl are 1 where the predicate does not depend on batch or head
+    columns   how many column tiles there are
+    full      indices[offsets[r] : offsets[r + 1]] are the FULL column tiles of the flat row r, ascending
+    partial   the PARTIAL ones
+    """
+
+    shape: tuple[int, int, int]
+    columns: int
+    full: tuple[Tensor, Tensor]
+    partial: tuple[Tensor, Tensor]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(t.numel() * t.element_size() for t in (*self.full, *self.partial))
+
+
+def list_blocks(program: TileProgram, call: Call) -> BlockList:
+    """Classify every tile of a program's predicate in one call."""
+    return _Lister(program, call).build()
+
+
+class _Lister:
+    def __init__(self, program: TileProgram, call: Call) -> None:
+        self.program, self.call = program, call
+        self.predicate = program.predicate
+        names = reads(self.predicate)
+        batched = any(v.keys.shape[0] > 1 or v.queries.shape[0] > 1 for v in call.fields.values())
+        self.batch = call.batch if "b" in names or batched else 1
+        self.heads = call.heads if "h" in names else 1
+        self.rows, self.row_ends = self._ends(program.rows, program.tile[0])
+        self.columns, self.column_ends = self._ends(program.columns, program.tile[1])
+        self.ranges: dict[tuple[str, str], Interval] = {}
+
+    def _ends(self, axis: Axis, size: int) -> tuple[int, Interval]:
+        """How many tiles an axis has, and the first and last position of each."""
+        start, length = (self.call.q_start, self.call.q_len) if axis.name == "q" else (0, self.call.k_len)
+        first = start + torch.arange(0, length, size, device=self.call.device)
+        return len(first), Interval(first, (first + size - 1).clamp(max=start + length - 1))
+
+    def build(self) -> BlockList:
+        status = [self._classify(rows) for rows in self._row_chunks()]
+        shape = (self.batch, self.heads, self.rows)
+        full, partial = (self._compress([s == code for s in status]) for code in (2, 1))
+        return BlockList(shape, self.columns, full, partial)
+
+    def _row_chunks(self) -> Iterator[slice]:
+        step = max(1, WORKSPACE // (self.batch * self.heads * max(1, self.columns) * 8))
+        for at in range(0, self.rows, step):
+            yield slice(at, min(self.rows, at + step))
+
+    def _compress(self, chunks: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Chunks of row tiles [B, H, rows, columns] to (offsets, indices) over the flat rows [B, H, all rows]."""
+        counts = torch.cat([c.sum(-1) for c in chunks], -1).flatten() if chunks else torch.zeros(0, dtype=torch.int64)
+        offsets = torch.zeros(counts.numel() + 1, dtype=torch.int32, device=self.call.device)
+        offsets[1:] = counts.cumsum(0)
+        places = [c.nonzero() for c in chunks]
+        if not places:
+            return offsets, torch.zeros(0, dtype=torch.int32, device=self.call.device)
+        at = 0
+        for p, c in zip(places, chunks, strict=True):
+            p[:, 2] += at
+            at += c.shape[2]
+        every = torch.cat(places)
+        order = ((every[:, 0] * self.heads + every[:, 1]) * self.rows + every[:, 2]).argsort(stable=True)
+        return offsets, every[order, 3].to(torch.int32)
+
+    def _classify(self, rows: slice) -> Tensor:
+        """0 EMPTY, 1 PARTIAL, 2 FULL, int8 [batch, heads, rows, columns], for some row tiles."""
+        can, cannot = decide(self.predicate, lambda leaf: self._leaf(leaf, rows))
+        shape = (self.batch, self.heads, rows.stop - rows.start, self.columns)
+        can, cannot = (torch.as_tensor(t, device=self.call.device).expand(shape) for t in (can, cannot))
+        status = can.to(torch.int8) + (can & ~cannot).to(torch.int8)
+        unsure = (can & cannot).nonzero()
+        step = max(1, WORKSPACE // (self.program.tile[0] * self.program.tile[1]))
+        for part in unsure.split(step):
+            some, every = self._evaluate(part, rows.start)
+            status[tuple(part.T)] = some.to(torch.int8) + every.to(torch.int8)
+        ragged = self.column_ends.high - self.column_ends.low + 1 < self.program.tile[1]
+        return torch.where(ragged & (status == 2), torch.ones_like(status), status)
+
+    def _leaf(self, leaf: Expr, rows: slice) -> Interval:
+        """The interval of a leaf over tiles, shaped [batch, heads, row tiles, column tiles]."""
+        match leaf.value:
+            case ParamDecl(name=name):
+                return Interval(self.call.params[name], self.call.params[name])
+            case FieldDecl(name=name):
+                return self._field(name, leaf.args[0], rows)
+        name = str(leaf.value)
+        if name in ("b", "h"):
+            index = token_axes(self.call)[name]
+            return Interval(index, index)
+        if name == self.program.rows.name:
+            return Interval(*(e[rows].view(1, 1, -1, 1) for e in (self.row_ends.low, self.row_ends.high)))
+        return Interval(*(e.view(1, 1, 1, -1) for e in (self.column_ends.low, self.column_ends.high)))
+
+    def _field(self, name: str, token: Expr, rows: slice) -> Interval:
+        """The smallest and largest value of a field within each tile."""
+        side = str(token.value)
+        is_row = side == self.program.rows.name
+        if (name, side) not in self.ranges:
+            values = side_of(self.call.fields[name], token).long()
+            size = self.program.tile[0 if is_row else 1]
+            pad = -values.shape[1] % size
+            tiles = torch.cat([values, values[:, -1:].expand(-1, pad)], 1).view(values.shape[0], -1, size)
+            self.ranges[name, side] = Interval(tiles.amin(-1), tiles.amax(-1))
+        found = self.ranges[name, side]
+        if is_row:
+            return Interval(*(e[:, None, rows, None] for e in (found.low, found.high)))
+        return Interval(*(e[:, None, None, :] for e in (found.low, found.high)))
+
+    def _evaluate(self, tiles: Tensor, first_row: int) -> tuple[Tensor, Tensor]:
+        """(any pair live, every pair live) of tiles given as [n, (batch, head, row - first_row, column)]."""
+        b, h, r, c = tiles.T
+        row = _positions(self.row_ends, r + first_row, self.program.tile[0])[:, :, None]
+        column = _positions(self.column_ends, c, self.program.tile[1])[:, None, :]
+        names = {self.program.rows.name: row, self.program.columns.name: column}
+        tokens = {**names, "b": b.view(-1, 1, 1), "h": h.view(-1, 1, 1)}
+        live = Evaluator(self.call, tokens)(self.predicate).expand(len(tiles), *self.program.tile)
+        return live.flatten(1).any(1), live.flatten(1).all(1)
+
+
+def _positions(ends: Interval, tiles: Tensor, size: int) -> Tensor:
+    """The positions of tiles, [n, size]; past the end of the axis the last position repeats, which changes no verdict."""
+    first, last = ends.low[tiles, None], ends.high[tiles, None]
+    return torch.minimum(first + torch.arange(size, device=tiles.device), last)

@@ -1,0 +1,151 @@
+"""What a pattern is bound to in one call: sizes, the values of its fields and parameters."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from attnir.errors import (
+    DeviceError,
+    FieldError,
+    MissingBindingError,
+    NotSortedError,
+    ParamError,
+    ShapeError,
+    UnknownBindingError,
+)
+from attnir.expr import POSITION_LIMIT, FieldDecl, ParamDecl
+
+_FIELD_DTYPES = (torch.int32, torch.int64, torch.int16, torch.int8, torch.uint8, torch.bool)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FieldValues:
+    """One field in one call: int32 or int64, queries [Bf, q_len] and keys [Bf, k_len], Bf is 1 or the batch."""
+
+    queries: Tensor
+    keys: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Call:
+    """Sizes and bindings. Query positions are `q_start`, ..., `q_start + q_len - 1`; key positions 0, ..., `k_len - 1`."""
+
+    batch: int
+    heads: int  # query heads
+    q_len: int
+    k_len: int
+    q_start: int
+    fields: Mapping[str, FieldValues]
+    params: Mapping[str, int]
+    device: torch.device
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        return {"q_start": self.q_start, "q_len": self.q_len, "k_len": self.k_len}
+
+
+def bind(
+    fields: tuple[FieldDecl, ...],
+    params: tuple[ParamDecl, ...],
+    bindings: Mapping[str, object],
+    *,
+    batch: int,
+    heads: int,
+    q_len: int,
+    k_len: int,
+    q_start: int | None = None,
+    device: torch.device | str = "cpu",
+    check: bool = False,
+) -> Call:
+    """Check what a user gave for the fields and parameters of a pattern, and bind it.
+
+    Raises MissingBindingError, UnknownBindingError, FieldError, NotSortedError (with `check`), ParamError, ShapeError.
+    """
+    device = torch.device(device)
+    start = first_position(q_start, q_len, k_len)
+    known = [d.name for d in (*fields, *params)]
+    if unknown := sorted(set(bindings) - set(known)):
+        raise UnknownBindingError(
+            f"`{', '.join(unknown)}` given, but the pattern reads {_listed(known)}; check the spelling or leave it out"
+        )
+    if missing := [name for name in known if name not in bindings]:
+        raise MissingBindingError(f"the pattern reads {_listed(missing)}; give {missing[0]}=... in the call")
+    values = {d.name: _field(d, bindings[d.name], batch, q_len, k_len, start, device) for d in fields}
+    if check:
+        for d in fields:
+            _check_sorted(d, values[d.name])
+    scalars = {p.name: _param(p, bindings[p.name]) for p in params}
+    return Call(batch, heads, q_len, k_len, start, values, scalars, device)
+
+
+def first_position(q_start: int | None, q_len: int, k_len: int) -> int:
+    """The first query's position: as given, else such that the last query is the last key, else 0."""
+    start = max(0, k_len - q_len) if q_start is None else operator.index(q_start)
+    if start < 0 or start + q_len > POSITION_LIMIT or k_len > POSITION_LIMIT:
+        raise ShapeError(f"positions lie in [0, 2**28); q_start={start}, {q_len} queries and {k_len} keys leave it")
+    return start
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(f"`{n}`" for n in names) or "no field and no parameter"
+
+
+def _param(decl: ParamDecl, value: object) -> int:
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = operator.index(value)  # type: ignore[arg-type]  # the error says what was given
+    except TypeError:
+        raise ParamError(f"the parameter `{decl.name}` is an integer, not {value!r}") from None
+    if not decl.low <= number <= decl.high:
+        raise ParamError(f"the parameter `{decl.name}` = {number} lies outside [{decl.low}, {decl.high}]")
+    return number
+
+
+def _field(
+    decl: FieldDecl, given: object, batch: int, q_len: int, k_len: int, q_start: int, device: torch.device
+) -> FieldValues:
+    if isinstance(given, tuple):
+        if len(given) != 2:
+            raise FieldError(f"the field `{decl.name}` is a tensor or a pair (for queries, for keys), not {len(given)} of them")
+        queries = _values(decl, given[0], batch, q_len, "queries", device)
+        return FieldValues(queries, _values(decl, given[1], batch, k_len, "keys", device))
+    keys = _values(decl, given, batch, k_len, "keys", device)
+    if q_start + q_len > k_len:
+        raise FieldError(
+            f"the field `{decl.name}` has {k_len} values, for the keys, but the queries stand at positions {q_start} to "
+            f"{q_start + q_len - 1}; give a pair {decl.name}=(for_queries, for_keys)"
+        )
+    return FieldValues(keys[:, q_start : q_start + q_len], keys)
+
+
+def _values(decl: FieldDecl, given: object, batch: int, length: int, side: str, device: torch.device) -> Tensor:
+    if not isinstance(given, Tensor) or given.dtype not in _FIELD_DTYPES:
+        shown = given.dtype if isinstance(given, Tensor) else type(given).__name__
+        raise FieldError(f"the field `{decl.name}` is a tensor of integers, not {shown}")
+    if tuple(given.shape) not in ((length,), (1, length), (batch, length)):
+        raise FieldError(
+            f"the field `{decl.name}` for {length} {side} has shape [{length}] or [{batch}, {length}], not {list(given.shape)}"
+        )
+    if given.device != device:
+        raise DeviceError(f"the field `{decl.name}` is on {given.device}, q on {device}; move one of them")
+    wide = given if given.dtype in (torch.int32, torch.int64) else given.to(torch.int32)
+    return wide.reshape(-1, length)
+
+
+def _check_sorted(decl: FieldDecl, values: FieldValues) -> None:
+    if not decl.sorted:
+        return
+    for side, v in (("queries", values.queries), ("keys", values.keys)):
+        falls = (v[:, 1:] < v[:, :-1]).nonzero()
+        if falls.numel():
+            b, i = falls[0].tolist()
+            raise NotSortedError(
+                f"the field `{decl.name}` is declared sorted, but for the {side} of sample {b} it falls from {int(v[b, i])} "
+                f"to {int(v[b, i + 1])} at index {i + 1}; sort the tokens, or declare it without sorted=True"
+            )

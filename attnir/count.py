@@ -1,0 +1,98 @@
+"""Counting: the exact number of live pairs of a call, and the tiles that a program visits. Never S x S at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from attnir.blocks import WORKSPACE, list_blocks
+from attnir.call import Call
+from attnir.evaluate import Evaluator, live_block, token_axes
+from attnir.expr import K, Q, Expr
+from attnir.program import Status, TileProgram
+from attnir.solve import Band, solve
+from attnir.walk import extent, runs, tiles_of
+
+
+@dataclass(frozen=True, slots=True)
+class TileCounts:
+    """Tiles over all samples and query heads, by what is known of them."""
+
+    full: int
+    partial: int
+    empty: int
+
+
+def count_tiles(program: TileProgram, call: Call) -> TileCounts:
+    """The tiles that the program visits, and those that it does not."""
+    rows = tiles_of(extent(program.rows, call)[1], program.tile[0])
+    columns = tiles_of(extent(program.columns, call)[1], program.tile[1])
+    copies = call.batch * call.heads
+    if program.listed:
+        blocks = list_blocks(program, call)
+        repeats = copies // (blocks.shape[0] * blocks.shape[1])
+        full, partial = blocks.full[1].numel() * repeats, blocks.partial[1].numel() * repeats
+    else:
+        totals = {s: 0 for s in Status}
+        for run in runs(program, call):
+            visits = run.stop - run.start
+            totals[run.status] += int(visits.sum()) * (copies // (visits.shape[0] * visits.shape[1]))
+        full, partial = totals[Status.FULL], totals[Status.PARTIAL]
+    return TileCounts(full, partial, rows * columns * copies - full - partial)
+
+
+def count_live(predicate: Expr, call: Call) -> int:
+    """The exact number of live pairs, over all samples and query heads.
+
+    Row by row from the solved ranges, in O(q_len) memory; pair by pair, in bounded memory, where a condition has none.
+    """
+    bands = solve(predicate, K, Q)
+    if any(b.residual for b in bands):
+        return _count_pairs(predicate, call)
+    if not bands or call.q_len == 0:
+        return 0
+    lengths = _union_lengths([_row_range(b, call) for b in bands])
+    copies = call.batch * call.heads * call.q_len // lengths.numel()
+    return int(lengths.sum()) * copies
+
+
+def _row_range(band: Band, call: Call) -> tuple[Tensor, Tensor]:
+    """The band of every query: first key and one past the last, [B or 1, H or 1, q_len, 1]."""
+    q = call.q_start + torch.arange(call.q_len, device=call.device).view(1, 1, -1, 1)
+    evaluate = Evaluator(call, {**token_axes(call), "q": q})
+    start, stop = torch.zeros_like(q), torch.full_like(q, call.k_len)
+    for bound in band.lower:
+        start = torch.maximum(start, evaluate(bound))
+    for bound in band.upper:
+        stop = torch.minimum(stop, evaluate(bound))
+    for guard in band.guards:
+        stop = torch.where(evaluate(guard), stop, 0)
+    return torch.broadcast_tensors(start, torch.maximum(start, stop))
+
+
+def _union_lengths(ranges: list[tuple[Tensor, Tensor]]) -> Tensor:
+    """The number of keys in the union of each row's ranges."""
+    shape = torch.broadcast_shapes(*(s.shape for s, _ in ranges))
+    starts = torch.stack([s.expand(shape) for s, _ in ranges])
+    stops = torch.stack([e.expand(shape) for _, e in ranges])
+    starts, order = starts.sort(0)
+    stops = stops.gather(0, order)
+    total = torch.zeros(shape, dtype=torch.int64, device=starts.device)
+    cursor = torch.zeros_like(total)
+    for start, stop in zip(starts, stops, strict=True):
+        total += (stop - torch.maximum(start, cursor)).clamp(min=0)
+        cursor = torch.maximum(cursor, stop)
+    return total
+
+
+def _count_pairs(predicate: Expr, call: Call) -> int:
+    total = 0
+    step = max(1, WORKSPACE // max(1, call.k_len * call.batch * call.heads))
+    for at in range(0, call.q_len, step):
+        rows = slice(at, min(call.q_len, at + step))
+        live = live_block(predicate, call, rows, slice(0, call.k_len))
+        copies = call.batch * call.heads // (live.shape[0] * live.shape[1])
+        total += int(live.sum()) * copies
+    return total

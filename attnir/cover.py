@@ -1,0 +1,222 @@
+"""The cover pass: from a predicate to the tile program that visits its live tiles.
+
+The predicate is solved for the column, which gives bands. Over a tile of rows a band is live at most from the lowest
+of its lower bounds to the highest of its upper ones, and it is full from the highest lower bound to the lowest upper
+one. Both are scalars of the tile, so the kernel computes them; nothing is tabulated. Several bands are ordered by
+where they begin, and each one starts where those before it have ended, so no tile is visited twice.
+
+What no band expresses in closed form is left to a block list, except a condition that repeats within less than a
+tile: it leaves no tile empty, so a list could not skip anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from itertools import pairwise, permutations
+
+from attnir import expr as ex
+from attnir.bounds import at_most
+from attnir.expr import Expr, Op, and_, const, contains, maximum, minimum, sym, where
+from attnir.linear import linear, simplify
+from attnir.program import KEYS, QUERIES, Axis, Listed, Status, Sweep, TileProgram
+from attnir.rows import highest, lowest
+from attnir.solve import Band, solve
+
+MOST_SWEPT = 4  # bands in one kernel; each one is up to three loops
+
+
+def cover(predicate: Expr, tile: tuple[int, int], *, transposed: bool = False) -> TileProgram:
+    """The program that visits the live tiles of `predicate`; tile = (row tokens, column tokens).
+
+    Forward, the rows are queries and the columns keys; `transposed`, the other way round, from the same predicate.
+
+    >>> print(cover(ex.K <= ex.Q, (128, 64)))
+    tiles of 128 q by 64 k
+    let stop = (min(q1 + 1, k_len) + 63) // 64
+    let full_stop = min(q0 + 1, k_len) // 64
+    sweep k tiles in [0, full_stop) full
+    sweep k tiles in [full_stop, stop) partial
+    where k <= q
+    because closed ranges: every condition bounds k by an expression of q
+    """
+    rows, columns = (KEYS, QUERIES) if transposed else (QUERIES, KEYS)
+    bands = solve(predicate, columns.token, rows.token)
+    shape = _Shape(rows, columns, tile)
+    if reason := shape.needs_list(bands):
+        lets: Lets = ()
+        visits: tuple[Sweep | Listed, ...] = (Listed(Status.FULL), Listed(Status.PARTIAL))
+    else:
+        lets, visits = shape.sweeps(predicate, bands)
+        reason = shape.why(bands)
+    program = TileProgram(rows, columns, tile, predicate, lets, visits, reason)
+    program.verify()
+    return program
+
+
+Lets = tuple[tuple[str, Expr], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """A band over a tile of rows, as column tile indices: live in [start, stop), full in [full_start, full_stop)."""
+
+    start: Expr
+    stop: Expr
+    full_start: Expr | None  # None: no tile of the band is full
+    full_stop: Expr | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    rows: Axis
+    columns: Axis
+    tile: tuple[int, int]
+
+    def needs_list(self, bands: Sequence[Band]) -> str:
+        """Why the live tiles must be listed; empty when they need not."""
+        if len(bands) > MOST_SWEPT:
+            return f"block lists: the predicate falls into {len(bands)} ranges of {self.columns.name}"
+        for band in bands:
+            for condition in band.residual:
+                if not _repeats(condition, self.columns.token, self.tile[1]):
+                    return f"block lists: `{condition}` bounds {self.columns.name} by no expression of {self.rows.name}"
+        return ""
+
+    def why(self, bands: Sequence[Band]) -> str:
+        column, row = self.columns.name, self.rows.name
+        if any(contains_table(e) for b in bands for e in (*b.lower, *b.upper)):
+            return f"row tables: sorted fields bound {column} for each {row}"
+        if any(b.residual for b in bands):
+            return f"closed ranges: what does not bound {column} repeats within a tile"
+        return f"closed ranges: every condition bounds {column} by an expression of {row}"
+
+    def sweeps(self, predicate: Expr, bands: Sequence[Band]) -> tuple[Lets, tuple[Sweep, ...]]:
+        ranges = [self.range_of(b) for b in bands]
+        ordered = next((p for p in permutations(ranges) if all(at_most(a.start, b.start) for a, b in pairwise(p))), None)
+        names = _Names({d.name for d in (*ex.fields_of(predicate), *ex.params_of(predicate))})
+        if ordered is None:
+            ordered = _sorted_at_run_time(names, ranges)
+        visits: list[Sweep] = []
+        cursor: Expr | None = None
+        for i, r in enumerate(ordered):
+            suffix = f"_{i}" if len(ordered) > 1 else ""
+            visits += _split(names, suffix, r, cursor)
+            end = visits[-1].stop
+            cursor = end if cursor is None or at_most(cursor, end) else names.let(f"done{suffix}", maximum(cursor, end))
+        return tuple(names.lets), tuple(visits)
+
+    def range_of(self, band: Band) -> _Range:
+        lower = reduce(maximum, band.lower) if band.lower else self.columns.start
+        upper = reduce(minimum, band.upper) if band.upper else self.columns.stop
+        if band.guards:  # a row that fails its guards sees nothing: its range ends where the columns start
+            upper = where(reduce(and_, band.guards), upper, self.columns.start)
+        start, stop = self.first_tile(lowest(lower, self.rows)), self.end_tile(highest(upper, self.rows))
+        if band.residual:
+            return _Range(start, stop, None, None)
+        full_start = self.end_tile(highest(lower, self.rows), ragged=False)
+        return _Range(start, stop, full_start, self.first_tile(lowest(upper, self.rows), end=True))
+
+    def offset(self, position: Expr, *, low: bool, high: bool) -> Expr:
+        """How far the position lies behind the first column, held within the axis."""
+        if high and not at_most(position, self.columns.stop):
+            position = minimum(position, self.columns.stop)
+        if low and not at_most(self.columns.start, position):
+            position = maximum(self.columns.start, position)
+        return simplify(position - self.columns.start)
+
+    def first_tile(self, position: Expr, *, end: bool = False) -> Expr:
+        """The tile that holds a position; for an exclusive `end`, the number of tiles that lie before it whole."""
+        return self.offset(position, low=True, high=end) // const(self.tile[1])
+
+    def end_tile(self, position: Expr, *, ragged: bool = True) -> Expr:
+        """The number of tiles that begin before a position."""
+        behind = self.offset(position, low=True, high=ragged)
+        return simplify(behind + (self.tile[1] - 1)) // const(self.tile[1])
+
+
+class _Names:
+    """Collects the lets of a program, under names that no field and no parameter has."""
+
+    def __init__(self, taken: set[str]) -> None:
+        self.taken = taken
+        self.lets: list[tuple[str, Expr]] = []
+
+    def let(self, name: str, value: Expr) -> Expr:
+        """A name for the value, unless it is as short as a name."""
+        if value.is_const or value.op is Op.SYM:
+            return value
+        while name in self.taken:
+            name += "_"
+        self.taken.add(name)
+        self.lets.append((name, value))
+        return sym(name)
+
+
+def _split(names: _Names, suffix: str, r: _Range, cursor: Expr | None) -> list[Sweep]:
+    """The sweeps of one range, from where the ranges before it have ended: partial, full, partial."""
+    start = r.start
+    if cursor is not None:
+        start = cursor if at_most(start, cursor) else maximum(start, cursor)
+    start, stop = names.let(f"start{suffix}", start), names.let(f"stop{suffix}", r.stop)
+    if r.full_start is None or r.full_stop is None:
+        return [Sweep(start, stop, Status.PARTIAL)]
+    visits = []
+    begin = start
+    if r.full_start is not r.start or cursor is not None:
+        begin = names.let(f"full_start{suffix}", minimum(maximum(start, r.full_start), stop))
+        visits.append(Sweep(start, begin, Status.PARTIAL))
+    end = r.full_stop if at_most(begin, r.full_stop) else maximum(begin, r.full_stop)
+    end = names.let(f"full_stop{suffix}", end if at_most(r.full_stop, r.stop) else minimum(end, stop))
+    return [*visits, Sweep(begin, end, Status.FULL), Sweep(end, stop, Status.PARTIAL)]
+
+
+def _sorted_at_run_time(names: _Names, ranges: Sequence[_Range]) -> tuple[_Range, ...]:
+    """The ranges in the order of their starts, by compare and exchange."""
+    named = [_named(names, f"{i}_0", r) for i, r in enumerate(ranges)]
+    for stage in range(len(named) - 1):
+        for i in range(len(named) - 1 - stage):
+            a, b = named[i], named[i + 1]
+            first = a.start <= b.start
+            named[i] = _named(names, f"{i}_{stage + 1}", _pick(first, a, b))
+            named[i + 1] = _named(names, f"{i + 1}_{stage + 1}", _pick(~first, a, b))
+    return tuple(named)
+
+
+def _pick(condition: Expr, a: _Range, b: _Range) -> _Range:
+    return _Range(
+        where(condition, a.start, b.start),
+        where(condition, a.stop, b.stop),
+        where(condition, _or_stop(a.full_start, a), _or_stop(b.full_start, b)),
+        where(condition, _or_stop(a.full_stop, a), _or_stop(b.full_stop, b)),
+    )
+
+
+def _or_stop(limit: Expr | None, r: _Range) -> Expr:
+    return r.stop if limit is None else limit
+
+
+def _named(names: _Names, suffix: str, r: _Range) -> _Range:
+    return _Range(
+        names.let(f"from_{suffix}", r.start),
+        names.let(f"to_{suffix}", r.stop),
+        None if r.full_start is None else names.let(f"full_from_{suffix}", r.full_start),
+        None if r.full_stop is None else names.let(f"full_to_{suffix}", r.full_stop),
+    )
+
+
+def contains_table(e: Expr) -> bool:
+    return any(n.op in ex.TABLES for n in ex.walk(e))
+
+
+def _repeats(e: Expr, column: Expr, within: int) -> bool:
+    """Whether the column enters only as a remainder by a constant of at most `within`."""
+    if not contains(e, column):
+        return True
+    if e.op is Op.MOD and e.args[1].op is Op.CONST and 0 < e.args[1].const <= within:
+        form = linear(e.args[0])
+        return abs(form.coefficient(column)) == 1 and not any(contains(a, column) for a, _ in form.terms if a is not column)
+    return bool(e.args) and all(_repeats(a, column, within) for a in e.args)
+
+

@@ -1,0 +1,94 @@
+"""Every error that attnir raises on purpose: what was given, what was expected, what to do."""
+
+from __future__ import annotations
+
+
+class AttnirError(Exception):
+    """The base of every error of attnir."""
+
+
+class DeclarationError(AttnirError):
+    """A lambda or a declaration says something that the language does not have. Names the user's line."""
+
+
+class ControlFlowError(DeclarationError, TypeError):
+    """Python `and`, `or`, `not`, `if`, `in` or a chained comparison was used on a symbolic value."""
+
+
+class IntegerExpectedError(DeclarationError, TypeError):
+    """A float, or another type, stands where the language has integers."""
+
+
+class ConditionExpectedError(DeclarationError, TypeError):
+    """An integer stands where a condition belongs, or the other way round."""
+
+
+class UnknownNameError(DeclarationError, NameError):
+    """A predicate reads a name that does not exist."""
+
+
+class DivisorError(DeclarationError, ZeroDivisionError):
+    """A divisor that can be zero."""
+
+
+class TextError(AttnirError, ValueError):
+    """A text that is no pattern or tile program."""
+
+
+class InvalidProgram(AttnirError):
+    """A tile program that breaks a rule of its level; shows the program."""
+
+    def __init__(self, problem: str, program: str = "") -> None:
+        super().__init__(f"{problem}\n{program}" if program else problem)
+
+
+class ShapeError(AttnirError, ValueError):
+    """q, k, v with ranks or sizes that do not fit together."""
+
+
+class HeadsError(ShapeError):
+    """The number of query heads is no multiple of the number of key heads."""
+
+
+class WidthError(ShapeError):
+    """A head width outside 1 to 256."""
+
+
+class DtypeError(AttnirError, TypeError):
+    """A dtype that is not supported, or q, k, v of different dtypes."""
+
+
+class DeviceError(AttnirError, ValueError):
+    """Tensors on different devices."""
+
+
+class StrideError(AttnirError, ValueError):
+    """A tensor whose last axis is not contiguous."""
+
+
+class MissingBindingError(AttnirError, TypeError):
+    """A field or a parameter that the pattern reads was not given."""
+
+
+class UnknownBindingError(AttnirError, TypeError):
+    """A keyword that is neither a field nor a parameter of the pattern."""
+
+
+class FieldError(AttnirError, ValueError):
+    """A field of the wrong length, rank, dtype or device."""
+
+
+class NotSortedError(FieldError):
+    """A field declared sorted that decreases somewhere."""
+
+
+class ParamError(AttnirError, ValueError):
+    """A parameter that is no integer, or out of its range."""
+
+
+class BackendError(AttnirError, RuntimeError):
+    """A backend that is unknown, or cannot run what was asked, and what to do instead."""
+
+
+class ConfigError(AttnirError, ValueError):
+    """A kernel configuration that cannot work on the target."""

@@ -1,0 +1,162 @@
+"""The meaning of expressions over tensors of tokens, and of row tables.
+
+Tokens are int64 tensors that broadcast against each other; the convention for axes is [batch, head, ...]. This is
+the dense meaning that everything else is compared with, so it is kept plain.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from attnir.call import Call, FieldValues
+from attnir.expr import TABLES, Expr, FieldDecl, Op, ParamDecl, Searched
+
+Tokens = Mapping[str, Tensor]
+Tables = dict[tuple[Op, object, Expr], Tensor]  # the row tables of one call, by what defines them
+
+_ELEMENTWISE: dict[Op, Callable[..., Any]] = {
+    Op.ADD: operator.add,
+    Op.SUB: operator.sub,
+    Op.NEG: operator.neg,
+    Op.MUL: operator.mul,
+    Op.FLOORDIV: lambda a, b: torch.div(a, b, rounding_mode="floor"),
+    Op.MOD: torch.remainder,
+    Op.ABS: torch.abs,
+    Op.MIN: torch.minimum,
+    Op.MAX: torch.maximum,
+    Op.WHERE: torch.where,
+    Op.LT: operator.lt,
+    Op.LE: operator.le,
+    Op.GT: operator.gt,
+    Op.GE: operator.ge,
+    Op.EQ: operator.eq,
+    Op.NE: operator.ne,
+    Op.AND: operator.and_,
+    Op.OR: operator.or_,
+    Op.NOT: operator.invert,
+    Op.ROWMIN: lambda a: a.amin(-1, keepdim=True),
+    Op.ROWMAX: lambda a: a.amax(-1, keepdim=True),
+}
+
+
+class Evaluator:
+    """Evaluates expressions of one call over given tokens; each shared node once. Row tables are kept."""
+
+    def __init__(self, call: Call, tokens: Tokens, tables: Tables | None = None) -> None:
+        self.call = call
+        self.tokens = {**{name: self._scalar(v) for name, v in call.sizes.items()}, **tokens}
+        self.tables: Tables = {} if tables is None else tables
+        self.done: dict[Expr, Tensor] = {}
+
+    def _scalar(self, value: int | bool) -> Tensor:
+        return torch.tensor(value, device=self.call.device)
+
+    def define(self, name: str, value: Expr) -> None:
+        """Give the value of an expression a name for later ones."""
+        self.tokens[name] = self(value)
+
+    def __call__(self, e: Expr) -> Tensor:
+        for n in _outside_tables(e):
+            if n not in self.done:
+                self.done[n] = self._value(n)
+        return self.done[e]
+
+    def _value(self, n: Expr) -> Tensor:
+        match n.value:
+            case FieldDecl(name=name):
+                return self._at(side_of(self.call.fields[name], n.args[0]), n.args[0])
+            case ParamDecl(name=name):
+                return self._scalar(self.call.params[name])
+            case Searched():
+                return self._table(n)
+            case str(name):
+                return self.tokens[name]
+            case int() as value:
+                return self._scalar(value)
+        return _ELEMENTWISE[n.op](*(self.done[a] for a in n.args))
+
+    def _at(self, values: Tensor, token: Expr) -> Tensor:
+        """A row of values [Bf, length] per sample, read at a token."""
+        index = self.done[token] - self.call.sizes["q_start"] * str(token.value).startswith("q")
+        batch = self.tokens["b"] if values.shape[0] > 1 else torch.zeros_like(index)
+        return values[batch, index].long()
+
+    def _table(self, n: Expr) -> Tensor:
+        bound, at = n.args
+        key = (n.op, n.value, bound)
+        if key not in self.tables:
+            self.tables[key] = row_table(n, self.call)
+        table = self.tables[key]
+        index = self.done[at] - self.call.sizes["q_start"] * str(at.value).startswith("q")
+        batch = self.tokens["b"] if table.shape[0] > 1 else torch.zeros_like(index)
+        head = self.tokens["h"] if table.shape[1] > 1 else torch.zeros_like(index)
+        return table[batch, head, index].long()
+
+
+def _outside_tables(e: Expr) -> list[Expr]:
+    """The nodes below `e` without those that only define a row table."""
+    seen: dict[Expr, None] = {}
+
+    def visit(n: Expr) -> None:
+        if n in seen:
+            return
+        for a in n.args[1:] if n.op in TABLES else n.args:
+            visit(a)
+        seen[n] = None
+
+    visit(e)
+    return list(seen)
+
+
+def side_of(values: FieldValues, token: Expr) -> Tensor:
+    """The field's values on the side that the token, or the end of a tile, belongs to."""
+    return values.queries if str(token.value).startswith("q") else values.keys
+
+
+def token_axes(call: Call) -> dict[str, Tensor]:
+    """b as [batch, 1, 1, 1] and h as [1, heads, 1, 1]."""
+    b = torch.arange(call.batch, device=call.device).view(-1, 1, 1, 1)
+    return {"b": b, "h": torch.arange(call.heads, device=call.device).view(1, -1, 1, 1)}
+
+
+def row_table(n: Expr, call: Call) -> Tensor:
+    """The row table of a LOWER_BOUND or UPPER_BOUND node: int32 positions [Bt, Ht, rows]; Bt and Ht may be 1."""
+    assert isinstance(n.value, Searched)
+    columns = call.fields[n.value.field.name]
+    values = columns.keys if n.value.axis == "k" else columns.queries
+    first = 0 if n.value.axis == "k" else call.q_start
+    row, start, length = ("q", call.q_start, call.q_len) if n.value.axis == "k" else ("k", 0, call.k_len)
+    tokens = {**token_axes(call), row: start + torch.arange(length, device=call.device)}
+    bound = Evaluator(call, tokens)(n.args[0])
+    bound = bound.broadcast_to((*[1] * (4 - bound.dim()), *bound.shape))[..., 0, :] if bound.dim() else bound
+    bound = bound.expand(*torch.broadcast_shapes(bound.shape, (values.shape[0], 1, length)))
+    haystack = values.long()[:, None].expand(bound.shape[0], bound.shape[1], -1).contiguous()
+    found = torch.searchsorted(haystack, bound.contiguous(), right=n.op is Op.UPPER_BOUND)
+    return (found + first).to(torch.int32)
+
+
+def dense_mask(predicate: Expr, call: Call) -> Tensor:
+    """The predicate of every pair: bool [B or 1, H or 1, q_len, k_len]. For small sizes and tests."""
+    return live_block(predicate, call, slice(0, call.q_len), slice(0, call.k_len))
+
+
+def live_block(
+    predicate: Expr, call: Call, rows: slice, columns: slice, batches: slice | None = None, heads: slice | None = None
+) -> Tensor:
+    """The predicate on queries `rows` and keys `columns` (indices): bool, broadcastable to [batch, head, rows, columns]."""
+    axes = token_axes(call)
+    tokens = {
+        "b": axes["b"] if batches is None else axes["b"][batches],
+        "h": axes["h"] if heads is None else axes["h"][:, heads],
+        "q": call.q_start + torch.arange(rows.start, rows.stop, device=call.device).view(1, 1, -1, 1),
+        "k": torch.arange(columns.start, columns.stop, device=call.device).view(1, 1, 1, -1),
+    }
+    live = Evaluator(call, tokens)(predicate)
+    shape = torch.broadcast_shapes(live.shape, (1, 1, rows.stop - rows.start, columns.stop - columns.start))
+    return live.expand(shape)
+

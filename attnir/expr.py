@@ -1,0 +1,477 @@
+"""Expressions: one immutable, interned node for everything that is computed about tokens.
+
+An expression is an integer or a Boolean over the query position `q`, the key position `k`, the batch and head
+indices `b` and `h`, fields read at a token, parameters, and (in tile programs) the tile's own scalars. Nodes are
+interned: two nodes of the same structure are the same object, so `is` decides equality and nodes are dictionary keys.
+`//` and `%` have floor semantics everywhere, as in Python.
+
+Constructors fold constants and neutral elements and change nothing else, so a printed predicate reads as declared.
+
+>>> q, k = sym("q"), sym("k")
+>>> ((q - k) <= 0 + const(7)) is ((q - k) <= 7)
+True
+>>> (q + 0) * 1 is q
+True
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from weakref import WeakValueDictionary
+
+
+class Op(Enum):
+    """What a node does. The value is how it prints."""
+
+    CONST = "const"
+    BOOL = "bool"
+    SYM = "sym"
+    PARAM = "param"
+    FIELD = "field"  # a field read at a token: args = (token,)
+    ADD = "+"
+    SUB = "-"
+    NEG = "neg"
+    MUL = "*"
+    FLOORDIV = "//"
+    MOD = "%"
+    ABS = "abs"
+    MIN = "min"
+    MAX = "max"
+    WHERE = "where"
+    LT = "<"
+    LE = "<="
+    GT = ">"
+    GE = ">="
+    EQ = "=="
+    NE = "!="
+    AND = "&"
+    OR = "|"
+    NOT = "~"
+    # Only in tile programs:
+    ROWMIN = "rowmin"  # smallest value of the argument over the rows of the tile
+    ROWMAX = "rowmax"
+    # A row table, args = (bound, at): `bound` is an expression of the row token; the table holds, for every row, the
+    # position of the first column whose (sorted) field is >= bound (> bound), and is read at the row position `at`.
+    LOWER_BOUND = "lower_bound"
+    UPPER_BOUND = "upper_bound"
+
+    def __repr__(self) -> str:
+        return f"Op.{self.name}"
+
+
+COMPARISONS = frozenset({Op.LT, Op.LE, Op.GT, Op.GE, Op.EQ, Op.NE})
+CONNECTIVES = frozenset({Op.AND, Op.OR, Op.NOT})
+BOOLEAN = COMPARISONS | CONNECTIVES | {Op.BOOL}
+TABLES = frozenset({Op.LOWER_BOUND, Op.UPPER_BOUND})
+LEAVES = frozenset({Op.CONST, Op.BOOL, Op.SYM, Op.PARAM})
+
+NEGATED = {Op.LT: Op.GE, Op.LE: Op.GT, Op.GT: Op.LE, Op.GE: Op.LT, Op.EQ: Op.NE, Op.NE: Op.EQ}
+
+POSITION_LIMIT = 2**28  # positions stay below it, so that sums and differences of positions fit 32 bits
+PARAM_LIMIT = 2**30  # parameters stay within +- this
+
+
+@dataclass(frozen=True, slots=True)
+class FieldDecl:
+    """A named fact about tokens: one integer per token. `sorted`: it never decreases along the sequence."""
+
+    name: str
+    sorted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ParamDecl:
+    """A named run-time integer with `low <= value <= high`."""
+
+    name: str
+    low: int = -PARAM_LIMIT
+    high: int = PARAM_LIMIT
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """A sorted field along one axis ("q" or "k"), in which LOWER_BOUND and UPPER_BOUND search."""
+
+    field: FieldDecl
+    axis: str
+
+
+Value = int | bool | str | FieldDecl | ParamDecl | Searched | None
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
+class Expr:
+    """One node. Build it with the operators and the functions of this module, never directly."""
+
+    op: Op
+    args: tuple[Expr, ...] = ()
+    value: Value = None
+
+    @property
+    def is_bool(self) -> bool:
+        return self.op in BOOLEAN or (self.op is Op.WHERE and self.args[1].is_bool)
+
+    @property
+    def is_const(self) -> bool:
+        return self.op is Op.CONST or self.op is Op.BOOL
+
+    @property
+    def const(self) -> int:
+        assert isinstance(self.value, int), self
+        return self.value
+
+    def __add__(self, other: Expr | int) -> Expr:
+        return add(self, wrap(other))
+
+    def __radd__(self, other: int) -> Expr:
+        return add(wrap(other), self)
+
+    def __sub__(self, other: Expr | int) -> Expr:
+        return sub(self, wrap(other))
+
+    def __rsub__(self, other: int) -> Expr:
+        return sub(wrap(other), self)
+
+    def __mul__(self, other: Expr | int) -> Expr:
+        return mul(self, wrap(other))
+
+    def __rmul__(self, other: int) -> Expr:
+        return mul(wrap(other), self)
+
+    def __floordiv__(self, other: Expr | int) -> Expr:
+        return floordiv(self, wrap(other))
+
+    def __mod__(self, other: Expr | int) -> Expr:
+        return mod(self, wrap(other))
+
+    def __neg__(self) -> Expr:
+        return neg(self)
+
+    def __lt__(self, other: Expr | int) -> Expr:
+        return compare(Op.LT, self, wrap(other))
+
+    def __le__(self, other: Expr | int) -> Expr:
+        return compare(Op.LE, self, wrap(other))
+
+    def __gt__(self, other: Expr | int) -> Expr:
+        return compare(Op.GT, self, wrap(other))
+
+    def __ge__(self, other: Expr | int) -> Expr:
+        return compare(Op.GE, self, wrap(other))
+
+    def __and__(self, other: Expr) -> Expr:
+        return and_(self, other)
+
+    def __or__(self, other: Expr) -> Expr:
+        return or_(self, other)
+
+    def __invert__(self) -> Expr:
+        return not_(self)
+
+    def __bool__(self) -> bool:
+        raise TypeError("an Expr has no truth value; compare nodes with `is`, or test `is_const`")
+
+    def __str__(self) -> str:
+        from attnir.text import format_expr
+
+        return format_expr(self)
+
+    def __repr__(self) -> str:
+        return f"<{self}>"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return node, (self.op, self.args, self.value)
+
+
+_table: WeakValueDictionary[tuple[Op, tuple[Expr, ...], Value], Expr] = WeakValueDictionary()
+_lock = threading.Lock()
+
+
+def node(op: Op, args: tuple[Expr, ...] = (), value: Value = None) -> Expr:
+    """The one node of this structure."""
+    key = (op, args, value)
+    with _lock:
+        found = _table.get(key)
+        if found is None:
+            found = _table[key] = Expr(op, args, value)
+        return found
+
+
+def const(value: int) -> Expr:
+    return node(Op.CONST, (), int(value))
+
+
+def sym(name: str) -> Expr:
+    return node(Op.SYM, (), name)
+
+
+def param(decl: ParamDecl) -> Expr:
+    return node(Op.PARAM, (), decl)
+
+
+def field(decl: FieldDecl, token: Expr) -> Expr:
+    return node(Op.FIELD, (token,), decl)
+
+
+TRUE = node(Op.BOOL, (), True)
+FALSE = node(Op.BOOL, (), False)
+ZERO = const(0)
+Q, K, B, H = sym("q"), sym("k"), sym("b"), sym("h")
+Q_START, Q_LEN, K_LEN = sym("q_start"), sym("q_len"), sym("k_len")
+
+
+def boolean(value: bool) -> Expr:
+    return TRUE if value else FALSE
+
+
+def wrap(value: Expr | int | bool) -> Expr:
+    if isinstance(value, Expr):
+        return value
+    return boolean(value) if isinstance(value, bool) else const(value)
+
+
+def is_int(e: Expr, value: int) -> bool:
+    return e.op is Op.CONST and e.value == value
+
+
+def add(a: Expr, b: Expr) -> Expr:
+    if a.op is Op.CONST and b.op is Op.CONST:
+        return const(a.const + b.const)
+    if is_int(a, 0):
+        return b
+    if is_int(b, 0):
+        return a
+    if b.op is Op.CONST and b.const < 0:
+        return sub(a, const(-b.const))
+    return node(Op.ADD, (a, b))
+
+
+def sub(a: Expr, b: Expr) -> Expr:
+    if a.op is Op.CONST and b.op is Op.CONST:
+        return const(a.const - b.const)
+    if is_int(b, 0):
+        return a
+    if a is b:
+        return ZERO
+    if b.op is Op.CONST and b.const < 0:
+        return add(a, const(-b.const))
+    return node(Op.SUB, (a, b))
+
+
+def neg(a: Expr) -> Expr:
+    if a.op is Op.CONST:
+        return const(-a.const)
+    return a.args[0] if a.op is Op.NEG else node(Op.NEG, (a,))
+
+
+def mul(a: Expr, b: Expr) -> Expr:
+    if a.op is Op.CONST and b.op is Op.CONST:
+        return const(a.const * b.const)
+    if is_int(a, 0) or is_int(b, 0):
+        return ZERO
+    if is_int(a, 1):
+        return b
+    return a if is_int(b, 1) else node(Op.MUL, (a, b))
+
+
+def floordiv(a: Expr, b: Expr) -> Expr:
+    if b.op is Op.CONST and b.const == 0:
+        raise ZeroDivisionError("division by zero")
+    if a.op is Op.CONST and b.op is Op.CONST:
+        return const(a.const // b.const)
+    return a if is_int(b, 1) else node(Op.FLOORDIV, (a, b))
+
+
+def mod(a: Expr, b: Expr) -> Expr:
+    if b.op is Op.CONST and b.const == 0:
+        raise ZeroDivisionError("modulo by zero")
+    if a.op is Op.CONST and b.op is Op.CONST:
+        return const(a.const % b.const)
+    return ZERO if is_int(b, 1) else node(Op.MOD, (a, b))
+
+
+def absolute(a: Expr) -> Expr:
+    if a.op is Op.CONST:
+        return const(abs(a.const))
+    return a if a.op is Op.ABS else node(Op.ABS, (a,))
+
+
+def _extremum(op: Op, pick: Callable[[int, int], int], a: Expr, b: Expr) -> Expr:
+    if a.op is Op.CONST and b.op is Op.CONST:
+        return const(pick(a.const, b.const))
+    return a if a is b else node(op, (a, b))
+
+
+def minimum(a: Expr | int, b: Expr | int) -> Expr:
+    return _extremum(Op.MIN, min, wrap(a), wrap(b))
+
+
+def maximum(a: Expr | int, b: Expr | int) -> Expr:
+    return _extremum(Op.MAX, max, wrap(a), wrap(b))
+
+
+def where(condition: Expr, a: Expr | int | bool, b: Expr | int | bool) -> Expr:
+    a, b = wrap(a), wrap(b)
+    if condition.op is Op.BOOL:
+        return a if condition.value else b
+    if a is b:
+        return a
+    if a.is_bool:  # a Boolean choice is a formula; keeping one form spares every pass a case
+        return (condition & a) | (~condition & b)
+    return node(Op.WHERE, (condition, a, b))
+
+
+_DECIDE: dict[Op, Callable[[int, int], bool]] = {
+    Op.LT: int.__lt__,
+    Op.LE: int.__le__,
+    Op.GT: int.__gt__,
+    Op.GE: int.__ge__,
+    Op.EQ: int.__eq__,
+    Op.NE: int.__ne__,
+}
+
+
+def compare(op: Op, a: Expr, b: Expr) -> Expr:
+    if a.op is Op.CONST and b.op is Op.CONST:
+        return boolean(_DECIDE[op](a.const, b.const))
+    if a is b:
+        return boolean(op in (Op.LE, Op.GE, Op.EQ))
+    return node(op, (a, b))
+
+
+def eq(a: Expr, b: Expr | int) -> Expr:
+    return compare(Op.EQ, a, wrap(b))
+
+
+def ne(a: Expr, b: Expr | int) -> Expr:
+    return compare(Op.NE, a, wrap(b))
+
+
+def and_(a: Expr, b: Expr) -> Expr:
+    if a is FALSE or b is FALSE:
+        return FALSE
+    if a is TRUE or a is b:
+        return b
+    return a if b is TRUE else node(Op.AND, (a, b))
+
+
+def or_(a: Expr, b: Expr) -> Expr:
+    if a is TRUE or b is TRUE:
+        return TRUE
+    if a is FALSE or a is b:
+        return b
+    return a if b is FALSE else node(Op.OR, (a, b))
+
+
+def not_(a: Expr) -> Expr:
+    if a.op is Op.BOOL:
+        return boolean(not a.value)
+    return a.args[0] if a.op is Op.NOT else node(Op.NOT, (a,))
+
+
+def row_table(op: Op, searched: Searched, bound: Expr, at: Expr) -> Expr:
+    """LOWER_BOUND or UPPER_BOUND of `bound` in a sorted field, read at the row position `at`."""
+    assert op in TABLES
+    return node(op, (bound, at), searched)
+
+
+_BUILD: dict[Op, Callable[..., Expr]] = {
+    Op.ADD: add,
+    Op.SUB: sub,
+    Op.NEG: neg,
+    Op.MUL: mul,
+    Op.FLOORDIV: floordiv,
+    Op.MOD: mod,
+    Op.ABS: absolute,
+    Op.MIN: minimum,
+    Op.MAX: maximum,
+    Op.WHERE: where,
+    Op.AND: and_,
+    Op.OR: or_,
+    Op.NOT: not_,
+}
+
+
+def build(op: Op, args: tuple[Expr, ...], value: Value = None) -> Expr:
+    """The folded node: like `node`, through the constructor of the operation."""
+    if op in COMPARISONS:
+        return compare(op, *args)
+    maker = _BUILD.get(op)
+    return maker(*args) if maker else node(op, args, value)
+
+
+def walk(*roots: Expr) -> Iterator[Expr]:
+    """Every distinct node below the roots, arguments before the nodes that use them."""
+    seen: set[Expr] = set()
+    stack = [(root, False) for root in reversed(roots)]
+    while stack:
+        e, ready = stack.pop()
+        if e in seen:
+            continue
+        if ready:
+            seen.add(e)
+            yield e
+        else:
+            stack.append((e, True))
+            stack.extend((a, False) for a in reversed(e.args))
+
+
+def rebuild(e: Expr, change: Callable[[Expr], Expr | None]) -> Expr:
+    """Replace nodes bottom-up: `change` gets each node with its arguments already rebuilt; None keeps it."""
+    done: dict[Expr, Expr] = {}
+    for n in walk(e):
+        args = tuple(done[a] for a in n.args)
+        new = n if args == n.args else build(n.op, args, n.value)
+        changed = change(new)
+        done[n] = new if changed is None else changed
+    return done[e]
+
+
+def substitute(e: Expr, mapping: dict[Expr, Expr]) -> Expr:
+    """Replace leaves (or whole subexpressions) of `e`, all at once."""
+    done: dict[Expr, Expr] = {}
+    for n in walk(e):
+        args = tuple(done[a] for a in n.args)
+        done[n] = mapping[n] if n in mapping else (n if args == n.args else build(n.op, args, n.value))
+    return done[e]
+
+
+def at_position(e: Expr, token: Expr, position: Expr) -> Expr:
+    """The value of `e`, an expression of `token`, for the token at `position`; row tables are read there."""
+    done: dict[Expr, Expr] = {token: position}
+    for n in walk(e):
+        if n.op in TABLES:
+            done[n] = node(n.op, (n.args[0], done[n.args[1]]), n.value)
+        elif n is not token:
+            args = tuple(done[a] for a in n.args)
+            done[n] = n if args == n.args else build(n.op, args, n.value)
+    return done[e]
+
+
+def contains(e: Expr, leaf: Expr) -> bool:
+    return any(n is leaf for n in walk(e))
+
+
+def fields_of(*roots: Expr) -> tuple[FieldDecl, ...]:
+    """The fields read below the roots, by name."""
+    found = {n.value for n in walk(*roots) if isinstance(n.value, FieldDecl)}
+    found |= {n.value.field for n in walk(*roots) if isinstance(n.value, Searched)}
+    return tuple(sorted(found, key=lambda d: d.name))
+
+
+def params_of(*roots: Expr) -> tuple[ParamDecl, ...]:
+    """The parameters read below the roots, by name."""
+    found = {n.value for n in walk(*roots) if isinstance(n.value, ParamDecl)}
+    return tuple(sorted(found, key=lambda d: d.name))
+
+
+def reads(e: Expr) -> frozenset[str]:
+    """The names of the symbols that `e` depends on.
+
+    >>> sorted(reads(sym("q") - sym("k") < 3))
+    ['k', 'q']
+    """
+    return frozenset(str(n.value) for n in walk(e) if n.op is Op.SYM)

@@ -1,0 +1,166 @@
+"""Patterns: which tokens may look at which. A mask is a predicate over a query token and a key token; masks compose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NoReturn
+
+from attnir import expr as ex
+from attnir.errors import ControlFlowError, DeclarationError, ParamError
+from attnir.expr import PARAM_LIMIT, Expr, FieldDecl, ParamDecl
+from attnir.text import format_predicate, read_predicate
+from attnir.trace import Value, fail, integer_argument, read_field, trace
+
+RESERVED = frozenset({"q", "k", "v", "b", "h", "q_start", "q_len", "k_len", "scale", "return_lse"})
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """A predicate: may query token `q` look at key token `k`? Combine masks with `&`, `|` and `~`.
+
+    >>> import attnir as an
+    >>> near = an.mask(lambda q, k: abs(q - k) <= 256)
+    >>> print(an.causal() & (near | an.mask(lambda q, k: k < 4)))
+    (k <= q) & ((abs(q - k) <= 256) | (k < 4))
+    >>> an.parse(str(near)) == near
+    True
+    """
+
+    predicate: Expr
+
+    def __and__(self, other: Mask) -> Mask:
+        return Mask(self.predicate & _mask(other)) if isinstance(other, Mask) else _not_a_mask(other)
+
+    def __or__(self, other: Mask) -> Mask:
+        return Mask(self.predicate | _mask(other)) if isinstance(other, Mask) else _not_a_mask(other)
+
+    def __invert__(self) -> Mask:
+        return Mask(~self.predicate)
+
+    def __bool__(self) -> NoReturn:
+        fail(ControlFlowError, f"the mask `{self}` has no truth value; combine masks with `&`, `|`, `~`")
+
+    @property
+    def fields(self) -> tuple[FieldDecl, ...]:
+        """The fields that a call must give."""
+        return ex.fields_of(self.predicate)
+
+    @property
+    def params(self) -> tuple[ParamDecl, ...]:
+        """The parameters that a call must give."""
+        return ex.params_of(self.predicate)
+
+    def __str__(self) -> str:
+        return format_predicate(self.predicate)
+
+    def __repr__(self) -> str:
+        return f"<Mask {self}>"
+
+
+def _mask(mask: Mask) -> Expr:
+    return mask.predicate
+
+
+def _not_a_mask(other: object) -> NoReturn:
+    fail(DeclarationError, f"masks combine with masks, not with {other!r}; wrap a condition: an.mask(lambda q, k: ...)")
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A fact about tokens, one integer each, given at call time. Call it with a token inside a lambda."""
+
+    decl: FieldDecl
+
+    def __call__(self, token: object) -> Value:
+        return read_field(self.decl, token)
+
+
+def mask(function: Callable[..., object]) -> Mask:
+    """The mask that a lambda over `q`, `k` and, when wanted, `b` (batch) and `h` (query head) says.
+
+    Tokens are positions: integers that start at 0. The lambda is traced once, with symbolic tokens.
+
+    >>> import attnir as an
+    >>> print(an.mask(lambda q, k, h: (q - k) % (h + 1) == 0))
+    (q - k) % (h + 1) == 0
+
+    Raises ControlFlowError for `and`, `or`, `if`; IntegerExpectedError for floats; UnknownNameError for other names.
+    """
+    return Mask(trace(function))
+
+
+def causal() -> Mask:
+    """A query sees the keys up to its own position: k <= q."""
+    return Mask(ex.K <= ex.Q)
+
+
+def full() -> Mask:
+    """Every query sees every key."""
+    return Mask(ex.TRUE)
+
+
+def window(left: int | Value, right: int | Value | None = None) -> Mask:
+    """A query sees the keys in [q - left, q + right]; right = left when left out. Bounds may be parameters.
+
+    >>> import attnir as an
+    >>> print(an.window(1023, 0))
+    (q - k <= 1023) & (k <= q)
+    >>> print(an.window(an.param("w"), 0))
+    w = param(); (q - k <= w) & (k <= q)
+    """
+    before = integer_argument(left)
+    after = before if right is None else integer_argument(right)
+    right_side = ex.K <= ex.Q if ex.is_int(after, 0) else (ex.K - ex.Q) <= after
+    return Mask(((ex.Q - ex.K) <= before) & right_side)
+
+
+def field(name: str, *, sorted: bool = False) -> Field:
+    """A named fact about tokens: one integer per token, given at call time as `name=tensor`.
+
+    `sorted=True` promises that it never decreases along the sequence, and ranges follow from it; `check=True` at
+    compile time tests the promise at every call.
+
+    >>> import attnir as an
+    >>> doc = an.field("doc", sorted=True)
+    >>> print(an.mask(lambda q, k: doc(q) == doc(k)))
+    doc = field(sorted=True); doc(q) == doc(k)
+    """
+    return Field(FieldDecl(_name(name), bool(sorted)))
+
+
+def param(name: str, *, low: int = -PARAM_LIMIT, high: int = PARAM_LIMIT) -> Value:
+    """A run-time integer, given at call time as `name=value`; `low <= value <= high` is checked there.
+
+    A parameter that divides needs a range without zero: `an.param("block", low=1)`.
+    """
+    if not -PARAM_LIMIT <= low <= high <= PARAM_LIMIT:
+        raise ParamError(f"the range [{low}, {high}] of `{name}` is empty or leaves +-2**30")
+    return Value(ex.param(ParamDecl(_name(name), int(low), int(high))))
+
+
+def _name(name: str) -> str:
+    if not isinstance(name, str) or not name.isidentifier() or name in RESERVED:
+        raise DeclarationError(f"{name!r} cannot name a field or a parameter; take a Python name not among q, k, v, b, h")
+    return name
+
+
+def parse(text: str) -> Mask:
+    """The mask that a text says: what masks print, with the short forms `causal`, `full` and `window(left, right)`.
+
+    >>> import attnir as an
+    >>> an.parse("causal & window(1024) | (k < 4)") == an.causal() & an.window(1024) | an.mask(lambda q, k: k < 4)
+    True
+    """
+    return Mask(read_predicate(text, _SHORT_FORMS))
+
+
+def _window_form(left: Expr, right: Expr | None = None) -> Expr:
+    return window(Value(left), None if right is None else Value(right)).predicate
+
+
+_SHORT_FORMS: dict[str, Callable[..., Expr]] = {
+    "causal": lambda: causal().predicate,
+    "full": lambda: full().predicate,
+    "window": _window_form,
+}

@@ -1,0 +1,155 @@
+"""Tile programs: where the live pairs are, as loops over tiles.
+
+A program walks the score matrix by tiles. The *row* axis is cut into tiles, one kernel instance each; every instance
+visits some tiles of the *column* axis. The forward has query rows and key columns; the transposed program, for dK
+and dV, has key rows and query columns. Tiles of an axis start at its first token and are `tile` tokens long, so a
+column tile has an index and a visit is an index.
+
+Scalars that a program may read: `q0`, `q1` (first and last query position of the row tile; `k0`, `k1` when the rows are
+keys), `q_start` (the first query's position), `q_len`, `k_len`, `b`, `h`, parameters, and what earlier `let`s defined. Sweeps never overlap: every live pair is in exactly one visited tile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from attnir.expr import K, K_LEN, Q, Q_LEN, Q_START, TABLES, TRUE, ZERO, Expr, Op, reads, row_table, sym, walk
+from attnir.errors import InvalidProgram
+
+
+class Status(Enum):
+    """What is known of a tile: every pair live, or some perhaps."""
+
+    FULL = "full"
+    PARTIAL = "partial"
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One side of the score matrix: its token symbol, its first position, one past its last, its tile's ends."""
+
+    token: Expr
+    start: Expr
+    stop: Expr
+    first: Expr  # first position of the tile, when this axis is the rows
+    last: Expr  # last position of the tile that exists
+
+    @property
+    def name(self) -> str:
+        return str(self.token.value)
+
+
+QUERIES = Axis(Q, Q_START, Q_START + Q_LEN, sym("q0"), sym("q1"))
+KEYS = Axis(K, ZERO, K_LEN, sym("k0"), sym("k1"))
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """A run of column tiles `[start, stop)`, visited in order; empty when stop <= start.
+
+    In a FULL sweep every pair of every tile is live and inside both axes' column end. In a PARTIAL sweep the program's
+    predicate and the end of the column axis decide.
+    """
+
+    start: Expr  # index of the first column tile
+    stop: Expr  # one past the last
+    status: Status
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The column tiles of one status that a block list names for this row tile, in ascending order."""
+
+    status: Status
+
+
+@dataclass(frozen=True, slots=True)
+class TileProgram:
+    """Which column tiles each row tile visits.
+
+    rows, columns   the axes: (QUERIES, KEYS), or (KEYS, QUERIES) in the transposed program
+    tile            (row tokens, column tokens) of a tile
+    predicate       which pairs are live, over q, k, b, h, fields and parameters; what a PARTIAL tile checks
+    lets            scalars of a row tile, in the order of their definition: (name, value)
+    visits          the sweeps, or the block lists, in the order of visiting
+    reason          why this way of finding the live tiles was taken, for `explain`
+    """
+
+    rows: Axis
+    columns: Axis
+    tile: tuple[int, int]
+    predicate: Expr
+    lets: tuple[tuple[str, Expr], ...]
+    visits: tuple[Sweep | Listed, ...]
+    reason: str = ""
+
+    @property
+    def transposed(self) -> bool:
+        return self.rows is KEYS
+
+    @property
+    def listed(self) -> bool:
+        """Whether the live tiles come from a block list made at run time, not from arithmetic in the kernel."""
+        return any(isinstance(v, Listed) for v in self.visits)
+
+    def expressions(self) -> Iterator[Expr]:
+        """Every expression that the kernel evaluates, the predicate last."""
+        yield from (value for _, value in self.lets)
+        for v in self.visits:
+            if isinstance(v, Sweep):
+                yield from (v.start, v.stop)
+        yield self.predicate
+
+    def tables(self) -> tuple[Expr, ...]:
+        """The row tables that the kernel reads, one position per row token, each as the node read at the row token."""
+        row = self.rows.token
+        found = (row_table(e.op, e.value, e.args[0], row) for e in walk(*self.expressions()) if e.op in TABLES)
+        return tuple(dict.fromkeys(found))
+
+    def verify(self) -> None:
+        """Raise InvalidProgram unless the program is well formed."""
+        known = {"b", "h", "q_start", "q_len", "k_len", *(str(e.value) for e in (self.rows.first, self.rows.last))}
+        for name, value in self.lets:
+            _check_scalar(self, value, known)
+            known = known | {name}
+        for v in self.visits:
+            if isinstance(v, Sweep):
+                _check_scalar(self, v.start, known)
+                _check_scalar(self, v.stop, known)
+        if not self.predicate.is_bool:
+            raise InvalidProgram(f"the predicate `{self.predicate}` is not Boolean")
+        if unknown := reads(self.predicate) - {"q", "k", "b", "h"}:
+            raise InvalidProgram(f"the predicate reads {', '.join(sorted(unknown))}; it may read q, k, b, h")
+        if self.listed and any(isinstance(v, Sweep) for v in self.visits):
+            raise InvalidProgram("sweeps and block lists do not mix; list every live tile, or none")
+        if min(self.tile) < 1:
+            raise InvalidProgram(f"tile {self.tile} is empty")
+
+    def __str__(self) -> str:
+        from attnir.text import format_program
+
+        return format_program(self)
+
+
+def _check_scalar(program: TileProgram, e: Expr, known: set[str]) -> None:
+    """A scalar of a tile reads its rows only under ROWMIN, ROWMAX and in the definition of a row table, and no column."""
+    row = program.rows.token
+    free: set[Expr] = set()
+    for n in walk(e):
+        if n.op in (Op.ROWMIN, Op.ROWMAX):
+            free.update(walk(n))
+        elif n.op in TABLES:
+            free.update(walk(n.args[0]))
+    for n in walk(e):
+        if n.op is Op.SYM and n.value not in known and not (n is row and n in free):
+            raise InvalidProgram(f"`{e}` reads `{n}`, which is not known there", str(program))
+
+
+def always(program: TileProgram) -> bool:
+    """Whether a PARTIAL tile has nothing to check but the end of the columns."""
+    return program.predicate is TRUE

@@ -1,0 +1,82 @@
+"""What an expression of the row token is over a tile of rows: its direction, its smallest and its largest value.
+
+An expression that only grows (or only falls) along the rows takes its extremes at the tile's end rows, so a scalar
+there replaces a reduction over the rows. Whatever has no proved direction is reduced, as ROWMIN or ROWMAX.
+"""
+
+from __future__ import annotations
+
+from attnir import expr as ex
+from attnir.bounds import bounds
+from attnir.expr import TABLES, Expr, FieldDecl, Op, at_position, contains
+from attnir.program import Axis
+
+
+def direction(e: Expr, row: Expr) -> int | None:
+    """1 when `e` never falls as `row` grows, -1 when it never grows, 0 when it does not depend on it; else None.
+
+    >>> direction(ex.maximum(ex.Q - 4, 0) // 64, ex.Q)
+    1
+    """
+    if e is row:
+        return 1
+    if not contains(e, row):
+        return 0
+    match e.op:
+        case Op.ADD | Op.MIN | Op.MAX:
+            return _together(direction(e.args[0], row), direction(e.args[1], row))
+        case Op.SUB:
+            return _together(direction(e.args[0], row), _flipped(direction(e.args[1], row)))
+        case Op.NEG:
+            return _flipped(direction(e.args[0], row))
+        case Op.MUL | Op.FLOORDIV:
+            return _scaled(e, row)
+        case Op.FIELD:
+            assert isinstance(e.value, FieldDecl)
+            return 1 if e.value.sorted and e.args[0] is row else None
+    if e.op in TABLES:
+        return direction(e.args[0], row) if e.args[1] is row else None
+    return None
+
+
+def _flipped(d: int | None) -> int | None:
+    return None if d is None else -d
+
+
+def _together(a: int | None, b: int | None) -> int | None:
+    if a is None or b is None or a * b < 0:
+        return None
+    return a or b
+
+
+def _scaled(e: Expr, row: Expr) -> int | None:
+    """A product with, or a quotient by, something of known sign that does not depend on the row."""
+    moving, factor = e.args
+    if e.op is Op.MUL and contains(factor, row):
+        moving, factor = factor, moving
+    if contains(factor, row):
+        return None
+    sign = bounds(factor)
+    d = direction(moving, row)
+    return d if sign.low >= 0 else (_flipped(d) if sign.high <= 0 else None)
+
+
+def lowest(e: Expr, rows: Axis) -> Expr:
+    """The smallest value of `e` over the rows of a tile."""
+    return _extreme(Op.ROWMIN, e, rows)
+
+
+def highest(e: Expr, rows: Axis) -> Expr:
+    """The largest value of `e` over the rows of a tile."""
+    return _extreme(Op.ROWMAX, e, rows)
+
+
+def _extreme(op: Op, e: Expr, rows: Axis) -> Expr:
+    d = direction(e, rows.token)
+    if d is not None:
+        return at_position(e, rows.token, rows.first if (d < 0) == (op is Op.ROWMAX) else rows.last)
+    if e.op is (Op.MIN if op is Op.ROWMIN else Op.MAX):
+        return ex.build(e.op, (_extreme(op, e.args[0], rows), _extreme(op, e.args[1], rows)))
+    if e.op is Op.WHERE and not contains(e.args[0], rows.token):
+        return ex.where(e.args[0], _extreme(op, e.args[1], rows), _extreme(op, e.args[2], rows))
+    return ex.build(op, (e,))

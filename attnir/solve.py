@@ -1,0 +1,230 @@
+"""Solving a predicate for one token: which columns may a row see, as a union of bands.
+
+A band is a conjunction: `lower <= column < upper` for each of its bounds, which are expressions of the row, `guards`,
+which do not read the column, and `residual`, conditions on the column that no bound expresses. The union of the
+bands is the predicate, pair by pair. What can be isolated: linear comparisons; `//` by a positive divisor; abs, min,
+max and where, by cases; squares against a constant; a sorted field of the column, by search.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from attnir import expr as ex
+from attnir.bounds import at_most, bounds, decided
+from attnir.expr import COMPARISONS, NEGATED, Expr, FieldDecl, Op, Searched, const, contains, row_table
+from attnir.linear import Linear, linear, simplify
+
+MOST_BANDS = 64  # a predicate that falls into more conjunctions than this is left whole, as one residual
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """lower_i <= column < upper_j for all i, j, and every guard, and every residual condition."""
+
+    lower: tuple[Expr, ...] = ()
+    upper: tuple[Expr, ...] = ()
+    guards: tuple[Expr, ...] = ()
+    residual: tuple[Expr, ...] = ()
+
+    def meet(self, other: Band) -> Band:
+        return Band(
+            _tightest(self.lower + other.lower, lower=True),
+            _tightest(self.upper + other.upper, lower=False),
+            tuple(dict.fromkeys(self.guards + other.guards)),
+            tuple(dict.fromkeys(self.residual + other.residual)),
+        )
+
+    @property
+    def empty(self) -> bool:
+        """Whether it is proved that no pair is inside."""
+        return any(decided(g) is False for g in self.guards + self.residual) or any(
+            at_most(u, low) for u in self.upper for low in self.lower
+        )
+
+    def inside(self, other: Band) -> bool:
+        """Whether it is proved that every pair of this band is one of the other's."""
+        return (
+            all(any(at_most(theirs, mine) for mine in self.lower) for theirs in other.lower)
+            and all(any(at_most(mine, theirs) for mine in self.upper) for theirs in other.upper)
+            and set(other.guards) <= set(self.guards)
+            and set(other.residual) <= set(self.residual)
+        )
+
+
+Bands = tuple[Band, ...]
+EVERYTHING: Bands = (Band(),)
+NOTHING: Bands = ()
+
+
+class _TooManyBands(Exception):
+    pass
+
+
+class _Unsolved(Exception):
+    """The comparison gives no bound on the column."""
+
+
+def solve(predicate: Expr, column: Expr, row: Expr) -> Bands:
+    """The predicate as a union of bands on `column`, whose bounds read `row`.
+
+    >>> from attnir.expr import K, Q
+    >>> [band] = solve((K <= Q) & (Q - K < 8), K, Q)
+    >>> print(band.lower, band.upper)
+    (<q - 7>,) (<q + 1>,)
+    """
+    try:
+        return _Solver(column, row).solve(predicate, True)
+    except _TooManyBands:
+        return (Band(residual=(predicate,)),)
+
+
+@dataclass(frozen=True, slots=True)
+class _Solver:
+    column: Expr
+    row: Expr
+
+    def solve(self, e: Expr, wanted: bool) -> Bands:
+        """The bands where the condition is `wanted`."""
+        match e.op:
+            case Op.BOOL:
+                return EVERYTHING if bool(e.value) == wanted else NOTHING
+            case Op.NOT:
+                return self.solve(e.args[0], not wanted)
+            case Op.AND | Op.OR:
+                parts = (self.solve(e.args[0], wanted), self.solve(e.args[1], wanted))
+                return _meet(*parts) if (e.op is Op.AND) == wanted else _join(*parts)
+        assert e.op in COMPARISONS, e
+        return self.comparison(e if wanted else ex.compare(NEGATED[e.op], *e.args))
+
+    def comparison(self, e: Expr) -> Bands:
+        if e.op is Op.BOOL:
+            return self.solve(e, True)
+        if not contains(e, self.column):
+            verdict = decided(e)
+            return (Band(guards=(e,)),) if verdict is None else (EVERYTHING if verdict else NOTHING)
+        gap = linear(ex.sub(*e.args))
+        try:
+            match e.op:
+                case Op.LE:
+                    return self.nonpositive(gap)
+                case Op.LT:
+                    return self.nonpositive(gap.plus(Linear((), 1)))
+                case Op.GE:
+                    return self.nonpositive(gap.times(-1))
+                case Op.GT:
+                    return self.nonpositive(gap.times(-1).plus(Linear((), 1)))
+                case Op.EQ:
+                    return _meet(self.nonpositive(gap), self.nonpositive(gap.times(-1)))
+            below = self.nonpositive(gap.plus(Linear((), 1)))
+            return _join(below, self.nonpositive(gap.times(-1).plus(Linear((), 1))))
+        except _Unsolved:
+            return (Band(residual=(e,)),)
+
+    def nonpositive(self, form: Linear) -> Bands:
+        """The bands of form <= 0."""
+        atoms = [(a, c) for a, c in form.terms if contains(a, self.column)]
+        if not atoms:
+            return self.comparison(form.expr() <= 0)
+        for atom, c in atoms:
+            if atom.op in (Op.ABS, Op.MIN, Op.MAX, Op.WHERE):
+                return self.by_cases(form.without(atom), atom, c)
+        if len(atoms) > 1:
+            raise _Unsolved
+        ((atom, c),) = atoms
+        rest = form.without(atom).expr()
+        if c > 0:
+            return self.at_most(atom, simplify(-rest) // const(c))
+        return self.at_least(atom, simplify(rest + (-c - 1)) // const(-c))
+
+    def by_cases(self, rest: Linear, atom: Expr, c: int) -> Bands:
+        """rest + c * atom <= 0 for an atom that is one of several linear forms."""
+        if atom.op is Op.WHERE:
+            condition, a, b = atom.args
+            yes, no = (self.nonpositive(rest.plus(linear(x), c)) for x in (a, b))
+            return _join(_meet(self.solve(condition, True), yes), _meet(self.solve(condition, False), no))
+        a, b = atom.args if atom.op is not Op.ABS else (atom.args[0], ex.neg(atom.args[0]))
+        cases = [self.nonpositive(rest.plus(linear(x), c)) for x in (a, b)]
+        largest = atom.op is not Op.MIN
+        return _meet(*cases) if largest == (c > 0) else _join(*cases)
+
+    def at_most(self, atom: Expr, limit: Expr) -> Bands:
+        """atom <= limit, for a limit without the column."""
+        if atom is self.column:
+            return (Band(upper=(simplify(limit + 1),)),)
+        match atom.op:
+            case Op.FLOORDIV if self.divides(atom):
+                x, d = atom.args
+                return self.nonpositive(linear(x - (d * limit + d - 1)))
+            case Op.FIELD if self.searchable(atom):
+                return (Band(upper=(self.search(Op.UPPER_BOUND, atom, limit),)),)
+            case Op.MUL if atom.args[0] is atom.args[1] and limit.op is Op.CONST:
+                if limit.const < 0:
+                    return NOTHING
+                root = const(math.isqrt(limit.const))
+                return _meet(self.nonpositive(linear(atom.args[0] - root)), self.nonpositive(linear(-atom.args[0] - root)))
+        raise _Unsolved
+
+    def at_least(self, atom: Expr, limit: Expr) -> Bands:
+        """atom >= limit, for a limit without the column."""
+        if atom is self.column:
+            return (Band(lower=(limit,)),)
+        match atom.op:
+            case Op.FLOORDIV if self.divides(atom):
+                x, d = atom.args
+                return self.nonpositive(linear(d * limit - x))
+            case Op.FIELD if self.searchable(atom):
+                return (Band(lower=(self.search(Op.LOWER_BOUND, atom, limit),)),)
+            case Op.MUL if atom.args[0] is atom.args[1] and limit.op is Op.CONST:
+                if limit.const <= 0:
+                    return EVERYTHING
+                root = const(math.isqrt(limit.const - 1) + 1)
+                return _join(self.nonpositive(linear(root - atom.args[0])), self.nonpositive(linear(root + atom.args[0])))
+        raise _Unsolved
+
+    def divides(self, atom: Expr) -> bool:
+        return not contains(atom.args[1], self.column) and bounds(atom.args[1]).low > 0
+
+    def searchable(self, atom: Expr) -> bool:
+        return isinstance(atom.value, FieldDecl) and atom.value.sorted
+
+    def search(self, op: Op, atom: Expr, limit: Expr) -> Expr:
+        assert isinstance(atom.value, FieldDecl)
+        return row_table(op, Searched(atom.value, str(self.column.value)), limit, self.row)
+
+
+def _tightest(limits: Iterable[Expr], *, lower: bool) -> tuple[Expr, ...]:
+    """The limits without those that another one implies."""
+    kept: list[Expr] = []
+    for new in dict.fromkeys(limits):
+        if any(at_most(new, k) if lower else at_most(k, new) for k in kept):
+            continue
+        kept = [k for k in kept if not (at_most(k, new) if lower else at_most(new, k))]
+        kept.append(new)
+    return tuple(kept)
+
+
+def _meet(left: Bands, right: Bands) -> Bands:
+    if len(left) * len(right) > MOST_BANDS:
+        raise _TooManyBands
+    return _join((), tuple(a.meet(b) for a in left for b in right))
+
+
+def _join(left: Bands, right: Bands) -> Bands:
+    """The union, without the bands that are empty or inside another."""
+    kept: list[Band] = []
+    for new in (*left, *right):
+        if new.empty or any(new.inside(k) for k in kept):
+            continue
+        kept = [k for k in kept if not k.inside(new)]
+        kept.append(new)
+    if len(kept) > MOST_BANDS:
+        raise _TooManyBands
+    return tuple(kept)
+
+
+def unguarded(band: Band) -> Band:
+    """The band without its guards: what remains when they hold."""
+    return replace(band, guards=())

@@ -1,0 +1,286 @@
+"""Text of expressions, patterns and tile programs: printed so that it reads back to the equal node.
+
+A pattern's text is its declarations and its predicate, separated by semicolons:
+
+>>> from attnir.text import format_predicate, read_predicate
+>>> p = read_predicate("doc = field(sorted=True); (k <= q) & (doc(q) == doc(k))")
+>>> format_predicate(p)
+'doc = field(sorted=True); (k <= q) & (doc(q) == doc(k))'
+>>> read_predicate(format_predicate(p)) is p
+True
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Mapping
+from functools import reduce
+
+from attnir import expr as ex
+from attnir.errors import AttnirError, TextError
+from attnir.expr import PARAM_LIMIT, Expr, FieldDecl, Op, ParamDecl, Searched, fields_of, params_of
+from attnir.program import KEYS, QUERIES, Listed, Status, Sweep, TileProgram
+
+# How tightly an operator binds, as in Python: comparisons are looser than `|` and `&`.
+_BINDING = {op: 1 for op in ex.COMPARISONS} | {Op.OR: 2, Op.AND: 3, Op.ADD: 4, Op.SUB: 4}
+_BINDING |= {Op.MUL: 5, Op.FLOORDIV: 5, Op.MOD: 5, Op.NEG: 6, Op.NOT: 6}
+_PREFIX = {Op.NEG: "-", Op.NOT: "~"}
+_CALLS = frozenset({Op.ABS, Op.MIN, Op.MAX, Op.WHERE, Op.ROWMIN, Op.ROWMAX})
+_TIGHTEST = 7
+
+
+def format_expr(e: Expr) -> str:
+    """The expression as Python; shared nodes are printed as often as they are used."""
+    return _format(e, 0)
+
+
+def _format(e: Expr, around: int) -> str:
+    match e.value:
+        case FieldDecl(name=name):
+            return f"{name}({_format(e.args[0], 0)})"
+        case ParamDecl(name=name):
+            return name
+        case Searched(field=decl, axis=axis):
+            return f"{e.op.value}({decl.name}({axis}), {_format(e.args[0], 0)}, {_format(e.args[1], 0)})"
+    if e.op in (Op.CONST, Op.BOOL, Op.SYM):
+        text = str(e.value)
+        return f"({text})" if around >= _BINDING[Op.NEG] and text.startswith("-") else text
+    if e.op in _CALLS:
+        return f"{e.op.value}({', '.join(_format(a, 0) for a in _flat(e))})"
+    binding = _BINDING[e.op]
+    if e.op in _PREFIX:
+        text = _PREFIX[e.op] + _format(e.args[0], binding)
+    else:
+        # A comparison does not chain, and the right argument of `-`, `//`, `%` does not regroup.
+        left = binding + 1 if e.op in ex.COMPARISONS else binding
+        text = f"{_format(e.args[0], left)} {e.op.value} {_format(e.args[1], binding + 1)}"
+    return f"({text})" if binding < around else text
+
+
+def _flat(e: Expr) -> list[Expr]:
+    """The arguments of a call; min(min(a, b), c) is written min(a, b, c)."""
+    if e.op in (Op.MIN, Op.MAX) and e.args[0].op is e.op:
+        return [*_flat(e.args[0]), e.args[1]]
+    return list(e.args)
+
+
+def _declarations(*roots: Expr) -> list[str]:
+    lines = [f"{f.name} = field({'sorted=True' if f.sorted else ''})" for f in fields_of(*roots)]
+    for p in params_of(*roots):
+        limits = {"low": (p.low, -PARAM_LIMIT), "high": (p.high, PARAM_LIMIT)}
+        given = ", ".join(f"{name}={value}" for name, (value, default) in limits.items() if value != default)
+        lines.append(f"{p.name} = param({given})")
+    return lines
+
+
+def format_predicate(e: Expr) -> str:
+    """Declarations and predicate in one line."""
+    return "; ".join([*_declarations(e), format_expr(e)])
+
+
+def format_program(program: TileProgram) -> str:
+    """One line per declaration, scalar and sweep."""
+    rows, columns = program.rows.name, program.columns.name
+    lines = _declarations(*program.expressions())
+    lines.append(f"tiles of {program.tile[0]} {rows} by {program.tile[1]} {columns}")
+    lines += [f"let {name} = {format_expr(value)}" for name, value in program.lets]
+    for v in program.visits:
+        span = f" in [{format_expr(v.start)}, {format_expr(v.stop)})" if isinstance(v, Sweep) else " listed"
+        lines.append(f"sweep {columns} tiles{span} {v.status.value}")
+    lines.append(f"where {format_expr(program.predicate)}")
+    if program.reason:
+        lines.append(f"because {program.reason}")
+    return "\n".join(lines)
+
+
+_BINARY: dict[type[ast.AST], Callable[..., Expr]] = {
+    ast.Add: ex.add,
+    ast.Sub: ex.sub,
+    ast.Mult: ex.mul,
+    ast.FloorDiv: ex.floordiv,
+    ast.Mod: ex.mod,
+    ast.BitAnd: ex.and_,
+    ast.BitOr: ex.or_,
+}
+_COMPARE = {ast.Lt: Op.LT, ast.LtE: Op.LE, ast.Gt: Op.GT, ast.GtE: Op.GE, ast.Eq: Op.EQ, ast.NotEq: Op.NE}
+_FUNCTIONS: dict[str, tuple[int, Callable[..., Expr]]] = {
+    "abs": (1, ex.absolute),
+    "min": (2, ex.minimum),
+    "max": (2, ex.maximum),
+    "where": (3, ex.where),
+    "rowmin": (1, lambda a: ex.build(Op.ROWMIN, (a,))),
+    "rowmax": (1, lambda a: ex.build(Op.ROWMAX, (a,))),
+}
+_POSITIONS = {"q", "k", "q0", "q1", "k0", "k1"}  # where a field can be read
+_TABLES = {op.value: op for op in ex.TABLES}
+
+
+class _Reader:
+    """Reads one expression; `names` are the symbols and declarations in scope."""
+
+    def __init__(self, text: str, names: Mapping[str, Expr | FieldDecl], patterns: Mapping[str, Callable[..., Expr]]):
+        self.text, self.names, self.patterns = text, names, patterns
+
+    def fail(self, where: ast.AST, problem: str) -> TextError:
+        column = getattr(where, "col_offset", 0)
+        width = max(1, (getattr(where, "end_col_offset", None) or column + 1) - column)
+        return TextError(f"{problem}\n  {self.text}\n  {' ' * column}{'^' * width}")
+
+    def read(self) -> Expr:
+        try:
+            tree = ast.parse(self.text, mode="eval")
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            raise TextError(f"not an expression: {self.text!r} ({error})") from None
+        return self.expr(tree.body)
+
+    def expr(self, n: ast.expr) -> Expr:
+        try:
+            return self._expr(n)
+        except ZeroDivisionError as error:
+            raise self.fail(n, str(error)) from None
+
+    def _expr(self, n: ast.expr) -> Expr:
+        match n:
+            case ast.Constant(value=bool() | int() as value):
+                return ex.wrap(value)
+            case ast.Name(id=name):
+                found = self.names.get(name)
+                if isinstance(found, Expr):
+                    return found
+                if name in self.patterns and found is None:
+                    return self.call(n, name, [])
+                raise self.fail(n, f"unknown name `{name}`; known: {', '.join(sorted({*self.names, *self.patterns}))}")
+            case ast.UnaryOp(op=ast.USub(), operand=a):
+                return ex.neg(self.integer(a))
+            case ast.UnaryOp(op=ast.Invert(), operand=a):
+                return ex.not_(self.condition(a))
+            case ast.BinOp(op=op, left=a, right=b) if type(op) in _BINARY:
+                kind = self.condition if isinstance(op, ast.BitAnd | ast.BitOr) else self.integer
+                return _BINARY[type(op)](kind(a), kind(b))
+            case ast.Compare(left=a, ops=[op], comparators=[b]) if type(op) in _COMPARE:
+                return ex.compare(_COMPARE[type(op)], self.integer(a), self.integer(b))
+            case ast.Call(func=ast.Name(id=name), args=args, keywords=[]):
+                return self.call(n, name, args)
+        raise self.fail(n, "not part of the language; it has + - * // % & | ~, comparisons, abs, min, max, where")
+
+    def integer(self, n: ast.expr) -> Expr:
+        e = self.expr(n)
+        if e.is_bool:
+            raise self.fail(n, f"an integer is needed here, not the condition `{e}`")
+        return e
+
+    def condition(self, n: ast.expr) -> Expr:
+        e = self.expr(n)
+        if not e.is_bool:
+            raise self.fail(n, f"a condition is needed here, not the integer `{e}`; compare it, in parentheses")
+        return e
+
+    def call(self, n: ast.expr, name: str, args: list[ast.expr]) -> Expr:
+        declared = self.names.get(name)
+        if isinstance(declared, FieldDecl):
+            if len(args) == 1 and isinstance(args[0], ast.Name) and args[0].id in _POSITIONS & self.names.keys():
+                return ex.field(declared, self.expr(args[0]))
+            raise self.fail(n, f"the field `{name}` is read at a token: {name}(q) or {name}(k)")
+        if name in _TABLES:
+            return self.bound(n, name, args)
+        if name in self.patterns:
+            try:
+                return self.patterns[name](*(self.integer(a) for a in args))
+            except (TypeError, AttnirError) as error:
+                raise self.fail(n, str(error)) from None
+        if name not in _FUNCTIONS:
+            raise self.fail(n, f"unknown name `{name}`; declare a field first: {name} = field(); ...")
+        if name in ("min", "max") and len(args) > 2:
+            return reduce(_FUNCTIONS[name][1], (self.integer(a) for a in args))
+        count, make = _FUNCTIONS[name]
+        if len(args) != count:
+            raise self.fail(n, f"{name} takes {count} argument{'s' * (count > 1)}, {len(args)} given")
+        if name == "where":
+            return make(self.condition(args[0]), self.integer(args[1]), self.integer(args[2]))
+        return make(*(self.integer(a) for a in args))
+
+    def bound(self, n: ast.expr, name: str, args: list[ast.expr]) -> Expr:
+        match args:
+            case [ast.Call(func=ast.Name(id=f), args=[ast.Name(id=axis)]), value, at] if isinstance(
+                decl := self.names.get(f), FieldDecl
+            ):
+                return ex.row_table(_TABLES[name], Searched(decl, axis), self.integer(value), self.integer(at))
+        raise self.fail(n, f"{name} takes a field, a bound and a row: {name}(doc(k), doc(q), q0)")
+
+
+def _read_declaration(text: str) -> tuple[str, Expr | FieldDecl] | None:
+    """`doc = field(sorted=True)` or `w = param(low=1)`; None for anything else."""
+    try:
+        tree = ast.parse(text.strip()).body
+        match tree:
+            case [ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=ast.Name(id=kind), args=[], keywords=kw))]:
+                given = {str(word.arg): ast.literal_eval(word.value) for word in kw}
+                if kind == "field":
+                    return name, FieldDecl(name, **given)
+                if kind == "param":
+                    return name, ex.param(ParamDecl(name, **given))
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
+        raise TextError(f"not a declaration: {text.strip()!r} ({error})") from None
+    return None
+
+
+_TOKENS: dict[str, Expr] = {name: ex.sym(name) for name in ("q", "k", "b", "h")}
+
+
+def read_predicate(text: str, patterns: Mapping[str, Callable[..., Expr]] | None = None) -> Expr:
+    """The predicate that `text` says. `patterns` are names with a meaning of their own, such as `causal`."""
+    *declarations, body = text.split(";")
+    names: dict[str, Expr | FieldDecl] = dict(_TOKENS)
+    for part in declarations:
+        found = _read_declaration(part)
+        if found is None:
+            raise TextError(f"expected `name = field()` or `name = param()` before the last `;`, not {part.strip()!r}")
+        names[found[0]] = found[1]
+    e = _Reader(body.strip(), names, patterns or {}).read()
+    if not e.is_bool:
+        raise TextError(f"a mask is a condition; `{e}` is an integer")
+    return e
+
+
+def read_program(text: str) -> TileProgram:
+    """The tile program that `format_program` printed."""
+    names: dict[str, Expr | FieldDecl] = {**_TOKENS, **{n: ex.sym(n) for n in ("q_start", "q_len", "k_len")}}
+    tile, rows, columns = (0, 0), QUERIES, KEYS
+    lets: list[tuple[str, Expr]] = []
+    visits: list[Sweep | Listed] = []
+    predicate, reason = ex.TRUE, ""
+    for line in text.splitlines():
+        match line.split():
+            case ["tiles", "of", m, row, "by", n, _]:
+                tile = int(m), int(n)
+                rows, columns = (QUERIES, KEYS) if row == "q" else (KEYS, QUERIES)
+                names |= {str(e.value): e for e in (rows.first, rows.last)}
+            case ["let", name, "=", *_]:
+                lets.append((name, _Reader(line.split("=", 1)[1].strip(), names, {}).read()))
+                names[name] = ex.sym(name)
+            case ["sweep", _, "tiles", "listed", status]:
+                visits.append(Listed(Status(status)))
+            case ["sweep", _, "tiles", "in", *_, status]:
+                inside = line[line.index("[") + 1 : line.rindex(")")]
+                start, stop = _split_pair(inside)
+                visits.append(Sweep(*(_Reader(t, names, {}).read() for t in (start, stop)), Status(status)))
+            case ["where", *_]:
+                predicate = _Reader(line.split(None, 1)[1], names, {}).read()
+            case ["because", *_]:
+                reason = line.split(None, 1)[1]
+            case _:
+                found = _read_declaration(line)
+                if found is None:
+                    raise TextError(f"not a line of a tile program: {line!r}")
+                names[found[0]] = found[1]
+    program = TileProgram(rows, columns, tile, predicate, tuple(lets), tuple(visits), reason)
+    program.verify()
+    return program
+
+
+def _split_pair(text: str) -> tuple[str, str]:
+    """The two expressions of `a, b`, whose commas may stand inside parentheses."""
+    tree = ast.parse(f"({text})", mode="eval").body
+    assert isinstance(tree, ast.Tuple)
+    cut = tree.elts[1].col_offset - 1
+    return text[: text.rindex(",", 0, cut + 1)].strip(), text[cut:].strip()

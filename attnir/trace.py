@@ -1,0 +1,247 @@
+"""Tracing: a lambda over tokens becomes an expression, once.
+
+The lambda gets `Value`s, which record what is done to them. Whatever Python would do behind the language's back
+(`and`, `if`, floats, true division) is an error that names the user's line.
+"""
+
+from __future__ import annotations
+
+import inspect
+import linecache
+import operator
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from attnir import expr as ex
+from attnir.errors import (
+    ConditionExpectedError,
+    ControlFlowError,
+    DeclarationError,
+    DivisorError,
+    IntegerExpectedError,
+    UnknownNameError,
+)
+from attnir.expr import Expr, FieldDecl, Op
+
+_HERE = Path(__file__).parent
+Operand = "Value | int"
+
+
+class Value:
+    """A symbolic integer or condition inside a lambda; also what `an.param` returns."""
+
+    __slots__ = ("expr",)
+    __hash__ = None  # type: ignore[assignment]  # == builds a comparison, so a Value cannot be a key
+
+    def __init__(self, expr: Expr) -> None:
+        self.expr = expr
+
+    def __add__(self, other: object) -> Value:
+        return Value(ex.add(_integer(self), _integer(other)))
+
+    def __radd__(self, other: object) -> Value:
+        return Value(ex.add(_integer(other), _integer(self)))
+
+    def __sub__(self, other: object) -> Value:
+        return Value(ex.sub(_integer(self), _integer(other)))
+
+    def __rsub__(self, other: object) -> Value:
+        return Value(ex.sub(_integer(other), _integer(self)))
+
+    def __mul__(self, other: object) -> Value:
+        return Value(ex.mul(_integer(self), _integer(other)))
+
+    __rmul__ = __mul__
+
+    def __floordiv__(self, other: object) -> Value:
+        return Value(_divide(ex.floordiv, _integer(self), _integer(other)))
+
+    def __rfloordiv__(self, other: object) -> Value:
+        return Value(_divide(ex.floordiv, _integer(other), _integer(self)))
+
+    def __mod__(self, other: object) -> Value:
+        return Value(_divide(ex.mod, _integer(self), _integer(other)))
+
+    def __rmod__(self, other: object) -> Value:
+        return Value(_divide(ex.mod, _integer(other), _integer(self)))
+
+    def __pow__(self, exponent: object) -> Value:
+        if not isinstance(exponent, int) or not 0 <= exponent <= 4:
+            fail(IntegerExpectedError, f"an exponent is a constant from 0 to 4, not {exponent!r}")
+        result = ex.const(1)
+        for _ in range(exponent):
+            result = ex.mul(result, _integer(self))
+        return Value(result)
+
+    def __neg__(self) -> Value:
+        return Value(ex.neg(_integer(self)))
+
+    def __pos__(self) -> Value:
+        return Value(_integer(self))
+
+    def __abs__(self) -> Value:
+        return Value(ex.absolute(_integer(self)))
+
+    def __lt__(self, other: object) -> Value:
+        return Value(ex.compare(Op.LT, _integer(self), _integer(other)))
+
+    def __le__(self, other: object) -> Value:
+        return Value(ex.compare(Op.LE, _integer(self), _integer(other)))
+
+    def __gt__(self, other: object) -> Value:
+        return Value(ex.compare(Op.GT, _integer(self), _integer(other)))
+
+    def __ge__(self, other: object) -> Value:
+        return Value(ex.compare(Op.GE, _integer(self), _integer(other)))
+
+    def __eq__(self, other: object) -> Value:  # type: ignore[override]  # a comparison, not an answer
+        return Value(ex.eq(_integer(self), _integer(other)))
+
+    def __ne__(self, other: object) -> Value:  # type: ignore[override]
+        return Value(ex.ne(_integer(self), _integer(other)))
+
+    def __and__(self, other: object) -> Value:
+        return Value(ex.and_(condition(self), condition(other)))
+
+    def __or__(self, other: object) -> Value:
+        return Value(ex.or_(condition(self), condition(other)))
+
+    def __xor__(self, other: object) -> Value:
+        a, b = condition(self), condition(other)
+        return Value((a & ~b) | (~a & b))
+
+    __rand__ = __and__
+    __ror__ = __or__
+    __rxor__ = __xor__
+
+    def __invert__(self) -> Value:
+        return Value(ex.not_(condition(self)))
+
+    def __truediv__(self, other: object) -> NoReturn:
+        fail(IntegerExpectedError, f"`/` makes a float of `{self.expr}`; use `//`, which rounds down")
+
+    __rtruediv__ = __truediv__
+
+    def __bool__(self) -> NoReturn:
+        fail(
+            ControlFlowError,
+            f"`{self.expr}` is symbolic and has no truth value, so Python's `and`, `or`, `not`, `if`, `in`, `min`, `max` "
+            "and chained comparisons cannot use it; write `&`, `|`, `~`, an.where(c, a, b), an.minimum, an.maximum",
+        )
+
+    def __index__(self) -> NoReturn:
+        fail(IntegerExpectedError, f"`{self.expr}` is symbolic and is no number yet; it cannot index or count")
+
+    __int__ = __float__ = __index__
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        fail(UnknownNameError, f"`{self.expr}` has no coordinate `{name}`; a plain token is its position")
+
+    def __repr__(self) -> str:
+        return str(self.expr)
+
+
+def user_line() -> str:
+    """The innermost line of code outside attnir: `file:line: text`."""
+    for frame in reversed(traceback.extract_stack()):
+        if not Path(frame.filename).is_relative_to(_HERE):
+            return f"{frame.filename}:{frame.lineno}: {(frame.line or '').strip()}"
+    return "<unknown line>"
+
+
+def fail(error: type[DeclarationError], problem: str, where: str | None = None) -> NoReturn:
+    raise error(f"{problem}\n  at {where or user_line()}")
+
+
+def _integer(value: object) -> Expr:
+    if isinstance(value, Value):
+        if value.expr.is_bool:
+            fail(ConditionExpectedError, f"`{value.expr}` is a condition; an integer is needed here")
+        return value.expr
+    if isinstance(value, bool):
+        fail(ConditionExpectedError, f"{value} is a condition; an integer is needed here")
+    try:
+        return ex.const(operator.index(value))  # type: ignore[arg-type]  # the error says what was given
+    except TypeError:
+        fail(IntegerExpectedError, f"an integer is needed here, not {value!r} of type {type(value).__name__}")
+
+
+def condition(value: object) -> Expr:
+    if isinstance(value, Value) and value.expr.is_bool:
+        return value.expr
+    if isinstance(value, bool):
+        return ex.boolean(value)
+    shown = value.expr if isinstance(value, Value) else repr(value)
+    fail(ConditionExpectedError, f"a condition is needed here, not `{shown}`; compare it first, in parentheses")
+
+
+def integer_argument(value: object) -> Expr:
+    """An integer or a parameter that a user gave to a builder such as `window`."""
+    return _integer(value)
+
+
+def _divide(make: Callable[[Expr, Expr], Expr], a: Expr, b: Expr) -> Expr:
+    from attnir.bounds import bounds
+
+    interval = bounds(b)
+    if interval.low <= 0 <= interval.high:
+        fail(
+            DivisorError,
+            f"the divisor `{b}` can be zero (it is only known to lie in [{interval.low}, {interval.high}]); "
+            'give a parameter a range: an.param("w", low=1)',
+        )
+    return make(a, b)
+
+
+def read_field(decl: FieldDecl, token: object) -> Value:
+    if isinstance(token, Value) and (token.expr is ex.Q or token.expr is ex.K):
+        return Value(ex.field(decl, token.expr))
+    shown = token.expr if isinstance(token, Value) else repr(token)
+    fail(DeclarationError, f"the field `{decl.name}` is read at a token, {decl.name}(q) or {decl.name}(k), not at `{shown}`")
+
+
+def where(condition_: object, a: object, b: object) -> Value:
+    """`a` where the condition holds, else `b`; for use inside a lambda.
+
+    >>> import attnir as an
+    >>> print(an.mask(lambda q, k: k <= an.where(q < 4, 3, q)))
+    k <= where(q < 4, 3, q)
+    """
+    return Value(ex.where(condition(condition_), _integer(a), _integer(b)))
+
+
+def minimum(a: object, b: object) -> Value:
+    """The smaller of two integers; for use inside a lambda."""
+    return Value(ex.minimum(_integer(a), _integer(b)))
+
+
+def maximum(a: object, b: object) -> Value:
+    """The larger of two integers; for use inside a lambda."""
+    return Value(ex.maximum(_integer(a), _integer(b)))
+
+
+def trace(function: Callable[..., object]) -> Expr:
+    """Call `function` once with symbolic tokens; its arguments are recognised by name: q, k, b, h."""
+    code = getattr(function, "__code__", None)
+    line = code.co_firstlineno if code else 0
+    where_ = f"{code.co_filename}:{line}: {linecache.getline(code.co_filename, line).strip()}" if code else repr(function)
+    tokens = {"q": ex.Q, "k": ex.K, "b": ex.B, "h": ex.H}
+    names = list(inspect.signature(function).parameters)
+    if unknown := [n for n in names if n not in tokens]:
+        fail(UnknownNameError, f"a mask's arguments are among q, k, b, h; `{', '.join(unknown)}` is none of them", where_)
+    try:
+        result = function(**{n: Value(tokens[n]) for n in names})
+    except NameError as error:
+        if isinstance(error, DeclarationError):
+            raise
+        fail(UnknownNameError, f"the predicate reads an unknown name: {error}", where_)
+    if isinstance(result, Value) and result.expr.is_bool:
+        return result.expr
+    if isinstance(result, bool):
+        return ex.boolean(result)
+    shown = f"the integer `{result.expr}`" if isinstance(result, Value) else f"{result!r} of type {type(result).__name__}"
+    fail(ConditionExpectedError, f"a mask is a condition over tokens; this one returns {shown}", where_)
