@@ -1,0 +1,44 @@
+"""attnir: a compiler for attention patterns.
+
+Declare which tokens may look at which; attnir proves which tiles of the score matrix are live and generates the
+kernels, forward and backward, that visit only those.
+
+>>> import attnir as an, torch
+>>> pattern = an.causal() & (an.window(256) | an.mask(lambda q, k: k < 4))
+>>> attn = an.compile(pattern)
+>>> q = k = v = torch.randn(1, 4, 1000, 64)
+>>> attn(q, k, v).shape
+torch.Size([1, 4, 1000, 64])
+"""
+
+from attnir.api import Attention, compile
+from attnir.codegen.cache import CacheInfo, cache_info
+from attnir.codegen.resources import Config
+from attnir.errors import AttnirError
+from attnir.pattern import Field, Mask, causal, field, full, mask, param, parse, window
+from attnir.reference import reference
+from attnir.trace import maximum, minimum, where
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Attention",
+    "AttnirError",
+    "CacheInfo",
+    "Config",
+    "Field",
+    "Mask",
+    "cache_info",
+    "causal",
+    "compile",
+    "field",
+    "full",
+    "mask",
+    "maximum",
+    "minimum",
+    "param",
+    "parse",
+    "reference",
+    "where",
+    "window",
+]

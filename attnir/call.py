@@ -78,7 +78,7 @@ def bind(
     values = {d.name: _field(d, bindings[d.name], batch, q_len, k_len, start, device) for d in fields}
     if check:
         for d in fields:
-            _check_sorted(d, values[d.name])
+            check_sorted(d, values[d.name])
     scalars = {p.name: _param(p, bindings[p.name]) for p in params}
     return Call(batch, heads, q_len, k_len, start, values, scalars, device)
 
@@ -138,7 +138,8 @@ def _values(decl: FieldDecl, given: object, batch: int, length: int, side: str, 
     return wide.reshape(-1, length)
 
 
-def _check_sorted(decl: FieldDecl, values: FieldValues) -> None:
+def check_sorted(decl: FieldDecl, values: FieldValues) -> None:
+    """Raise NotSortedError if a field that is declared sorted decreases somewhere."""
     if not decl.sorted:
         return
     for side, v in (("queries", values.queries), ("keys", values.keys)):

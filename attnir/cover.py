@@ -104,7 +104,10 @@ class _Shape:
             suffix = f"_{i}" if len(ordered) > 1 else ""
             visits += _split(names, suffix, r, cursor)
             end = visits[-1].stop
-            cursor = end if cursor is None or at_most(cursor, end) else names.let(f"done{suffix}", maximum(cursor, end))
+            if cursor is None or at_most(cursor, end):
+                cursor = end
+            elif i + 1 < len(ordered):
+                cursor = names.let(f"done{suffix}", maximum(cursor, end))
         return tuple(names.lets), tuple(visits)
 
     def range_of(self, band: Band) -> _Range:

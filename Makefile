@@ -1,0 +1,68 @@
+# `make demo` and `make test` set everything up by themselves: they need make, and a python3 (3.11 to 3.13) with venv and pip.
+#
+# The GPU targets also run on an interpreter that already has torch and triton, without a venv and without a network:
+#     make test-gpu PYTHON=python3
+
+JOBS ?= 2
+
+VENV    := .venv
+READY   := $(VENV)/.installed
+# The checkout comes first on the path, so examples/ and benchmarks/ run without an install as well.
+RUN     := PYTHONPATH=$(CURDIR) $(VENV)/bin/python
+INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
+
+ifeq ($(origin PYTHON), undefined)
+PYTHON    := python3
+GPU_RUN   := $(RUN)
+GPU_READY := $(READY)
+else
+GPU_RUN   := PYTHONPATH=$(CURDIR) $(PYTHON)
+GPU_READY :=
+endif
+
+.PHONY: help demo test lint bench bench-gpu test-gpu inspect wheel clean
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(READY)  ## train a small text model on a CPU with a pattern of your own
+	$(RUN) examples/train_text.py --demo
+
+test: lint  ## lint, types, tests and doctests; stops at the first that fails
+	$(RUN) -m pytest -n $(JOBS) --dist worksteal
+
+lint: $(READY)  ## style, format and types
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+
+bench: $(READY)  ## measure the torch backend on this CPU
+	$(RUN) benchmarks/bench_cpu.py
+
+bench-gpu: $(GPU_READY)  ## measure the Triton kernels on this GPU
+	$(GPU_RUN) benchmarks/bench_gpu.py
+
+test-gpu: $(GPU_READY)  ## the tests that need a GPU
+	$(GPU_RUN) -m pytest -m gpu tests
+
+inspect: $(READY)  ## compile the kernels for every target, no GPU needed, and show what they use
+	$(RUN) -m benchmarks.inspect_kernels
+
+wheel: $(READY)  ## build the wheel into dist/
+	$(VENV)/bin/python -m build --wheel --no-isolation
+
+clean:  ## remove what was built and cached; the venv stays
+	rm -rf build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +
+
+# torch comes first and brings what its build needs (CUDA, or nothing). The rest is pinned one by one, without resolving:
+# a CUDA build of torch asks for one exact triton, and attnir runs on a newer one too. Nothing is fetched when all is there.
+$(READY): constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info < (3, 14) or sys.exit("attnir needs Python 3.11 to 3.13, \
+	this is %s. Name another one: make test PYTHON=python3.12" % sys.version.split()[0])'
+	test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV)
+	$(INSTALL) "$$(grep '^torch==' constraints.txt)"
+	$(INSTALL) --no-deps -r constraints.txt
+	$(INSTALL) --no-deps --no-build-isolation -e .
+	touch $@

@@ -1,0 +1,161 @@
+"""The way in: `compile` makes an `Attention`, and an Attention is called with tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import TYPE_CHECKING, Literal, overload
+
+import torch
+from torch import Tensor
+
+from attnir.call import bind
+from attnir.codegen.operator import attend
+from attnir.codegen.plan import BACKENDS, KINDS, Plan
+from attnir.codegen.resources import Config
+from attnir.errors import BackendError, ConfigError, DeclarationError
+from attnir.inputs import check_inputs
+from attnir.pattern import Mask
+
+if TYPE_CHECKING:
+    from attnir.explain import Explanation
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """A compiled pattern: call it with q, k, v. Equal patterns give equal attentions and share their kernels."""
+
+    pattern: Mask
+    plan: Plan
+    text: str = field(repr=False, compare=False)  # the plan's text, which every call hands to the operator
+
+    @overload
+    def __call__(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        *,
+        scale: float | None = None,
+        q_start: int | None = None,
+        return_lse: Literal[False] = False,
+        **bindings: object,
+    ) -> Tensor: ...
+
+    @overload
+    def __call__(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        *,
+        scale: float | None = None,
+        q_start: int | None = None,
+        return_lse: Literal[True],
+        **bindings: object,
+    ) -> tuple[Tensor, Tensor]: ...
+
+    def __call__(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        *,
+        scale: float | None = None,
+        q_start: int | None = None,
+        return_lse: bool = False,
+        **bindings: object,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Attention of q [B, Hq, Sq, D] over k [B, Hkv, Sk, D] and v [B, Hkv, Sk, Dv]: o [B, Hq, Sq, Dv].
+
+        q, k, v         float16, bfloat16 or float32, of one dtype; any strides, the last axis contiguous; Hq = n * Hkv
+        scale           the factor of q . k, by default D ** -0.5
+        q_start         the first query's position, by default max(0, Sk - Sq): the queries are the last positions
+        return_lse      also return lse [B, Hq, Sq], float32: the natural log of the sum of exp(score) of each row
+        bindings        the pattern's fields, integers [Sk] or [B, Sk] or a pair (for queries, for keys), and parameters
+
+        A row without a live key gives output 0, lse -inf and zero gradients. o and lse are differentiable in q, k, v.
+
+        >>> import attnir as an, torch
+        >>> q = k = v = torch.randn(1, 2, 100, 16)
+        >>> attn = an.compile(an.window(an.param("w"), 0))
+        >>> attn(q, k, v, w=10).shape
+        torch.Size([1, 2, 100, 16])
+        """
+        q, k, v = _autocast(q, k, v)
+        check_inputs(q, k, v)
+        call = bind(
+            self.pattern.fields,
+            self.pattern.params,
+            bindings,
+            batch=q.shape[0],
+            heads=q.shape[1],
+            q_len=q.shape[2],
+            k_len=k.shape[2],
+            q_start=q_start,
+            device=q.device,
+        )
+        fields = [t for name in sorted(call.fields) for t in (call.fields[name].queries, call.fields[name].keys)]
+        params = [call.params[p.name] for p in self.pattern.params]
+        factor = q.shape[-1] ** -0.5 if scale is None else float(scale)
+        o, lse = attend(q, k, v, fields, params, self.text, factor, call.q_start)
+        return (o, lse) if return_lse else o
+
+    def explain(self, q_len: int, k_len: int | None = None, **options: object) -> Explanation:
+        """How the pattern is computed at a length: tile program, exact counts, metadata, cost. See `attnir.explain`."""
+        from attnir.explain import explain
+
+        return explain(self, q_len, k_len, **options)  # type: ignore[arg-type]  # the options are explain's own
+
+    def source(self, kind: str = "forward", **options: object) -> str:
+        """The Triton source of a kernel: "forward", "delta", "dq" or "dkv". Options: d, dv, dtype, target, grouped."""
+        from attnir.codegen.triton.launch import source
+
+        return source(self.plan, kind, **options)  # type: ignore[arg-type]  # the options are source's own
+
+    def plot(self, q_len: int, path: str | PathLike[str], k_len: int | None = None, **options: object) -> None:
+        """Write a picture of the pattern: its tiles, FULL, PARTIAL or EMPTY, over its mask. Needs matplotlib."""
+        from attnir.plot import plot
+
+        plot(self, q_len, path, k_len, **options)  # type: ignore[arg-type]  # the options are plot's own
+
+    def __repr__(self) -> str:
+        return f"<Attention {self.pattern}>"
+
+
+def _autocast(*tensors: Tensor) -> list[Tensor]:
+    """Under automatic mixed precision q, k, v take its dtype, as in torch's own attention."""
+    kind = tensors[0].device.type if isinstance(tensors[0], Tensor) else "cpu"
+    if not torch.is_autocast_enabled(kind):
+        return list(tensors)
+    dtype = torch.get_autocast_dtype(kind)
+    return [t.to(dtype) if t.is_floating_point() else t for t in tensors]
+
+
+def compile(
+    pattern: Mask,
+    *,
+    backend: str | None = None,
+    check: bool = False,
+    config: Mapping[str, Config] | None = None,
+) -> Attention:
+    """The attention of a pattern. Shapes stay dynamic; kernels are generated when they are first needed.
+
+    backend     "triton", "torch" or "reference"; by default Triton on a GPU and torch tiles on a CPU
+    check       test at every call that fields declared sorted are sorted (waits for the device)
+    config      configurations to use instead of the compiler's choice, by kernel: "forward", "dq", "dkv"
+
+    >>> import attnir as an
+    >>> an.compile(an.causal() & an.window(16)) == an.compile(an.causal() & an.window(16))
+    True
+    """
+    if not isinstance(pattern, Mask):
+        raise DeclarationError(f"a pattern is a mask, not {pattern!r}; declare one: an.mask(lambda q, k: ...)")
+    if backend not in (None, *BACKENDS):
+        raise BackendError(f"unknown backend {backend!r}; expected one of {', '.join(BACKENDS)}")
+    for kind, given in (config or {}).items():
+        if kind not in KINDS or not isinstance(given, Config):
+            raise ConfigError(f"config maps {', '.join(KINDS)} to an.Config(...); not {kind!r} to {given!r}")
+    plan = Plan(pattern.predicate, backend, bool(check), tuple(sorted((config or {}).items())))
+    return Attention(pattern, plan, plan.text())

@@ -1,0 +1,185 @@
+"""Explaining: how a pattern is computed at a length, with exact counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from attnir.api import Attention
+from attnir.blocks import list_blocks
+from attnir.call import Call, bind
+from attnir.codegen.resources import Config, Target, choose, current_target
+from attnir.count import TileCounts, count_live, count_tiles
+from attnir.evaluate import row_table
+from attnir.expr import FieldDecl, walk
+from attnir.program import TileProgram
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What the compiler knows about one attention at one length. Prints as text.
+
+    live_pairs      pairs (query, key) that the pattern allows, over all samples and heads; exact
+    visited_pairs   pairs inside the tiles that the forward kernel computes
+    over_compute    visited_pairs / live_pairs
+    tiles           counts of the forward's tiles: full, partial, empty
+    metadata_bytes  what the forward kernel reads besides q, k, v: fields, row tables, block lists
+    program         the forward's tile program; `transposed` is the one of dK and dV
+    """
+
+    attention: Attention
+    call: Call
+    target: str
+    backend: str
+    config: Config | None  # None where the tile was given
+    program: TileProgram
+    transposed: TileProgram
+    live_pairs: int
+    tiles: TileCounts
+    transposed_tiles: TileCounts
+    metadata_bytes: int
+    d: int
+    dv: int
+
+    @property
+    def visited_pairs(self) -> int:
+        return (self.tiles.full + self.tiles.partial) * self.program.tile[0] * self.program.tile[1]
+
+    @property
+    def over_compute(self) -> float:
+        return self.visited_pairs / self.live_pairs if self.live_pairs else float(self.visited_pairs > 0)
+
+    @property
+    def flops(self) -> int:
+        """Multiplications and additions of the forward's matrix products."""
+        return 2 * (self.d + self.dv) * self.visited_pairs
+
+    def __str__(self) -> str:
+        c = self.call
+        copies = f", {c.batch} samples x {c.heads} heads" if c.batch * c.heads > 1 else ""
+        pairs = c.batch * c.heads * c.q_len * c.k_len
+        lines = [
+            f"pattern       {self.attention.pattern}",
+            f"at            {c.q_len:,} queries from position {c.q_start:,}, {c.k_len:,} keys{copies}",
+            f"for           {self.backend} on {self.target}" + (f", {self.config}" if self.config else ""),
+            "",
+            "forward",
+            _indent(str(self.program)),
+            "transposed, for dK and dV",
+            _indent(str(self.transposed)),
+            "",
+            f"live pairs    {self.live_pairs:,} of {pairs:,} ({_percent(self.live_pairs, pairs)})",
+            f"visited       {self.visited_pairs:,} pairs, over-compute {self.over_compute:.3f}",
+            f"tiles         {_tiles(self.tiles)}; transposed: {_tiles(self.transposed_tiles)}",
+            f"metadata      {self.metadata_bytes:,} bytes read besides q, k, v",
+            f"cost          {self.flops / 1e9:,.1f} GFLOP in the forward's products at D = {self.d}, Dv = {self.dv}",
+        ]
+        return "\n".join(lines)
+
+
+def _indent(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.splitlines())
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.2f} %" if whole else "no pairs"
+
+
+def _tiles(t: TileCounts) -> str:
+    return f"{t.full:,} full, {t.partial:,} partial, {t.empty:,} empty"
+
+
+def explain(
+    attention: Attention,
+    q_len: int,
+    k_len: int | None = None,
+    *,
+    heads: int = 1,
+    batch: int = 1,
+    tile: tuple[int, int] | None = None,
+    d: int = 64,
+    dv: int | None = None,
+    dtype: torch.dtype = torch.bfloat16,
+    target: str | None = None,
+    backend: str | None = None,
+    q_start: int | None = None,
+    **bindings: object,
+) -> Explanation:
+    """How an attention is computed at a length.
+
+    q_len, k_len    lengths; k_len = q_len when left out
+    tile            (query rows, key columns) of a tile; the configuration's when left out
+    d, dv, dtype    head widths and dtype, which the choice of a configuration depends on
+    target          "sm_90", "gfx942", ...: the GPU at hand, sm_90 where there is none
+    backend         "triton" or "torch": whose tiles are meant
+    bindings        the pattern's fields and parameters, as in a call
+
+    >>> import attnir as an
+    >>> e = an.compile(an.causal()).explain(16384, tile=(128, 64))
+    >>> e.live_pairs, e.metadata_bytes, round(e.over_compute, 3)
+    (134225920, 0, 1.008)
+    """
+    dv = d if dv is None else dv
+    backend = backend or attention.plan.backend or "triton"
+    call = _bind(attention, bindings, batch, heads, q_len, q_len if k_len is None else k_len, q_start)
+    described = Target.parse(target) if target else current_target()
+    config, forward_tile, key_tile = _tiling(attention, backend, described, d, dv, dtype)
+    if tile is not None:
+        config, forward_tile, key_tile = None, tile, tile
+    program = attention.plan.program(forward_tile)
+    transposed = attention.plan.program(key_tile, transposed=True)
+    return Explanation(
+        attention,
+        call,
+        str(described),
+        backend,
+        config,
+        program,
+        transposed,
+        count_live(attention.pattern.predicate, call),
+        count_tiles(program, call),
+        count_tiles(transposed, call),
+        metadata_bytes(program, call),
+        d,
+        dv,
+    )
+
+
+def _bind(
+    attention: Attention, bindings: Mapping[str, object], batch: int, heads: int, q_len: int, k_len: int, start: int | None
+) -> Call:
+    tensors = [t for b in bindings.values() for t in (b if isinstance(b, tuple) else (b,)) if isinstance(t, torch.Tensor)]
+    device = tensors[0].device if tensors else torch.device("cpu")
+    p = attention.pattern
+    sizes = {"batch": batch, "heads": heads, "q_len": q_len, "k_len": k_len}
+    return bind(p.fields, p.params, bindings, **sizes, q_start=start, device=device)
+
+
+def _tiling(
+    attention: Attention, backend: str, target: Target, d: int, dv: int, dtype: torch.dtype
+) -> tuple[Config | None, tuple[int, int], tuple[int, int]]:
+    """(forward's configuration, its tile, the transposed program's tile)."""
+    if backend == "torch":
+        from attnir.codegen.torch.target import default_tile
+
+        tile = default_tile(d, dv, dtype)
+        return None, tile, tile
+    forward = attention.plan.config("forward") or choose("forward", target, d, dv, dtype)
+    dkv = attention.plan.config("dkv") or choose("dkv", target, d, dv, dtype)
+    return forward, (forward.block_q, forward.block_k), (dkv.block_k, dkv.block_q)
+
+
+def metadata_bytes(program: TileProgram, call: Call) -> int:
+    """What a kernel of this program reads besides q, k, v, do, o and lse."""
+    total = sum(t.numel() * t.element_size() for t in (row_table(e, call) for e in program.tables()))
+    if program.listed:
+        total += list_blocks(program, call).nbytes
+    read = {n.value.name for e in program.expressions() for n in walk(e) if isinstance(n.value, FieldDecl)}
+    for name in read:
+        values = call.fields[name]
+        shared = values.queries.untyped_storage().data_ptr() == values.keys.untyped_storage().data_ptr()
+        sides = (values.keys,) if shared else (values.queries, values.keys)
+        total += sum(t.numel() * t.element_size() for t in sides)
+    return total

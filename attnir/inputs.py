@@ -1,0 +1,50 @@
+"""What q, k, v must look like, and an error of its own for each way in which they may not."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from attnir.errors import DeviceError, DtypeError, HeadsError, ShapeError, StrideError, WidthError
+
+DTYPES = (torch.float16, torch.bfloat16, torch.float32)
+MOST_WIDTH = 256
+SHAPES = "q [B, Hq, Sq, D], k [B, Hkv, Sk, D], v [B, Hkv, Sk, Dv]"
+
+
+def check_inputs(q: Tensor, k: Tensor, v: Tensor, *, dtypes: tuple[torch.dtype, ...] = DTYPES) -> None:
+    """Raise unless q, k, v are what an attention takes.
+
+    Raises ShapeError, HeadsError, WidthError, DtypeError, DeviceError, StrideError.
+    """
+    named = (("q", q), ("k", k), ("v", v))
+    for name, t in named:
+        if not isinstance(t, Tensor):
+            raise DtypeError(f"{name} is a tensor, not {type(t).__name__}")
+        if t.dim() != 4:
+            raise ShapeError(f"{name} has {t.dim()} axes, shape {list(t.shape)}; expected {SHAPES}")
+    _check_sizes(q, k, v)
+    for name, t in named:
+        if t.dtype not in dtypes:
+            expected = ", ".join(str(d).removeprefix("torch.") for d in dtypes)
+            raise DtypeError(f"{name} is {t.dtype}; expected one of {expected}")
+        if t.dtype != q.dtype:
+            raise DtypeError(f"{name} is {t.dtype}, but q is {q.dtype}; give q, k, v of one dtype")
+        if t.device != q.device:
+            raise DeviceError(f"{name} is on {t.device}, but q is on {q.device}; move them to one device")
+        if t.shape[-1] > 1 and t.stride(-1) != 1:
+            raise StrideError(f"the last axis of {name} has stride {t.stride(-1)}; it must be contiguous: {name}.contiguous()")
+
+
+def _check_sizes(q: Tensor, k: Tensor, v: Tensor) -> None:
+    if not q.shape[0] == k.shape[0] == v.shape[0]:
+        raise ShapeError(f"batches differ: q has {q.shape[0]}, k {k.shape[0]}, v {v.shape[0]}; expected {SHAPES}")
+    if k.shape[1] != v.shape[1] or k.shape[2] != v.shape[2]:
+        raise ShapeError(f"k {list(k.shape)} and v {list(v.shape)} differ in heads or length; expected {SHAPES}")
+    if k.shape[1] == 0 or q.shape[1] % k.shape[1]:
+        raise HeadsError(f"{q.shape[1]} query heads are no multiple of {k.shape[1]} key heads; expected Hq = n * Hkv")
+    if q.shape[3] != k.shape[3]:
+        raise ShapeError(f"the width D of q is {q.shape[3]}, that of k {k.shape[3]}; expected {SHAPES}")
+    for name, width in (("D", q.shape[3]), ("Dv", v.shape[3])):
+        if not 1 <= width <= MOST_WIDTH:
+            raise WidthError(f"{name} = {width} lies outside 1 to {MOST_WIDTH}; split the heads or project them down")

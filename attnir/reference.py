@@ -1,0 +1,63 @@
+"""The dense meaning of a pattern: masked softmax attention in float64, S x S, obviously right. For comparison only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from attnir.call import bind
+from attnir.evaluate import dense_mask
+from attnir.inputs import DTYPES, check_inputs
+from attnir.pattern import Mask
+
+Reference = Callable[..., "Tensor | tuple[Tensor, Tensor]"]
+
+
+def reference(pattern: Mask) -> Reference:
+    """The dense meaning of `pattern`, as a plain function of (q, k, v).
+
+    It takes what a compiled attention takes: q [B, Hq, Sq, D], k [B, Hkv, Sk, D], v [B, Hkv, Sk, Dv], `scale`,
+    `q_start`, `return_lse`, fields and parameters by name; also float64. It computes in float64 and returns
+    o [B, Hq, Sq, Dv], and lse [B, Hq, Sq] with `return_lse`, both float64 and differentiable. A row without a live key
+    gives 0 and -inf.
+
+    >>> import attnir as an, torch
+    >>> q = k = v = torch.ones(1, 1, 3, 2)
+    >>> o, lse = an.reference(an.causal())(q, k, v, scale=0.0, return_lse=True)
+    >>> lse.exp().round().tolist()
+    [[[1.0, 2.0, 3.0]]]
+    """
+
+    def dense(
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        *,
+        scale: float | None = None,
+        q_start: int | None = None,
+        return_lse: bool = False,
+        **bindings: object,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        check_inputs(q, k, v, dtypes=(*DTYPES, torch.float64))
+        sizes = {"batch": q.shape[0], "heads": q.shape[1], "q_len": q.shape[2], "k_len": k.shape[2]}
+        call = bind(pattern.fields, pattern.params, bindings, **sizes, q_start=q_start, device=q.device)
+        o, lse = masked_softmax(q, k, v, dense_mask(pattern.predicate, call), scale)
+        return (o, lse) if return_lse else o
+
+    return dense
+
+
+def masked_softmax(q: Tensor, k: Tensor, v: Tensor, live: Tensor, scale: float | None = None) -> tuple[Tensor, Tensor]:
+    """(o, lse) in float64 for a mask `live`, bool, broadcastable to [B, Hq, Sq, Sk]."""
+    group = q.shape[1] // k.shape[1]
+    k, v = (t.double().repeat_interleave(group, 1) for t in (k, v))
+    scores = q.double() @ k.transpose(-1, -2) * (q.shape[-1] ** -0.5 if scale is None else scale)
+    live = live.expand(scores.shape)
+    alive = live.any(-1, keepdim=True)
+    scores = torch.where(live, scores, -torch.inf)
+    scores = torch.where(alive, scores, 0.0)  # a dead row is made harmless here and zeroed below
+    lse = scores.logsumexp(-1, keepdim=True)
+    p = torch.where(alive, (scores - lse).exp(), 0.0)
+    return p @ v, torch.where(alive, lse, -torch.inf)[..., 0]

@@ -1,0 +1,26 @@
+"""Block lists of calls, kept where they depend on sizes and parameters alone."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from attnir.blocks import BlockList, list_blocks
+from attnir.call import Call
+from attnir.program import TileProgram
+
+_KEPT = 16  # lists, the least recently used goes first
+_lists: OrderedDict[tuple[object, ...], BlockList] = OrderedDict()
+
+
+def block_list(program: TileProgram, call: Call) -> BlockList:
+    """The block list of a listed program; made again in each call whose pattern reads fields."""
+    if call.fields:
+        return list_blocks(program, call)
+    sizes = (call.batch, call.heads, call.q_len, call.k_len, call.q_start, call.device)
+    key = (program, sizes, tuple(sorted(call.params.items())))
+    if key not in _lists:
+        _lists[key] = list_blocks(program, call)
+        if len(_lists) > _KEPT:
+            _lists.popitem(last=False)
+    _lists.move_to_end(key)
+    return _lists[key]

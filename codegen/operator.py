@@ -1,0 +1,102 @@
+"""The custom operator: one forward and one backward that torch can trace, differentiate and compile through.
+
+`attnir::attend(q, k, v, fields, params, plan, scale, q_start) -> (o, lse)`; `fields` alternates, for each field in
+the pattern's order, its values for the queries and for the keys; `plan` is a plan's text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from attnir.call import Call, FieldValues, check_sorted
+from attnir.codegen import dispatch
+from attnir.codegen.plan import Plan, read_plan
+from attnir.expr import fields_of, params_of
+
+
+def _call(plan: Plan, q: Tensor, k: Tensor, fields: Sequence[Tensor], params: Sequence[int], q_start: int) -> Call:
+    pairs = zip(fields[::2], fields[1::2], strict=True)
+    decls = fields_of(plan.predicate)
+    values = {d.name: FieldValues(*pair) for d, pair in zip(decls, pairs, strict=True)}
+    scalars = {p.name: value for p, value in zip(params_of(plan.predicate), params, strict=True)}
+    return Call(q.shape[0], q.shape[1], q.shape[2], k.shape[2], q_start, values, scalars, q.device)
+
+
+@torch.library.custom_op("attnir::attend", mutates_args=())
+def attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    fields: Sequence[Tensor],
+    params: Sequence[int],
+    plan: str,
+    scale: float,
+    q_start: int,
+) -> tuple[Tensor, Tensor]:
+    """(o [B, Hq, Sq, Dv] in q's dtype, lse [B, Hq, Sq] float32)."""
+    read = read_plan(plan)
+    call = _call(read, q, k, fields, params, q_start)
+    if read.check:
+        for decl in fields_of(read.predicate):
+            check_sorted(decl, call.fields[decl.name])
+    return dispatch.forward(read, call, q, k, v, scale)
+
+
+@torch.library.custom_op("attnir::attend_backward", mutates_args=())
+def attend_backward(
+    do: Tensor,
+    dlse: Tensor | None,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    o: Tensor,
+    lse: Tensor,
+    fields: Sequence[Tensor],
+    params: Sequence[int],
+    plan: str,
+    scale: float,
+    q_start: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(dq, dk, dv), contiguous, shaped and typed as q, k, v."""
+    read = read_plan(plan)
+    call = _call(read, q, k, fields, params, q_start)
+    return dispatch.backward(read, call, q, k, v, o, lse, do, dlse, scale)
+
+
+@attend.register_fake
+def _attend_fake(
+    q: Tensor, k: Tensor, v: Tensor, fields: Any, params: Any, plan: str, scale: float, q_start: int
+) -> tuple[Tensor, Tensor]:
+    shape = (q.shape[0], q.shape[1], q.shape[2])
+    return q.new_empty((*shape, v.shape[3])), q.new_empty(shape, dtype=torch.float32)
+
+
+@attend_backward.register_fake
+def _attend_backward_fake(
+    do: Tensor, dlse: Tensor | None, q: Tensor, k: Tensor, v: Tensor, *rest: Any
+) -> tuple[Tensor, Tensor, Tensor]:
+    return q.new_empty(q.shape), k.new_empty(k.shape), v.new_empty(v.shape)
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    q, k, v, fields, params, plan, scale, q_start = inputs
+    ctx.save_for_backward(q, k, v, *output, *fields)
+    ctx.rest = (params, plan, scale, q_start)
+    ctx.set_materialize_grads(False)
+
+
+def _backward(ctx: Any, do: Tensor | None, dlse: Tensor | None) -> tuple[Any, ...]:
+    q, k, v, o, lse, *fields = ctx.saved_tensors
+    nothing = (None,) * 5
+    if do is None and dlse is None:
+        return None, None, None, *nothing
+    do = torch.zeros_like(o) if do is None else do
+    grads = attend_backward(do, dlse, q, k, v, o, lse, fields, *ctx.rest)
+    return *grads, [None] * len(fields), *nothing[1:]
+
+
+attend.register_autograd(_backward, setup_context=_setup_context)

@@ -1,0 +1,62 @@
+"""A plan: everything that a compiled attention is, apart from the tensors of a call. It travels as text.
+
+The custom operator takes the plan's text, so a traced or exported graph holds the pattern itself and can be run in
+another process.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+
+from attnir.codegen.resources import Config
+from attnir.cover import cover
+from attnir.errors import BackendError
+from attnir.expr import Expr
+from attnir.program import TileProgram
+from attnir.text import format_predicate, read_predicate
+
+BACKENDS = ("triton", "torch", "reference")
+KINDS = ("forward", "dq", "dkv")  # the kernels that walk a tile program
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A predicate, how it is to be run, and the configurations that the user fixed, by kernel."""
+
+    predicate: Expr
+    backend: str | None = None  # None: Triton on a GPU, torch elsewhere
+    check: bool = False
+    configs: tuple[tuple[str, Config], ...] = ()
+
+    def backend_on(self, device_type: str) -> str:
+        return self.backend or ("triton" if device_type == "cuda" else "torch")
+
+    def program(self, tile: tuple[int, int], *, transposed: bool = False) -> TileProgram:
+        """The tile program for tiles of (row tokens, column tokens)."""
+        return _program(self.predicate, tile, transposed)
+
+    def config(self, kind: str) -> Config | None:
+        """The configuration that the user fixed for a kernel, if any."""
+        return dict(self.configs).get(kind)
+
+    def text(self) -> str:
+        configs = {kind: asdict(config) for kind, config in self.configs}
+        content = {"pattern": format_predicate(self.predicate), "backend": self.backend, "check": self.check}
+        return json.dumps({**content, "configs": configs}, sort_keys=True)
+
+
+@lru_cache(maxsize=512)
+def read_plan(text: str) -> Plan:
+    """The plan that `Plan.text` wrote."""
+    content = json.loads(text)
+    configs = tuple((kind, Config(**given)) for kind, given in sorted(content["configs"].items()))
+    if content["backend"] not in (None, *BACKENDS):
+        raise BackendError(f"unknown backend {content['backend']!r}; expected one of {', '.join(BACKENDS)}")
+    return Plan(read_predicate(content["pattern"]), content["backend"], content["check"], configs)
+
+
+@lru_cache(maxsize=1024)
+def _program(predicate: Expr, tile: tuple[int, int], transposed: bool) -> TileProgram:
+    return cover(predicate, tile, transposed=transposed)

@@ -1,0 +1,96 @@
+"""From a tile program and a call to the torch target's schedule: concrete spans of keys for each tile of queries."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+from torch import Tensor
+
+from attnir.blocks import BlockList
+from attnir.call import Call
+from attnir.codegen.lists import block_list
+from attnir.codegen.plan import Plan
+from attnir.codegen.torch.schedule import Group, Schedule, Span, Visit
+from attnir.codegen.torch.target import default_tile
+from attnir.evaluate import live_block
+from attnir.program import Status, TileProgram
+from attnir.walk import runs
+
+TileRuns = list[tuple[int, int, bool]]  # (first column tile, one past the last, full), in ascending order
+
+
+def schedule(plan: Plan, call: Call, q: Tensor, v: Tensor) -> Schedule:
+    """The spans that each tile of queries visits, for every sample and head; equal ones share a group."""
+    tile = default_tile(q.shape[3], v.shape[3], q.dtype)
+    program = plan.program(tile)
+    groups = tuple(
+        Group(*_members(call, shape, at), tuple(_visits(tiles, tile, call)))
+        for shape, at, tiles in _tile_runs(program, call)
+    )
+    return Schedule(groups, lambda g, rows, cols: live_block(plan.predicate, call, rows, cols, g.batches, g.heads))
+
+
+def _members(call: Call, shape: tuple[int, int], at: tuple[int, int]) -> tuple[slice, slice]:
+    """The samples and heads that share the tiles computed at index `at` of [B or 1, H or 1]."""
+    totals = (call.batch, call.heads)
+    batches, heads = (slice(0, n) if s == 1 else slice(i, i + 1) for n, s, i in zip(totals, shape, at, strict=True))
+    return batches, heads
+
+
+def _visits(tiles: Iterable[TileRuns], tile: tuple[int, int], call: Call) -> Iterator[Visit]:
+    for index, found in enumerate(tiles):
+        spans = tuple(Span(a * tile[1], min(b * tile[1], call.k_len), full) for a, b, full in _joined(found))
+        yield Visit(index * tile[0], min((index + 1) * tile[0], call.q_len), spans)
+
+
+def _joined(found: TileRuns) -> TileRuns:
+    """Adjacent runs of one status as one."""
+    joined: TileRuns = []
+    for start, stop, full in sorted(found):
+        if stop <= start:
+            continue
+        if joined and joined[-1][1:] == (start, full):
+            joined[-1] = (joined[-1][0], stop, full)
+        else:
+            joined.append((start, stop, full))
+    return joined
+
+
+def _tile_runs(program: TileProgram, call: Call) -> Iterator[tuple[tuple[int, int], tuple[int, int], list[TileRuns]]]:
+    """([B or 1, H or 1], index in it, runs of every row tile)."""
+    if program.listed:
+        yield from _listed_runs(block_list(program, call))
+        return
+    found = [(r.start.tolist(), r.stop.tolist(), r.status is Status.FULL) for r in runs(program, call)]
+    if not found:
+        yield (1, 1), (0, 0), [[] for _ in range(0, call.q_len, program.tile[0])]
+        return
+    sizes = [(len(start), len(start[0])) for start, _, _ in found]
+    shape = (max(b for b, _ in sizes), max(h for _, h in sizes))
+    for b in range(shape[0]):
+        for h in range(shape[1]):
+            columns = [
+                zip(_pick(start, b, h), _pick(stop, b, h), [full] * len(start[0][0]), strict=True)
+                for start, stop, full in found
+            ]
+            yield shape, (b, h), [list(tile) for tile in zip(*columns, strict=True)]
+
+
+def _pick(table: list[list[list[int]]], b: int, h: int) -> list[int]:
+    """The row of a [B or 1, H or 1, tiles] table."""
+    per_head = table[b if len(table) > 1 else 0]
+    return per_head[h if len(per_head) > 1 else 0]
+
+
+def _listed_runs(blocks: BlockList) -> Iterator[tuple[tuple[int, int], tuple[int, int], list[TileRuns]]]:
+    batch, heads, rows = blocks.shape
+    tiles: dict[int, TileRuns] = defaultdict(list)
+    for (offsets, indices), full in ((blocks.full, True), (blocks.partial, False)):
+        bounds, columns = offsets.tolist(), indices.tolist()
+        for row in range(len(bounds) - 1):
+            tiles[row] += [(c, c + 1, full) for c in columns[bounds[row] : bounds[row + 1]]]
+    for b in range(batch):
+        for h in range(heads):
+            first = (b * heads + h) * rows
+            yield (batch, heads), (b, h), [tiles[first + r] for r in range(rows)]

@@ -1,0 +1,71 @@
+"""The command line: `attnir explain`, `attnir source`, `attnir plot` for a pattern given as text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.syntax import Syntax
+
+import attnir as an
+
+app = typer.Typer(help="Declare an attention pattern, see its tiles, read its kernels.", no_args_is_help=True)
+
+PatternText = Annotated[str, typer.Argument(help='a pattern as text, such as "causal & window(1024) | (k < 4)"')]
+Length = Annotated[int, typer.Argument(help="the number of tokens", min=1, max=2**28)]
+Params = Annotated[list[str] | None, typer.Option("--set", help="a parameter of the pattern, name=value; may be repeated")]
+TileSize = Annotated[tuple[int, int] | None, typer.Option(help="query rows and key columns of a tile")]
+
+
+def _attention(text: str) -> an.Attention:
+    try:
+        attention = an.compile(an.parse(text))
+    except an.AttnirError as error:
+        raise typer.BadParameter(str(error)) from None
+    if attention.pattern.fields:
+        names = ", ".join(f.name for f in attention.pattern.fields)
+        raise typer.BadParameter(f"the fields {names} need tensors, which a command line has not; use Python")
+    return attention
+
+
+def _bindings(given: list[str] | None) -> dict[str, int]:
+    pairs = [text.partition("=") for text in given or []]
+    try:
+        return {name.strip(): int(value) for name, _, value in pairs}
+    except ValueError:
+        raise typer.BadParameter(f"--set takes name=integer, not {' '.join(given or [])}") from None
+
+
+@app.command()
+def explain(pattern: PatternText, length: Length, set_: Params = None, tile: TileSize = None, target: str = "") -> None:
+    """Print the tile programs, exact counts and cost of a pattern at a length."""
+    attention = _attention(pattern)
+    try:
+        typer.echo(attention.explain(length, tile=tile, target=target or None, **_bindings(set_)))
+    except an.AttnirError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+@app.command()
+def source(pattern: PatternText, kind: str = "forward", d: int = 64, target: str = "") -> None:
+    """Print the Triton source of a kernel: forward, delta, dq or dkv."""
+    attention = _attention(pattern)
+    try:
+        text = attention.source(kind, d=d, target=target or None)
+    except an.AttnirError as error:
+        raise typer.BadParameter(str(error)) from None
+    console = Console()
+    console.print(Syntax(text, "python", background_color="default") if console.is_terminal else text, soft_wrap=True)
+
+
+@app.command()
+def plot(pattern: PatternText, length: Length, path: Path, set_: Params = None, tile: TileSize = None) -> None:
+    """Write a picture of the pattern: tiles FULL, PARTIAL or EMPTY over the mask."""
+    _attention(pattern).plot(length, path, tile=tile, **_bindings(set_))
+    typer.echo(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    app()
