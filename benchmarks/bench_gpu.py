@@ -1,0 +1,124 @@
+"""Measure the Triton kernels on this GPU, beside FlexAttention and torch's cuDNN and Flash attention, in one run.
+
+    python benchmarks/bench_gpu.py [--quick] [--d 64 128] [--lengths 2048 ...]
+
+Medians in milliseconds, forward and forward + backward, bfloat16, 16 heads. Writes benchmarks/results/<gpu>.json and
+prints a table with ratios (other / attnir: above 1 attnir is faster).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+import triton
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+from torch.nn.functional import scaled_dot_product_attention
+
+import attnir as an
+
+RESULTS = Path(__file__).parent / "results"
+HEADS, WINDOW, DOCUMENTS = 16, 256, 16
+Runner = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+DOC = an.field("doc", sorted=True)
+PATTERNS = {
+    "full": an.full(),
+    "causal": an.causal(),
+    "window": an.window(WINDOW - 1, 0),
+    "documents": an.causal() & an.mask(lambda q, k: DOC(q) == DOC(k)),
+}
+
+
+def flex_mask(name: str, ids: Tensor) -> Callable[..., Tensor]:
+    """The pattern as FlexAttention's mask function."""
+    return {
+        "full": lambda b, h, q, k: q >= 0,
+        "causal": lambda b, h, q, k: k <= q,
+        "window": lambda b, h, q, k: (k <= q) & (q - k < WINDOW),
+        "documents": lambda b, h, q, k: (k <= q) & (ids[q] == ids[k]),
+    }[name]
+
+
+def runners(name: str, length: int) -> Iterator[tuple[str, Runner]]:
+    """What is compared on a pattern: (name, function of q, k, v)."""
+    ids = torch.arange(length, device="cuda") // (length // DOCUMENTS)
+    attention = an.compile(PATTERNS[name])
+    bindings = {"doc": ids.int()} if name == "documents" else {}
+    yield "attnir", lambda q, k, v: attention(q, k, v, **bindings)
+    compiled = torch.compile(flex_attention)
+    blocks = create_block_mask(flex_mask(name, ids), None, None, length, length, device="cuda", _compile=True)
+    yield "flex", lambda q, k, v: compiled(q, k, v, block_mask=blocks)
+    if name in ("full", "causal"):
+        for label, backend in (("cudnn", SDPBackend.CUDNN_ATTENTION), ("flash", SDPBackend.FLASH_ATTENTION)):
+            yield label, sdpa(backend, name == "causal")
+
+
+def sdpa(backend: SDPBackend, causal: bool) -> Runner:
+    def run(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        with sdpa_kernel(backend):
+            return scaled_dot_product_attention(q, k, v, is_causal=causal)
+
+    return run
+
+
+def measure(runner: Runner, length: int, d: int) -> dict[str, float]:
+    """Median milliseconds of the forward, and of forward and backward together."""
+    q, k, v, do = (torch.randn(1, HEADS, length, d, device="cuda", dtype=torch.bfloat16) for _ in range(4))
+    forward = triton.testing.do_bench(lambda: runner(q, k, v), return_mode="median")
+    leaves = [t.requires_grad_() for t in (q, k, v)]
+    both = triton.testing.do_bench(lambda: torch.autograd.grad(runner(*leaves), leaves, do), return_mode="median")
+    return {"forward": forward, "forward+backward": both}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="two lengths, D = 64")
+    parser.add_argument("--d", type=int, nargs="+", default=[64, 128])
+    parser.add_argument("--lengths", type=int, nargs="+", default=[2048, 4096, 8192, 16384, 32768])
+    options = parser.parse_args()
+    if not torch.cuda.is_available():
+        print("bench_gpu needs a GPU: torch.cuda.is_available() is False; `make bench` measures the CPU", file=sys.stderr)
+        return 1
+    widths, lengths = ([64], [4096, 16384]) if options.quick else (options.d, options.lengths)
+    rows = []
+    for d in widths:
+        for name in PATTERNS:
+            for length in lengths:
+                rows.append(row := {"pattern": name, "d": d, "length": length, "ms": {}, "failed": {}})
+                for label, runner in runners(name, length):
+                    try:
+                        row["ms"][label] = measure(runner, length, d)
+                    except (RuntimeError, torch.OutOfMemoryError) as error:  # a rival that cannot run is shown as such
+                        if label == "attnir":
+                            raise
+                        row["failed"][label] = str(error).splitlines()[0]
+                print(line(row), flush=True)
+    RESULTS.mkdir(exist_ok=True)
+    gpu = torch.cuda.get_device_name()
+    content = {"gpu": gpu, "torch": torch.__version__, "triton": triton.__version__, "rows": rows}
+    path = RESULTS / f"{gpu.replace(' ', '-').lower()}.json"
+    path.write_text(json.dumps(content, indent=1) + "\n")
+    print(f"wrote {path}")
+    return 0
+
+
+def line(row: dict[str, object]) -> str:
+    """One row of the table."""
+    ms: dict[str, dict[str, float]] = row["ms"]  # type: ignore[assignment]
+    parts = [f"{row['pattern']:>10} D={row['d']:<4} S={row['length']:<6}"]
+    for kind in ("forward", "forward+backward"):
+        own = ms["attnir"][kind]
+        others = "  ".join(f"{label} {times[kind] / own:5.2f}x" for label, times in ms.items() if label != "attnir")
+        parts.append(f"{kind} {own:8.3f} ms  {others}")
+    return "  |  ".join(parts)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

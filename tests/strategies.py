@@ -1,0 +1,142 @@
+"""Random predicates over the whole language, and random calls for them.
+
+Two kinds of predicate are drawn: trees over every operation, and conjunctions and unions of bounds like those that
+people write, which the solver turns into bands. Values stay small enough that no product leaves 64 bits.
+"""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import strategies as st
+from torch import Tensor
+
+from attnir import expr as ex
+from attnir.call import Call, bind
+from attnir.expr import COMPARISONS, Expr, FieldDecl, Op, ParamDecl
+
+WIDTH = ParamDecl("w", 0, 40)
+SHIFT = ParamDecl("shift", -20, 20)
+BLOCK = ParamDecl("stop", 1, 9)  # a name that tile programs use as well
+WIDE = ParamDecl("wide")  # anything up to +- 2**30
+DOC = FieldDecl("doc", sorted=True)
+START = FieldDecl("start", sorted=True)  # so is this one
+KIND = FieldDecl("kind")
+
+_COMPARISONS = sorted(COMPARISONS, key=lambda op: op.value)
+tokens = st.sampled_from([ex.Q, ex.K])
+fields = st.sampled_from([DOC, START, KIND])
+reads = st.builds(ex.field, fields, tokens)
+small_params = st.sampled_from([WIDTH, SHIFT, BLOCK]).map(ex.param)
+constants = st.integers(-9, 30).map(ex.const)
+leaves = st.one_of(tokens, tokens, constants, st.sampled_from([ex.B, ex.H]), small_params, reads)
+
+
+def _divisors(integers: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
+    """Divisors that cannot be zero, of either sign."""
+    return st.one_of(
+        st.integers(-8, 8).filter(bool).map(ex.const),
+        st.just(ex.param(BLOCK)),
+        st.just(ex.H + 1),
+        integers.map(lambda e: ex.absolute(e) + 1),
+        integers.map(lambda e: -1 - ex.absolute(e)),
+    )
+
+
+def _compare(integers: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
+    return st.builds(ex.compare, st.sampled_from(_COMPARISONS), integers, integers)
+
+
+def _larger(integers: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
+    return st.one_of(
+        st.builds(ex.add, integers, integers),
+        st.builds(ex.sub, integers, integers),
+        st.builds(ex.mul, integers, integers),
+        st.builds(ex.minimum, integers, integers),
+        st.builds(ex.maximum, integers, integers),
+        st.builds(ex.floordiv, integers, _divisors(integers)),
+        st.builds(ex.mod, integers, _divisors(integers)),
+        integers.map(ex.neg),
+        integers.map(ex.absolute),
+        st.builds(ex.where, _compare(integers), integers, integers),
+    )
+
+
+integers = st.recursive(leaves, _larger, max_leaves=5)
+
+
+def _joined(conditions: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
+    return st.one_of(
+        st.builds(ex.and_, conditions, conditions),
+        st.builds(ex.or_, conditions, conditions),
+        conditions.map(ex.not_),
+    )
+
+
+trees = st.recursive(_compare(integers), _joined, max_leaves=4)
+
+
+@st.composite
+def _bound(draw: st.DrawFn) -> Expr:
+    """A comparison that bounds one token by the other, in one of the usual shapes."""
+    c = st.integers(-12, 24).map(ex.const)
+    limit = draw(st.one_of(c, st.sampled_from([WIDTH, SHIFT, WIDE]).map(ex.param), st.just((ex.H + 1) * 3)))
+    gap = draw(st.sampled_from([ex.Q - ex.K, ex.K - ex.Q, ex.K + ex.Q, ex.K, ex.Q, 2 * ex.K - ex.Q, 3 * ex.Q - 2 * ex.K]))
+    op = draw(st.sampled_from(_COMPARISONS))
+    size = draw(st.integers(1, 9))
+    field = draw(fields)
+    shapes = [
+        ex.compare(op, gap, limit),
+        ex.compare(op, gap, limit),
+        ex.compare(op, ex.absolute(gap), limit),
+        ex.compare(op, ex.Q // ex.const(size), ex.K // ex.const(size)),
+        ex.compare(op, gap // ex.const(size), limit),
+        ex.compare(op, (gap + draw(c)) % ex.const(size), draw(c)),
+        ex.compare(op, ex.field(field, ex.Q), ex.field(field, ex.K)),
+        ex.compare(op, ex.field(field, draw(tokens)), draw(c)),
+        ex.compare(op, ex.K - ex.field(START, ex.Q), limit),
+        ex.compare(op, gap * gap, limit),
+        ex.compare(op, draw(tokens) % ex.const(size), draw(st.integers(0, 4).map(ex.const))),
+        ex.compare(op, ex.K, ex.minimum(limit, ex.Q + draw(c))),
+        ex.compare(op, ex.where(ex.Q % ex.const(size) < 2, gap, limit), draw(c)),
+    ]
+    return draw(st.sampled_from(shapes))
+
+
+bounded = st.recursive(_bound(), _joined, max_leaves=5)
+predicates = st.one_of(bounded, bounded, trees)
+tiles = st.tuples(st.integers(1, 9), st.integers(1, 9))
+
+_DTYPES = {DOC: [torch.int32, torch.int64], START: [torch.int64, torch.int16], KIND: [torch.int8, torch.bool, torch.int64]}
+
+
+@st.composite
+def _values(draw: st.DrawFn, decl: FieldDecl, shape: tuple[int, ...]) -> Tensor:
+    dtype = draw(st.sampled_from(_DTYPES[decl]))
+    low, high = (0, 1) if dtype is torch.bool else (-6, 12)
+    count = shape[0] if len(shape) == 1 else shape[0] * shape[1]
+    flat = draw(st.lists(st.integers(low, high), min_size=count, max_size=count))
+    values = torch.tensor(flat, dtype=torch.int64).view(shape)
+    return (values.sort(-1).values if decl.sorted else values).to(dtype)
+
+
+def _in_range(decl: ParamDecl) -> st.SearchStrategy[int]:
+    near = st.integers(max(decl.low, -12), min(decl.high, 24))
+    return st.one_of(near, st.sampled_from([decl.low, decl.high]))
+
+
+@st.composite
+def calls(draw: st.DrawFn, *roots: Expr, longest: int = 12, batch: int | None = None, heads: int | None = None) -> Call:
+    """A call for the fields and parameters below the roots: also q_len > k_len, and queries past the keys."""
+    q_len, k_len = draw(st.integers(1, longest)), draw(st.integers(1, longest))
+    batch = draw(st.integers(1, 2)) if batch is None else batch
+    heads = draw(st.integers(1, 2)) if heads is None else heads
+    q_start = draw(st.one_of(st.none(), st.integers(0, 15)))
+    start = max(0, k_len - q_len) if q_start is None else q_start
+    given: dict[str, object] = {p.name: draw(_in_range(p)) for p in ex.params_of(*roots)}
+    for f in ex.fields_of(*roots):
+        samples = draw(st.sampled_from([(), (1,), (batch,)]))
+        keys = draw(_values(f, (*samples, k_len)))
+        alone = start + q_len <= k_len and draw(st.booleans())
+        given[f.name] = keys if alone else (draw(_values(f, (*draw(st.sampled_from([(), (batch,)])), q_len))), keys)
+    sizes = {"batch": batch, "heads": heads, "q_len": q_len, "k_len": k_len, "q_start": q_start}
+    return bind(ex.fields_of(*roots), ex.params_of(*roots), given, **sizes, check=True)

@@ -1,0 +1,80 @@
+"""Bad input at the call: each kind an error of its own, that says what was given, what was expected, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+import attnir as an
+from attnir import errors
+
+DOC = an.field("doc", sorted=True)
+PACKED = an.compile(an.causal() & an.mask(lambda q, k: DOC(q) == DOC(k)) & an.window(an.param("w", low=0), 0))
+CAUSAL = an.compile(an.causal())
+
+
+def t(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    return torch.zeros(*shape, dtype=dtype)
+
+
+Q, K = t(1, 2, 8, 16), t(1, 1, 8, 16)
+IDS = torch.arange(8)
+
+CASES: dict[str, tuple[type[Exception], list[str], Callable[[], object]]] = {
+    "rank": (errors.ShapeError, ["q has 3 axes", "[2, 8, 16]", "[B, Hq, Sq, D]"], lambda: CAUSAL(t(2, 8, 16), K, K)),
+    "not a tensor": (errors.DtypeError, ["v is a tensor", "list"], lambda: CAUSAL(Q, K, [1.0])),  # type: ignore[call-overload]
+    "batches": (errors.ShapeError, ["q has 2", "k 1"], lambda: CAUSAL(t(2, 2, 8, 16), K, K)),
+    "lengths": (errors.ShapeError, ["k [1, 1, 8, 16]", "v [1, 1, 9, 16]"], lambda: CAUSAL(Q, K, t(1, 1, 9, 16))),
+    "widths": (errors.ShapeError, ["q is 16", "k 8"], lambda: CAUSAL(Q, t(1, 1, 8, 8), K)),
+    "heads": (errors.HeadsError, ["3 query heads", "2 key heads"], lambda: CAUSAL(t(1, 3, 8, 16), t(1, 2, 8, 16), t(1, 2, 8, 16))),
+    "wide": (errors.WidthError, ["D = 257", "1 to 256"], lambda: CAUSAL(t(1, 1, 8, 257), t(1, 1, 8, 257), K)),
+    "dtype": (errors.DtypeError, ["q is torch.float64", "float16"], lambda: CAUSAL(Q.double(), K.double(), K.double())),
+    "integers": (errors.DtypeError, ["q is torch.int64"], lambda: CAUSAL(Q.long(), K.long(), K.long())),
+    "dtypes": (errors.DtypeError, ["k is torch.float16", "q is torch.float32"], lambda: CAUSAL(Q, K.half(), K)),
+    "devices": (errors.DeviceError, ["k is on meta", "q is on cpu"], lambda: CAUSAL(Q, K.to("meta"), K)),
+    "stride": (errors.StrideError, ["last axis of v", ".contiguous()"], lambda: CAUSAL(Q, K, t(1, 1, 16, 8).transpose(2, 3))),
+    "q_start": (errors.ShapeError, ["q_start=-1"], lambda: CAUSAL(Q, K, K, q_start=-1)),
+    "far": (errors.ShapeError, ["2**28"], lambda: CAUSAL(Q, K, K, q_start=2**28)),
+    "missing field": (errors.MissingBindingError, ["`doc`", "doc=..."], lambda: PACKED(Q, K, K, w=3)),
+    "missing parameter": (errors.MissingBindingError, ["`w`"], lambda: PACKED(Q, K, K, doc=IDS)),
+    "misspelt": (errors.UnknownBindingError, ["`docs`", "`doc`, `w`"], lambda: PACKED(Q, K, K, docs=IDS, doc=IDS, w=1)),
+    "none expected": (errors.UnknownBindingError, ["no field and no parameter"], lambda: CAUSAL(Q, K, K, doc=IDS)),
+    "field length": (errors.FieldError, ["[9]", "[8]", "`doc`"], lambda: PACKED(Q, K, K, doc=torch.arange(9), w=1)),
+    "field dtype": (errors.FieldError, ["`doc`", "float32"], lambda: PACKED(Q, K, K, doc=IDS.float(), w=1)),
+    "field list": (errors.FieldError, ["`doc`", "list"], lambda: PACKED(Q, K, K, doc=[0] * 8, w=1)),
+    "field device": (errors.DeviceError, ["`doc`", "meta"], lambda: PACKED(Q, K, K, doc=IDS.to("meta"), w=1)),
+    "field past keys": (errors.FieldError, ["pair"], lambda: PACKED(Q, K, K, doc=IDS, w=1, q_start=4)),
+    "parameter float": (errors.ParamError, ["`w`", "1.5"], lambda: PACKED(Q, K, K, doc=IDS, w=1.5)),
+    "parameter range": (errors.ParamError, ["`w` = -1", "[0,"], lambda: PACKED(Q, K, K, doc=IDS, w=-1)),
+    "not sorted": (
+        errors.NotSortedError,
+        ["`doc`", "index 1"],
+        lambda: an.compile(PACKED.pattern, check=True)(Q, K, K, doc=IDS.flip(0), w=1),
+    ),
+    "backend": (errors.BackendError, ["'cuda'", "triton, torch, reference"], lambda: an.compile(an.causal(), backend="cuda")),
+    "config": (errors.ConfigError, ["'fwd'"], lambda: an.compile(an.causal(), config={"fwd": an.Config(64, 64, 4, 2)})),
+    "no mask": (errors.DeclarationError, ["lambda"], lambda: an.compile(lambda q, k: q >= k)),  # type: ignore[arg-type]
+    "kernel name": (errors.BackendError, ["'fwd'", "forward"], lambda: CAUSAL.source("fwd")),
+    "target": (errors.BackendError, ["'sm_1'"], lambda: CAUSAL.explain(128, target="sm_1")),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_each_error_names_what_was_given_and_what_to_do(name: str) -> None:
+    kind, words, call = CASES[name]
+    with pytest.raises(kind) as caught:
+        call()
+    assert type(caught.value) is kind, "an error of its own class"
+    missing = [w for w in words if w not in str(caught.value)]
+    assert not missing, f"{missing} not in: {caught.value}"
+
+
+def test_nothing_is_computed_from_bad_input() -> None:
+    """A failing call leaves the counts of kernels as they are."""
+    before = an.cache_info()
+    for _, _, call in CASES.values():
+        with pytest.raises((an.AttnirError, TypeError)):
+            call()
+    assert an.cache_info() == before

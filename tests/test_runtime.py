@@ -1,0 +1,136 @@
+"""The runtime: the operator under torch's own checks, compile, mixed precision, checkpointing; keys and counts."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.library import opcheck
+from torch.utils.checkpoint import checkpoint
+
+import attnir as an
+from attnir.codegen.cache import CACHE
+from attnir.codegen.operator import attend, attend_backward
+from tests.checks import Case, run
+
+DOC = an.field("doc", sorted=True)
+PACKED = an.causal() & an.mask(lambda q, k: DOC(q) == DOC(k)) & an.window(an.param("w"), 0)
+BACKENDS = ["torch", "triton", "reference"]
+
+
+def case(length: int = 70, w: int = 20, **options: object) -> Case:
+    ids = torch.arange(length) // 23
+    return Case(PACKED, q_len=length, d=16, bindings={"doc": ids, "w": w}, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_operator_passes_opcheck(backend: str) -> None:
+    attention = an.compile(PACKED, backend=backend)
+    q, k, v, do, dlse = case(length=40).tensors()
+    ids = (torch.arange(40) // 23)[None]
+    rest = ([ids, ids.clone()], [7], attention.text, 0.25, 0)
+    leaves = [t.requires_grad_() for t in (q, k, v)]
+    assert set(opcheck(attend, (*leaves, *rest)).values()) == {"SUCCESS"}
+    o, lse = (t.detach() for t in attend(q, k, v, *rest))
+    plain = [t.detach() for t in (q, k, v)]
+    tests = ("test_schema", "test_faketensor")
+    opcheck(attend_backward, (do, dlse, *plain, o, lse, *rest), test_utils=tests)
+    opcheck(attend_backward, (do, None, *plain, o, lse, *rest), test_utils=tests)
+
+
+def test_fullgraph_compile_equals_eager_for_new_lengths_and_parameters() -> None:
+    attention = an.compile(PACKED, backend="torch")
+
+    @torch.compile(fullgraph=True, backend="aot_eager")
+    def twice(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, ids: torch.Tensor, w: int) -> torch.Tensor:
+        o, lse = attention(q, k, v, doc=ids, w=w, return_lse=True)
+        o2 = attention(o[:, :1].expand_as(q).contiguous(), k, v, doc=ids, w=w + 1)  # several attentions in one graph
+        return o2 + lse[..., None]
+
+    for length, w in ((40, 7), (64, 9), (33, 30)):
+        q, k, v, do, _ = case(length=length).tensors()
+        ids = torch.arange(length) // 23
+        grads = []
+        for f in (twice, twice._torchdynamo_orig_callable):
+            leaves = [t.detach().requires_grad_() for t in (q, k, v)]
+            grads.append(torch.autograd.grad(f(*leaves, ids, w), leaves, do))
+        for a, b in zip(*grads, strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+def test_mixed_precision_runs_in_the_low_dtype_and_returns_gradients_in_the_leaves_dtype() -> None:
+    q, k, v, do, _ = case().tensors()
+    leaves = [t.requires_grad_() for t in (q, k, v)]
+    with torch.autocast("cpu", torch.bfloat16):
+        o = an.compile(PACKED)(*leaves, **case().options())
+    assert o.dtype is torch.bfloat16
+    grads = torch.autograd.grad(o, leaves, do.bfloat16())
+    assert {g.dtype for g in grads} == {torch.float32}
+
+
+def test_checkpointing_gives_the_same_gradients() -> None:
+    attention, c = an.compile(PACKED), case()
+    q, k, v, do, _ = c.tensors()
+    results = []
+    for call in (lambda *x: attention(*x, **c.options()), lambda *x: checkpoint(attention, *x, use_reentrant=False, **c.options())):
+        leaves = [t.detach().requires_grad_() for t in (q, k, v)]
+        results.append(torch.autograd.grad(call(*leaves), leaves, do))
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+def test_equal_patterns_are_one_attention() -> None:
+    a, b = (an.compile(an.causal() & an.mask(lambda q, k: q - k < 5)) for _ in range(2))
+    assert a == b and hash(a) == hash(b)
+    assert a != an.compile(an.causal()) and a != an.compile(an.causal() & an.mask(lambda q, k: q - k < 5), backend="torch")
+
+
+def test_one_kernel_serves_all_lengths_windows_and_documents() -> None:
+    """Must show 3: 20 lengths, windows as a parameter, new documents; forward and backward generate four sources."""
+    attention = an.compile(PACKED & an.mask(lambda q, k: q - k < 1000), backend="triton")
+    CACHE.clear()
+    before = an.cache_info()
+    assert before == (0, 0, 0)
+    first = None
+    for i in range(20):
+        length = 17 + 5 * i
+        ids = torch.randint(0, 2, (length,), generator=torch.Generator().manual_seed(i)).cumsum(0)
+        c = Case(attention.pattern, q_len=length, heads=1, d=16, bindings={"doc": ids, "w": 3 + i})
+        got, ref = run(attention, c), run(an.compile(attention.pattern, backend="reference"), c)
+        for name in got:
+            torch.testing.assert_close(got[name], ref[name], rtol=1e-4, atol=1e-5)
+        first = first or an.cache_info()
+    info = an.cache_info()
+    print(f"after 1 length: {first}; after 20: {info}")
+    assert first is not None and info.generated + info.loaded == first.generated + first.loaded == 4
+    assert info.reused == 19 * 4
+
+
+def test_results_are_deterministic() -> None:
+    for backend in ("torch", "triton"):
+        results = [run(an.compile(PACKED, backend=backend), case()) for _ in range(2)]
+        assert all(torch.equal(results[0][name], results[1][name]) for name in results[0])
+
+
+def test_the_gradient_of_lse_alone_and_of_o_alone() -> None:
+    c = case()
+    for backend in ("torch", "triton"):
+        q, k, v, do, dlse = c.tensors()
+        for pick in (0, 1):
+            grads = []
+            for f in (an.compile(PACKED, backend=backend), an.reference(PACKED)):
+                leaves = [t.detach().requires_grad_() for t in (q, k, v)]
+                out = f(*leaves, return_lse=True, **c.options())[pick]
+                found = torch.autograd.grad(out, leaves, (do, dlse)[pick].to(out.dtype), allow_unused=True)
+                grads.append([torch.zeros_like(t) if g is None else g for g, t in zip(found, leaves, strict=True)])
+            for a, b in zip(*grads, strict=True):
+                torch.testing.assert_close(a, b.to(a.dtype), rtol=1e-4, atol=1e-5)
+
+
+def test_empty_tensors_give_empty_or_dead_results() -> None:
+    attention = an.compile(an.causal(), backend="torch")
+    k = v = torch.randn(1, 1, 0, 8, requires_grad=True)
+    q = torch.randn(1, 2, 3, 8, requires_grad=True)
+    o, lse = attention(q, k, v, return_lse=True)
+    assert o.eq(0).all() and lse.eq(-torch.inf).all()
+    o.sum().backward()
+    assert q.grad is not None and q.grad.eq(0).all()
+    assert attention(q[:, :, :0], q[:, :1], q[:, :1]).shape == (1, 2, 0, 8)
