@@ -148,6 +148,6 @@ class _Lister:
 
 
 def _positions(ends: Interval, tiles: Tensor, size: int) -> Tensor:
-    """The positions of tiles, [n, size]; past the end of the axis the last position repeats, which changes no verdict."""
+    """The positions of tiles, [n, size]; past the end the last position repeats, which changes no verdict."""
     first, last = ends.low[tiles, None], ends.high[tiles, None]
     return torch.minimum(first + torch.arange(size, device=tiles.device), last)

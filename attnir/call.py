@@ -33,7 +33,7 @@ class FieldValues:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Call:
-    """Sizes and bindings. Query positions are `q_start`, ..., `q_start + q_len - 1`; key positions 0, ..., `k_len - 1`."""
+    """Sizes and bindings. Queries stand at positions `q_start`, `q_start + 1`, ...; keys at 0, 1, ..., `k_len - 1`."""
 
     batch: int
     heads: int  # query heads
@@ -68,7 +68,7 @@ def bind(
     """
     device = torch.device(device)
     start = first_position(q_start, q_len, k_len)
-    known = [d.name for d in (*fields, *params)]
+    known = [d.name for d in fields] + [p.name for p in params]
     if unknown := sorted(set(bindings) - set(known)):
         raise UnknownBindingError(
             f"`{', '.join(unknown)}` given, but the pattern reads {_listed(known)}; check the spelling or leave it out"
@@ -112,14 +112,16 @@ def _field(
 ) -> FieldValues:
     if isinstance(given, tuple):
         if len(given) != 2:
-            raise FieldError(f"the field `{decl.name}` is a tensor or a pair (for queries, for keys), not {len(given)} of them")
+            raise FieldError(
+                f"the field `{decl.name}` is a tensor or a pair (for queries, for keys), not {len(given)} of them"
+            )
         queries = _values(decl, given[0], batch, q_len, "queries", device)
         return FieldValues(queries, _values(decl, given[1], batch, k_len, "keys", device))
     keys = _values(decl, given, batch, k_len, "keys", device)
     if q_start + q_len > k_len:
         raise FieldError(
-            f"the field `{decl.name}` has {k_len} values, for the keys, but the queries stand at positions {q_start} to "
-            f"{q_start + q_len - 1}; give a pair {decl.name}=(for_queries, for_keys)"
+            f"the field `{decl.name}` has {k_len} values, for the keys, but the queries stand at positions "
+            f"{q_start} to {q_start + q_len - 1}; give a pair {decl.name}=(for_queries, for_keys)"
         )
     return FieldValues(keys[:, q_start : q_start + q_len], keys)
 
@@ -130,7 +132,8 @@ def _values(decl: FieldDecl, given: object, batch: int, length: int, side: str, 
         raise FieldError(f"the field `{decl.name}` is a tensor of integers, not {shown}")
     if tuple(given.shape) not in ((length,), (1, length), (batch, length)):
         raise FieldError(
-            f"the field `{decl.name}` for {length} {side} has shape [{length}] or [{batch}, {length}], not {list(given.shape)}"
+            f"the field `{decl.name}` for {length} {side} has shape [{length}] or [{batch}, {length}], "
+            f"not {list(given.shape)}"
         )
     if given.device != device:
         raise DeviceError(f"the field `{decl.name}` is on {given.device}, q on {device}; move one of them")
@@ -147,6 +150,7 @@ def check_sorted(decl: FieldDecl, values: FieldValues) -> None:
         if falls.numel():
             b, i = falls[0].tolist()
             raise NotSortedError(
-                f"the field `{decl.name}` is declared sorted, but for the {side} of sample {b} it falls from {int(v[b, i])} "
-                f"to {int(v[b, i + 1])} at index {i + 1}; sort the tokens, or declare it without sorted=True"
+                f"the field `{decl.name}` is declared sorted, but for the {side} of sample {b} it falls from "
+                f"{int(v[b, i])} to {int(v[b, i + 1])} at index {i + 1}; "
+                "sort the tokens, or declare it without sorted=True"
             )

@@ -10,7 +10,7 @@ from torch import Tensor
 from attnir.blocks import WORKSPACE, list_blocks
 from attnir.call import Call
 from attnir.evaluate import Evaluator, live_block, token_axes
-from attnir.expr import K, Q, Expr
+from attnir.expr import Expr, K, Q
 from attnir.program import Status, TileProgram
 from attnir.solve import Band, solve
 from attnir.walk import extent, runs, tiles_of
@@ -69,7 +69,8 @@ def _row_range(band: Band, call: Call) -> tuple[Tensor, Tensor]:
         stop = torch.minimum(stop, evaluate(bound))
     for guard in band.guards:
         stop = torch.where(evaluate(guard), stop, 0)
-    return torch.broadcast_tensors(start, torch.maximum(start, stop))
+    shape = torch.broadcast_shapes(start.shape, stop.shape)
+    return start.expand(shape), torch.maximum(start, stop).expand(shape)
 
 
 def _union_lengths(ranges: list[tuple[Tensor, Tensor]]) -> Tensor:

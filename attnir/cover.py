@@ -94,8 +94,10 @@ class _Shape:
 
     def sweeps(self, predicate: Expr, bands: Sequence[Band]) -> tuple[Lets, tuple[Sweep, ...]]:
         ranges = [self.range_of(b) for b in bands]
-        ordered = next((p for p in permutations(ranges) if all(at_most(a.start, b.start) for a, b in pairwise(p))), None)
-        names = _Names({d.name for d in (*ex.fields_of(predicate), *ex.params_of(predicate))})
+        ordered = next(
+            (p for p in permutations(ranges) if all(at_most(a.start, b.start) for a, b in pairwise(p))), None
+        )
+        names = _Names({f.name for f in ex.fields_of(predicate)} | {p.name for p in ex.params_of(predicate)})
         if ordered is None:
             ordered = _sorted_at_run_time(names, ranges)
         visits: list[Sweep] = []
@@ -219,7 +221,7 @@ def _repeats(e: Expr, column: Expr, within: int) -> bool:
         return True
     if e.op is Op.MOD and e.args[1].op is Op.CONST and 0 < e.args[1].const <= within:
         form = linear(e.args[0])
-        return abs(form.coefficient(column)) == 1 and not any(contains(a, column) for a, _ in form.terms if a is not column)
+        return abs(form.coefficient(column)) == 1 and not any(
+            contains(a, column) for a, _ in form.terms if a is not column
+        )
     return bool(e.args) and all(_repeats(a, column, within) for a in e.args)
-
-

@@ -78,7 +78,8 @@ class Evaluator:
                 return self.tokens[name]
             case int() as value:
                 return self._scalar(value)
-        return _ELEMENTWISE[n.op](*(self.done[a] for a in n.args))
+        result: Tensor = _ELEMENTWISE[n.op](*(self.done[a] for a in n.args))
+        return result
 
     def _at(self, values: Tensor, token: Expr) -> Tensor:
         """A row of values [Bf, length] per sample, read at a token."""
@@ -148,7 +149,7 @@ def dense_mask(predicate: Expr, call: Call) -> Tensor:
 def live_block(
     predicate: Expr, call: Call, rows: slice, columns: slice, batches: slice | None = None, heads: slice | None = None
 ) -> Tensor:
-    """The predicate on queries `rows` and keys `columns` (indices): bool, broadcastable to [batch, head, rows, columns]."""
+    """The predicate on queries `rows` and keys `columns` (indices): bool [batch or 1, head or 1, rows, columns]."""
     axes = token_axes(call)
     tokens = {
         "b": axes["b"] if batches is None else axes["b"][batches],
@@ -159,4 +160,3 @@ def live_block(
     live = Evaluator(call, tokens)(predicate)
     shape = torch.broadcast_shapes(live.shape, (1, 1, rows.stop - rows.start, columns.stop - columns.start))
     return live.expand(shape)
-

@@ -123,7 +123,17 @@ def explain(
     """
     dv = d if dv is None else dv
     backend = backend or attention.plan.backend or "triton"
-    call = _bind(attention, bindings, batch, heads, q_len, q_len if k_len is None else k_len, q_start)
+    call = bind(
+        attention.pattern.fields,
+        attention.pattern.params,
+        bindings,
+        batch=batch,
+        heads=heads,
+        q_len=q_len,
+        k_len=q_len if k_len is None else k_len,
+        q_start=q_start,
+        device=_device_of(bindings),
+    )
     described = Target.parse(target) if target else current_target()
     config, forward_tile, key_tile = _tiling(attention, backend, described, d, dv, dtype)
     if tile is not None:
@@ -147,14 +157,10 @@ def explain(
     )
 
 
-def _bind(
-    attention: Attention, bindings: Mapping[str, object], batch: int, heads: int, q_len: int, k_len: int, start: int | None
-) -> Call:
-    tensors = [t for b in bindings.values() for t in (b if isinstance(b, tuple) else (b,)) if isinstance(t, torch.Tensor)]
-    device = tensors[0].device if tensors else torch.device("cpu")
-    p = attention.pattern
-    sizes = {"batch": batch, "heads": heads, "q_len": q_len, "k_len": k_len}
-    return bind(p.fields, p.params, bindings, **sizes, q_start=start, device=device)
+def _device_of(bindings: Mapping[str, object]) -> torch.device:
+    """Where the fields are; the counting happens there."""
+    given = [t for b in bindings.values() for t in (b if isinstance(b, tuple) else (b,)) if isinstance(t, torch.Tensor)]
+    return given[0].device if given else torch.device("cpu")
 
 
 def _tiling(

@@ -33,7 +33,9 @@ def check_inputs(q: Tensor, k: Tensor, v: Tensor, *, dtypes: tuple[torch.dtype, 
         if t.device != q.device:
             raise DeviceError(f"{name} is on {t.device}, but q is on {q.device}; move them to one device")
         if t.shape[-1] > 1 and t.stride(-1) != 1:
-            raise StrideError(f"the last axis of {name} has stride {t.stride(-1)}; it must be contiguous: {name}.contiguous()")
+            raise StrideError(
+                f"the last axis of {name} has stride {t.stride(-1)}; it must be contiguous: {name}.contiguous()"
+            )
 
 
 def _check_sizes(q: Tensor, k: Tensor, v: Tensor) -> None:

@@ -141,7 +141,9 @@ def param(name: str, *, low: int = -PARAM_LIMIT, high: int = PARAM_LIMIT) -> Val
 
 def _name(name: str) -> str:
     if not isinstance(name, str) or not name.isidentifier() or name in RESERVED:
-        raise DeclarationError(f"{name!r} cannot name a field or a parameter; take a Python name not among q, k, v, b, h")
+        raise DeclarationError(
+            f"{name!r} cannot name a field or a parameter; take a Python name not among q, k, v, b, h"
+        )
     return name
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from os import PathLike
+from typing import Any
 
 import torch
 
@@ -27,7 +28,7 @@ def plot(
     heads: int = 1,
     batch: int = 1,
     q_start: int | None = None,
-    **bindings: object,
+    **bindings: Any,
 ) -> None:
     """Write the picture of one head of one sample to `path` (.png, .svg, .pdf): live pairs dark, tiles by status.
 
@@ -52,11 +53,20 @@ def plot(
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     extent = (-0.5, k_len - 0.5, q_len - 0.5, -0.5)
-    axes.imshow(colours.cpu(), cmap=ListedColormap(list(COLOURS.values())), vmin=0, vmax=2, interpolation="nearest", extent=extent)
+    axes.imshow(
+        colours.cpu(),
+        cmap=ListedColormap(list(COLOURS.values())),
+        vmin=0,
+        vmax=2,
+        interpolation="nearest",
+        extent=extent,
+    )
     shade = torch.zeros(*live.shape, 4)
     shade[..., 3] = live.cpu() * 0.45
     axes.imshow(shade, interpolation="nearest", extent=extent)
-    axes.set(xlabel="key", ylabel="query", title=f"{attention.pattern}\nover-compute {e.over_compute:.3f} at tiles of {tile}")
+    axes.set(
+        xlabel="key", ylabel="query", title=f"{attention.pattern}\nover-compute {e.over_compute:.3f} at tiles of {tile}"
+    )
     axes.title.set_fontsize(8)
     counts = {"empty": e.tiles.empty, "partial": e.tiles.partial, "full": e.tiles.full}
     axes.legend(

@@ -6,7 +6,8 @@ and dV, has key rows and query columns. Tiles of an axis start at its first toke
 column tile has an index and a visit is an index.
 
 Scalars that a program may read: `q0`, `q1` (first and last query position of the row tile; `k0`, `k1` when the rows are
-keys), `q_start` (the first query's position), `q_len`, `k_len`, `b`, `h`, parameters, and what earlier `let`s defined. Sweeps never overlap: every live pair is in exactly one visited tile.
+keys), `q_start` (the first query's position), `q_len`, `k_len`, `b`, `h`, parameters, and what earlier `let`s defined.
+Sweeps never overlap: every live pair is in exactly one visited tile.
 """
 
 from __future__ import annotations
@@ -15,8 +16,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from attnir.expr import K, K_LEN, Q, Q_LEN, Q_START, TABLES, TRUE, ZERO, Expr, Op, reads, row_table, sym, walk
 from attnir.errors import InvalidProgram
+from attnir.expr import (
+    K_LEN,
+    Q_LEN,
+    Q_START,
+    TABLES,
+    TRUE,
+    ZERO,
+    Expr,
+    K,
+    Op,
+    Q,
+    Searched,
+    reads,
+    row_table,
+    sym,
+    walk,
+)
 
 
 class Status(Enum):
@@ -108,8 +125,8 @@ class TileProgram:
     def tables(self) -> tuple[Expr, ...]:
         """The row tables that the kernel reads, one position per row token, each as the node read at the row token."""
         row = self.rows.token
-        found = (row_table(e.op, e.value, e.args[0], row) for e in walk(*self.expressions()) if e.op in TABLES)
-        return tuple(dict.fromkeys(found))
+        nodes = [(e, e.value) for e in walk(*self.expressions()) if isinstance(e.value, Searched)]
+        return tuple(dict.fromkeys(row_table(e.op, searched, e.args[0], row) for e, searched in nodes))
 
     def verify(self) -> None:
         """Raise InvalidProgram unless the program is well formed."""
@@ -137,7 +154,7 @@ class TileProgram:
 
 
 def _check_scalar(program: TileProgram, e: Expr, known: set[str]) -> None:
-    """A scalar of a tile reads its rows only under ROWMIN, ROWMAX and in the definition of a row table, and no column."""
+    """A scalar of a tile reads its rows only under ROWMIN, ROWMAX and where a row table is defined, and no column."""
     row = program.rows.token
     free: set[Expr] = set()
     for n in walk(e):

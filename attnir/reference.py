@@ -41,8 +41,17 @@ def reference(pattern: Mask) -> Reference:
         **bindings: object,
     ) -> Tensor | tuple[Tensor, Tensor]:
         check_inputs(q, k, v, dtypes=(*DTYPES, torch.float64))
-        sizes = {"batch": q.shape[0], "heads": q.shape[1], "q_len": q.shape[2], "k_len": k.shape[2]}
-        call = bind(pattern.fields, pattern.params, bindings, **sizes, q_start=q_start, device=q.device)
+        call = bind(
+            pattern.fields,
+            pattern.params,
+            bindings,
+            batch=q.shape[0],
+            heads=q.shape[1],
+            q_len=q.shape[2],
+            k_len=k.shape[2],
+            q_start=q_start,
+            device=q.device,
+        )
         o, lse = masked_softmax(q, k, v, dense_mask(pattern.predicate, call), scale)
         return (o, lse) if return_lse else o
 

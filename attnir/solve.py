@@ -164,7 +164,9 @@ class _Solver:
                 if limit.const < 0:
                     return NOTHING
                 root = const(math.isqrt(limit.const))
-                return _meet(self.nonpositive(linear(atom.args[0] - root)), self.nonpositive(linear(-atom.args[0] - root)))
+                return _meet(
+                    self.nonpositive(linear(atom.args[0] - root)), self.nonpositive(linear(-atom.args[0] - root))
+                )
         raise _Unsolved
 
     def at_least(self, atom: Expr, limit: Expr) -> Bands:
@@ -181,7 +183,9 @@ class _Solver:
                 if limit.const <= 0:
                     return EVERYTHING
                 root = const(math.isqrt(limit.const - 1) + 1)
-                return _join(self.nonpositive(linear(root - atom.args[0])), self.nonpositive(linear(root + atom.args[0])))
+                return _join(
+                    self.nonpositive(linear(root - atom.args[0])), self.nonpositive(linear(root + atom.args[0]))
+                )
         raise _Unsolved
 
     def divides(self, atom: Expr) -> bool:

@@ -213,7 +213,9 @@ def _read_declaration(text: str) -> tuple[str, Expr | FieldDecl] | None:
     try:
         tree = ast.parse(text.strip()).body
         match tree:
-            case [ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=ast.Name(id=kind), args=[], keywords=kw))]:
+            case [
+                ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=ast.Name(id=kind), args=[], keywords=kw))
+            ]:
                 given = {str(word.arg): ast.literal_eval(word.value) for word in kw}
                 if kind == "field":
                     return name, FieldDecl(name, **given)
@@ -262,8 +264,8 @@ def read_program(text: str) -> TileProgram:
                 visits.append(Listed(Status(status)))
             case ["sweep", _, "tiles", "in", *_, status]:
                 inside = line[line.index("[") + 1 : line.rindex(")")]
-                start, stop = _split_pair(inside)
-                visits.append(Sweep(*(_Reader(t, names, {}).read() for t in (start, stop)), Status(status)))
+                start, stop = (_Reader(t, names, {}).read() for t in _split_pair(inside))
+                visits.append(Sweep(start, stop, Status(status)))
             case ["where", *_]:
                 predicate = _Reader(line.split(None, 1)[1], names, {}).read()
             case ["because", *_]:

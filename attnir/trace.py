@@ -127,8 +127,9 @@ class Value:
     def __bool__(self) -> NoReturn:
         fail(
             ControlFlowError,
-            f"`{self.expr}` is symbolic and has no truth value, so Python's `and`, `or`, `not`, `if`, `in`, `min`, `max` "
-            "and chained comparisons cannot use it; write `&`, `|`, `~`, an.where(c, a, b), an.minimum, an.maximum",
+            f"`{self.expr}` is symbolic and has no truth value, so Python's `and`, `or`, `not`, `if`, `in`, `min`, "
+            "`max` and chained comparisons cannot use it; "
+            "write `&`, `|`, `~`, an.where(c, a, b), an.minimum, an.maximum",
         )
 
     def __index__(self) -> NoReturn:
@@ -201,7 +202,10 @@ def read_field(decl: FieldDecl, token: object) -> Value:
     if isinstance(token, Value) and (token.expr is ex.Q or token.expr is ex.K):
         return Value(ex.field(decl, token.expr))
     shown = token.expr if isinstance(token, Value) else repr(token)
-    fail(DeclarationError, f"the field `{decl.name}` is read at a token, {decl.name}(q) or {decl.name}(k), not at `{shown}`")
+    fail(
+        DeclarationError,
+        f"the field `{decl.name}` is read at a token, {decl.name}(q) or {decl.name}(k), not at `{shown}`",
+    )
 
 
 def where(condition_: object, a: object, b: object) -> Value:
@@ -228,11 +232,15 @@ def trace(function: Callable[..., object]) -> Expr:
     """Call `function` once with symbolic tokens; its arguments are recognised by name: q, k, b, h."""
     code = getattr(function, "__code__", None)
     line = code.co_firstlineno if code else 0
-    where_ = f"{code.co_filename}:{line}: {linecache.getline(code.co_filename, line).strip()}" if code else repr(function)
+    where_ = (
+        f"{code.co_filename}:{line}: {linecache.getline(code.co_filename, line).strip()}" if code else repr(function)
+    )
     tokens = {"q": ex.Q, "k": ex.K, "b": ex.B, "h": ex.H}
     names = list(inspect.signature(function).parameters)
     if unknown := [n for n in names if n not in tokens]:
-        fail(UnknownNameError, f"a mask's arguments are among q, k, b, h; `{', '.join(unknown)}` is none of them", where_)
+        fail(
+            UnknownNameError, f"a mask's arguments are among q, k, b, h; `{', '.join(unknown)}` is none of them", where_
+        )
     try:
         result = function(**{n: Value(tokens[n]) for n in names})
     except NameError as error:
@@ -243,5 +251,7 @@ def trace(function: Callable[..., object]) -> Expr:
         return result.expr
     if isinstance(result, bool):
         return ex.boolean(result)
-    shown = f"the integer `{result.expr}`" if isinstance(result, Value) else f"{result!r} of type {type(result).__name__}"
+    shown = (
+        f"the integer `{result.expr}`" if isinstance(result, Value) else f"{result!r} of type {type(result).__name__}"
+    )
     fail(ConditionExpectedError, f"a mask is a condition over tokens; this one returns {shown}", where_)

@@ -84,7 +84,9 @@ def main() -> int:
     parser.add_argument("--lengths", type=int, nargs="+", default=[2048, 4096, 8192, 16384, 32768])
     options = parser.parse_args()
     if not torch.cuda.is_available():
-        print("bench_gpu needs a GPU: torch.cuda.is_available() is False; `make bench` measures the CPU", file=sys.stderr)
+        print(
+            "bench_gpu needs a GPU: torch.cuda.is_available() is False; `make bench` measures the CPU", file=sys.stderr
+        )
         return 1
     widths, lengths = ([64], [4096, 16384]) if options.quick else (options.d, options.lengths)
     rows = []

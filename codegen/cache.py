@@ -85,7 +85,9 @@ class KernelCache:
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not _private(path.parent):
-                self._warn(f"attnir: {path.parent} can be written by others, so kernels are not kept there; chmod 700 it")
+                self._warn(
+                    f"attnir: {path.parent} can be written by others, so kernels are not kept there; chmod 700 it"
+                )
                 return
             handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
             try:

@@ -7,8 +7,6 @@ from torch import Tensor
 
 from attnir.call import Call
 from attnir.codegen.plan import Plan
-from attnir.codegen.torch import target as torch_target
-from attnir.codegen.torch.build import schedule
 from attnir.evaluate import dense_mask
 from attnir.reference import masked_softmax
 
@@ -24,7 +22,10 @@ def forward(plan: Plan, call: Call, q: Tensor, k: Tensor, v: Tensor, scale: floa
 
         return launch.forward(plan, call, q, k, v, scale)
     if backend == "torch":
-        return torch_target.forward(q, k, v, schedule(plan, call, q, v), scale)
+        from attnir.codegen.torch import target
+        from attnir.codegen.torch.build import schedule
+
+        return target.forward(q, k, v, schedule(plan, call, q, v), scale)
     o, lse = masked_softmax(q, k, v, dense_mask(plan.predicate, call), scale)
     return o.to(q.dtype).contiguous(), lse.float().contiguous()
 
@@ -50,7 +51,10 @@ def backward(
 
         return launch.backward(plan, call, q, k, v, o, lse, do, dlse, scale)
     if backend == "torch":
-        return torch_target.backward(q, k, v, o, lse, do, dlse, schedule(plan, call, q, v), scale)
+        from attnir.codegen.torch import target
+        from attnir.codegen.torch.build import schedule
+
+        return target.backward(q, k, v, o, lse, do, dlse, schedule(plan, call, q, v), scale)
     return _reference_backward(plan, call, q, k, v, do, dlse, scale)
 
 

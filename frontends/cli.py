@@ -15,7 +15,9 @@ app = typer.Typer(help="Declare an attention pattern, see its tiles, read its ke
 
 PatternText = Annotated[str, typer.Argument(help='a pattern as text, such as "causal & window(1024) | (k < 4)"')]
 Length = Annotated[int, typer.Argument(help="the number of tokens", min=1, max=2**28)]
-Params = Annotated[list[str] | None, typer.Option("--set", help="a parameter of the pattern, name=value; may be repeated")]
+Params = Annotated[
+    list[str] | None, typer.Option("--set", help="a parameter of the pattern, name=value; may be repeated")
+]
 TileSize = Annotated[tuple[int, int] | None, typer.Option(help="query rows and key columns of a tile")]
 
 

@@ -167,6 +167,8 @@ def _accept(name: str, x: Tensor, ref: Tensor, yardstick: Tensor, factor: int, d
     return float(rho.max())
 
 
-def check(backend: str, case: Case, device: str = "cpu", config: Mapping[str, an.Config] | None = None) -> dict[str, float]:
+def check(
+    backend: str, case: Case, device: str = "cpu", config: Mapping[str, an.Config] | None = None
+) -> dict[str, float]:
     """Run a case on a backend and judge it."""
     return judge(run(an.compile(case.pattern, backend=backend, config=config), case, device), case)

@@ -179,13 +179,9 @@ PATTERNS: dict[str, Named] = {
     "dead_tiles": Named(lambda u: an.window(6 * u) & an.mask(lambda q, k: (q // (8 * u)) % 2 == 1)),
     "dead_columns": Named(lambda u: an.causal() & an.mask(lambda q, k: (k < 6 * u) | (k >= 13 * u))),
     "negative_offsets": Named(lambda u: an.mask(lambda q, k: ((q - k) // (3 * u) >= -2) & ((k - q) % -4 != -1))),
-    "clashing_names": Named(
-        _clashing, lambda u, s: {"stop": s.both(documents(u, s)), "start": 4 * u}, "tables"
-    ),
+    "clashing_names": Named(_clashing, lambda u, s: {"stop": s.both(documents(u, s)), "start": 4 * u}, "tables"),
     "empty": Named(lambda u: an.mask(lambda q, k: (k < q) & (k > q))),
-    "empty_param": Named(
-        lambda u: (lambda n: an.mask(lambda q, k: k < n))(an.param("n")), lambda u, s: {"n": 0}
-    ),
+    "empty_param": Named(lambda u: (lambda n: an.mask(lambda q, k: k < n))(an.param("n")), lambda u, s: {"n": 0}),
 }
 
 

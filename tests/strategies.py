@@ -12,7 +12,7 @@ from torch import Tensor
 
 from attnir import expr as ex
 from attnir.call import Call, bind
-from attnir.expr import COMPARISONS, Expr, FieldDecl, Op, ParamDecl
+from attnir.expr import COMPARISONS, Expr, FieldDecl, ParamDecl
 
 WIDTH = ParamDecl("w", 0, 40)
 SHIFT = ParamDecl("shift", -20, 20)
@@ -80,7 +80,9 @@ def _bound(draw: st.DrawFn) -> Expr:
     """A comparison that bounds one token by the other, in one of the usual shapes."""
     c = st.integers(-12, 24).map(ex.const)
     limit = draw(st.one_of(c, st.sampled_from([WIDTH, SHIFT, WIDE]).map(ex.param), st.just((ex.H + 1) * 3)))
-    gap = draw(st.sampled_from([ex.Q - ex.K, ex.K - ex.Q, ex.K + ex.Q, ex.K, ex.Q, 2 * ex.K - ex.Q, 3 * ex.Q - 2 * ex.K]))
+    gap = draw(
+        st.sampled_from([ex.Q - ex.K, ex.K - ex.Q, ex.K + ex.Q, ex.K, ex.Q, 2 * ex.K - ex.Q, 3 * ex.Q - 2 * ex.K])
+    )
     op = draw(st.sampled_from(_COMPARISONS))
     size = draw(st.integers(1, 9))
     field = draw(fields)
@@ -106,7 +108,11 @@ bounded = st.recursive(_bound(), _joined, max_leaves=5)
 predicates = st.one_of(bounded, bounded, trees)
 tiles = st.tuples(st.integers(1, 9), st.integers(1, 9))
 
-_DTYPES = {DOC: [torch.int32, torch.int64], START: [torch.int64, torch.int16], KIND: [torch.int8, torch.bool, torch.int64]}
+_DTYPES = {
+    DOC: [torch.int32, torch.int64],
+    START: [torch.int64, torch.int16],
+    KIND: [torch.int8, torch.bool, torch.int64],
+}
 
 
 @st.composite

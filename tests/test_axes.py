@@ -22,9 +22,7 @@ WINDOW = an.causal() & an.window(100, 0)
 SINKS = an.causal() & (an.window(60) | an.mask(lambda q, k: k < 4))
 PACKED = an.causal() & an.mask(lambda q, k: DOC(q) == DOC(k))
 INSIDE = (
-    an.causal()
-    & an.mask(lambda q, k: START(q) == START(k))
-    & an.mask(lambda q, k: (q - k < 40) | (k - START(q) < 3))
+    an.causal() & an.mask(lambda q, k: START(q) == START(k)) & an.mask(lambda q, k: (q - k < 40) | (k - START(q) < 3))
 )
 MODULAR = an.causal() & an.mask(lambda q, k: (q - k) % 3 == 0)
 LISTED = an.mask(lambda q, k: (q // 64 + k // 64) % 2 == 0)
@@ -91,7 +89,9 @@ def test_float32(name: str, backend: str) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("name", ["causal S=257", "sinks", "packed", "D=80", "dead rows and tiles", "peaked", "constant", "offset"])
+@pytest.mark.parametrize(
+    "name", ["causal S=257", "sinks", "packed", "D=80", "dead rows and tiles", "peaked", "constant", "offset"]
+)
 def test_low_precision(name: str, dtype: torch.dtype, backend: str) -> None:
     print(check(backend, replace(CASES[name], dtype=dtype), DEVICE))
 

@@ -28,13 +28,21 @@ CASES: dict[str, tuple[type[Exception], list[str], Callable[[], object]]] = {
     "batches": (errors.ShapeError, ["q has 2", "k 1"], lambda: CAUSAL(t(2, 2, 8, 16), K, K)),
     "lengths": (errors.ShapeError, ["k [1, 1, 8, 16]", "v [1, 1, 9, 16]"], lambda: CAUSAL(Q, K, t(1, 1, 9, 16))),
     "widths": (errors.ShapeError, ["q is 16", "k 8"], lambda: CAUSAL(Q, t(1, 1, 8, 8), K)),
-    "heads": (errors.HeadsError, ["3 query heads", "2 key heads"], lambda: CAUSAL(t(1, 3, 8, 16), t(1, 2, 8, 16), t(1, 2, 8, 16))),
+    "heads": (
+        errors.HeadsError,
+        ["3 query heads", "2 key heads"],
+        lambda: CAUSAL(t(1, 3, 8, 16), t(1, 2, 8, 16), t(1, 2, 8, 16)),
+    ),
     "wide": (errors.WidthError, ["D = 257", "1 to 256"], lambda: CAUSAL(t(1, 1, 8, 257), t(1, 1, 8, 257), K)),
     "dtype": (errors.DtypeError, ["q is torch.float64", "float16"], lambda: CAUSAL(Q.double(), K.double(), K.double())),
     "integers": (errors.DtypeError, ["q is torch.int64"], lambda: CAUSAL(Q.long(), K.long(), K.long())),
     "dtypes": (errors.DtypeError, ["k is torch.float16", "q is torch.float32"], lambda: CAUSAL(Q, K.half(), K)),
     "devices": (errors.DeviceError, ["k is on meta", "q is on cpu"], lambda: CAUSAL(Q, K.to("meta"), K)),
-    "stride": (errors.StrideError, ["last axis of v", ".contiguous()"], lambda: CAUSAL(Q, K, t(1, 1, 16, 8).transpose(2, 3))),
+    "stride": (
+        errors.StrideError,
+        ["last axis of v", ".contiguous()"],
+        lambda: CAUSAL(Q, K, t(1, 1, 16, 8).transpose(2, 3)),
+    ),
     "q_start": (errors.ShapeError, ["q_start=-1"], lambda: CAUSAL(Q, K, K, q_start=-1)),
     "far": (errors.ShapeError, ["2**28"], lambda: CAUSAL(Q, K, K, q_start=2**28)),
     "missing field": (errors.MissingBindingError, ["`doc`", "doc=..."], lambda: PACKED(Q, K, K, w=3)),
@@ -53,11 +61,15 @@ CASES: dict[str, tuple[type[Exception], list[str], Callable[[], object]]] = {
         ["`doc`", "index 1"],
         lambda: an.compile(PACKED.pattern, check=True)(Q, K, K, doc=IDS.flip(0), w=1),
     ),
-    "backend": (errors.BackendError, ["'cuda'", "triton, torch, reference"], lambda: an.compile(an.causal(), backend="cuda")),
+    "backend": (
+        errors.BackendError,
+        ["'cuda'", "triton, torch, reference"],
+        lambda: an.compile(an.causal(), backend="cuda"),
+    ),
     "config": (errors.ConfigError, ["'fwd'"], lambda: an.compile(an.causal(), config={"fwd": an.Config(64, 64, 4, 2)})),
     "no mask": (errors.DeclarationError, ["lambda"], lambda: an.compile(lambda q, k: q >= k)),  # type: ignore[arg-type]
-    "kernel name": (errors.BackendError, ["'fwd'", "forward"], lambda: CAUSAL.source("fwd")),
-    "target": (errors.BackendError, ["'sm_1'"], lambda: CAUSAL.explain(128, target="sm_1")),
+    "kernel name": (errors.ConfigError, ["'fwd'", "forward"], lambda: CAUSAL.source("fwd")),
+    "target": (errors.ConfigError, ["'sm_1'"], lambda: CAUSAL.explain(128, target="sm_1")),
 }
 
 

@@ -1,4 +1,4 @@
-"""Probes that need no tolerance: what a kernel visits shows in exact integers, in ones, and in NaNs that must not leak."""
+"""Probes that need no tolerance: what a kernel visits shows in exact integers, ones, and NaNs that must not leak."""
 
 from __future__ import annotations
 
@@ -12,10 +12,31 @@ from tests.test_axes import BACKENDS, CASES, DEVICE
 
 # One of each way to find live tiles, and of each size that is awkward; the rest is in the numbers of test_axes.
 NAMES = [
-    "causal S=1", "causal S=129", "causal S=521", "window S=521", "full", "q shorter", "q longer", "q longer, late", "decoding", "sinks",
-    "window as parameter", "packed", "packed, a document each", "packed, pair", "inside documents", "modular", "block lists",
-    "block lists, field", "per head", "per sample", "first tile masked", "dead rows and tiles", "all dead", "group 3",
-]  # fmt: skip
+    "causal S=1",
+    "causal S=129",
+    "causal S=521",
+    "window S=521",
+    "full",
+    "q shorter",
+    "q longer",
+    "q longer, late",
+    "decoding",
+    "sinks",
+    "window as parameter",
+    "packed",
+    "packed, a document each",
+    "packed, pair",
+    "inside documents",
+    "modular",
+    "block lists",
+    "block lists, field",
+    "per head",
+    "per sample",
+    "first tile masked",
+    "dead rows and tiles",
+    "all dead",
+    "group 3",
+]
 
 
 def integers(*shape: int, seed: int = 0) -> Tensor:
@@ -25,9 +46,9 @@ def integers(*shape: int, seed: int = 0) -> Tensor:
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", NAMES)
 def test_uniform_rows_count_their_keys_and_sum_their_values(name: str, backend: str) -> None:
-    """q = 0: lse = log(live keys), o * count = the integer sum of v; integer dO: dV is an integer sum over the live queries.
+    """q = 0: lse = log(live keys), o * count = the integer sum of v; integer dO: dV is the sum over the live queries.
 
-    o is one division away from the sum, so it is compared with the division of the exact sum: at most one rounding each.
+    o is one division away from the sum, which rounding to the next integer undoes exactly.
     """
     c = CASES[name]
     q, k, v, do, _ = c.tensors(DEVICE)
@@ -62,7 +83,7 @@ def test_values_of_one_give_one_on_live_rows_and_zero_on_dead_ones(name: str, ba
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_not_a_number_in_tiles_proved_empty_does_not_leak(backend: str) -> None:
-    """Keys that no query may see, a tile or more away from those it may, are never read; neither are their gradients."""
+    """Keys that no query may see, a tile or more away from those it may, are never read, forward or backward."""
     pattern = an.window(50, 0)
     c = Case(pattern, q_len=40, k_len=1025, q_start=600, heads=2, layout="padded")
     q, k, v, do, _ = c.tensors(DEVICE)

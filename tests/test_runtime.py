@@ -71,7 +71,10 @@ def test_checkpointing_gives_the_same_gradients() -> None:
     attention, c = an.compile(PACKED), case()
     q, k, v, do, _ = c.tensors()
     results = []
-    for call in (lambda *x: attention(*x, **c.options()), lambda *x: checkpoint(attention, *x, use_reentrant=False, **c.options())):
+    for call in (
+        lambda *x: attention(*x, **c.options()),
+        lambda *x: checkpoint(attention, *x, use_reentrant=False, **c.options()),
+    ):
         leaves = [t.detach().requires_grad_() for t in (q, k, v)]
         results.append(torch.autograd.grad(call(*leaves), leaves, do))
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
@@ -80,7 +83,9 @@ def test_checkpointing_gives_the_same_gradients() -> None:
 def test_equal_patterns_are_one_attention() -> None:
     a, b = (an.compile(an.causal() & an.mask(lambda q, k: q - k < 5)) for _ in range(2))
     assert a == b and hash(a) == hash(b)
-    assert a != an.compile(an.causal()) and a != an.compile(an.causal() & an.mask(lambda q, k: q - k < 5), backend="torch")
+    assert a != an.compile(an.causal()) and a != an.compile(
+        an.causal() & an.mask(lambda q, k: q - k < 5), backend="torch"
+    )
 
 
 def test_one_kernel_serves_all_lengths_windows_and_documents() -> None:
