@@ -128,8 +128,9 @@ class _Lister:
         if (name, side) not in self.ranges:
             values = side_of(self.call.fields[name], token).long()
             size = self.program.tile[0 if is_row else 1]
-            pad = -values.shape[1] % size
-            tiles = torch.cat([values, values[:, -1:].expand(-1, pad)], 1).view(values.shape[0], -1, size)
+            count = -(-values.shape[1] // size)
+            padding = values[:, -1:].expand(-1, count * size - values.shape[1])
+            tiles = torch.cat([values, padding], 1).view(values.shape[0], count, size)
             self.ranges[name, side] = Interval(tiles.amin(-1), tiles.amax(-1))
         found = self.ranges[name, side]
         if is_row:

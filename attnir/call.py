@@ -85,7 +85,10 @@ def bind(
 
 def first_position(q_start: int | None, q_len: int, k_len: int) -> int:
     """The first query's position: as given, else such that the last query is the last key, else 0."""
-    start = max(0, k_len - q_len) if q_start is None else operator.index(q_start)
+    try:
+        start = max(0, k_len - q_len) if q_start is None else operator.index(q_start)
+    except TypeError:
+        raise ShapeError(f"q_start, the position of the first query, is an integer, not {q_start!r}") from None
     if start < 0 or start + q_len > POSITION_LIMIT or k_len > POSITION_LIMIT:
         raise ShapeError(f"positions lie in [0, 2**28); q_start={start}, {q_len} queries and {k_len} keys leave it")
     return start
@@ -127,9 +130,9 @@ def _field(
 
 
 def _values(decl: FieldDecl, given: object, batch: int, length: int, side: str, device: torch.device) -> Tensor:
-    if not isinstance(given, Tensor) or given.dtype not in _FIELD_DTYPES:
-        shown = given.dtype if isinstance(given, Tensor) else type(given).__name__
-        raise FieldError(f"the field `{decl.name}` is a tensor of integers, not {shown}")
+    if not isinstance(given, Tensor) or given.dtype not in _FIELD_DTYPES or given.layout is not torch.strided:
+        shown = f"{given.layout} of {given.dtype}" if isinstance(given, Tensor) else type(given).__name__
+        raise FieldError(f"the field `{decl.name}` is a dense tensor of integers, not {shown.removeprefix('torch.strided of ')}")
     if tuple(given.shape) not in ((length,), (1, length), (batch, length)):
         raise FieldError(
             f"the field `{decl.name}` for {length} {side} has shape [{length}] or [{batch}, {length}], "
@@ -138,7 +141,7 @@ def _values(decl: FieldDecl, given: object, batch: int, length: int, side: str, 
     if given.device != device:
         raise DeviceError(f"the field `{decl.name}` is on {given.device}, q on {device}; move one of them")
     wide = given if given.dtype in (torch.int32, torch.int64) else given.to(torch.int32)
-    return wide.reshape(-1, length)
+    return wide if wide.dim() == 2 else wide[None]
 
 
 def check_sorted(decl: FieldDecl, values: FieldValues) -> None:

@@ -155,16 +155,17 @@ class TileProgram:
 
 def _check_scalar(program: TileProgram, e: Expr, known: set[str]) -> None:
     """A scalar of a tile reads its rows only under ROWMIN, ROWMAX and where a row table is defined, and no column."""
-    row = program.rows.token
-    free: set[Expr] = set()
-    for n in walk(e):
-        if n.op in (Op.ROWMIN, Op.ROWMAX):
-            free.update(walk(n))
-        elif n.op in TABLES:
-            free.update(walk(n.args[0]))
-    for n in walk(e):
-        if n.op is Op.SYM and n.value not in known and not (n is row and n in free):
+    seen: set[tuple[Expr, bool]] = set()
+    stack = [(e, False)]  # a node, and whether its value is taken for every row of the tile
+    while stack:
+        n, each_row = at = stack.pop()
+        if at in seen:
+            continue
+        seen.add(at)
+        if n.op is Op.SYM and n.value not in known and not (each_row and n is program.rows.token):
             raise InvalidProgram(f"`{e}` reads `{n}`, which is not known there", str(program))
+        inside = each_row or n.op in (Op.ROWMIN, Op.ROWMAX)
+        stack += [(a, inside or (n.op in TABLES and a is n.args[0])) for a in n.args]
 
 
 def always(program: TileProgram) -> bool:

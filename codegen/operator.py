@@ -91,12 +91,13 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tens
 
 def _backward(ctx: Any, do: Tensor | None, dlse: Tensor | None) -> tuple[Any, ...]:
     q, k, v, o, lse, *fields = ctx.saved_tensors
-    nothing = (None,) * 5
+    # torch takes an empty list for a list of tensors, so one without elements has an empty list of gradients.
+    rest = ([None] * len(fields), None if ctx.rest[0] else [], None, None, None)
     if do is None and dlse is None:
-        return None, None, None, *nothing
+        return None, None, None, *rest
     do = torch.zeros_like(o) if do is None else do
     grads = attend_backward(do, dlse, q, k, v, o, lse, fields, *ctx.rest)
-    return *grads, [None] * len(fields), *nothing[1:]
+    return *grads, *rest
 
 
 attend.register_autograd(_backward, setup_context=_setup_context)

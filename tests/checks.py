@@ -1,7 +1,12 @@
 """How a kernel's numbers are judged: against dense float64, with a same-dtype eager result as the yardstick.
 
 Per row: rho = |x - ref| / |ref|. Accepted when max rho <= c * (max rho of the yardstick) + 2 ulp, c = 2 forward and 3
-backward, and the global ratio of norms stays under a bound of the dtype. No test has a tolerance of its own.
+backward, and the global ratio of norms stays under a bound of the dtype, or under the yardstick's where peaked scores
+push that one above the bound. No test has a tolerance of its own.
+
+A result may be a difference of large terms that cancel: the dq of a row with one live key is 0 exactly, whatever the
+terms. So |ref| is taken as at least 1 % of the norm of the sum of the terms' sizes, and 8 float32 roundings of that sum
+are no error: softmax's backward subtracts dO . o from dO . v, which are rounded apart. For kernel and yardstick alike.
 """
 
 from __future__ import annotations
@@ -15,6 +20,7 @@ from torch import Tensor
 import attnir as an
 from attnir.call import bind
 from attnir.evaluate import dense_mask
+from attnir.reference import masked_softmax
 
 GLOBAL = {torch.bfloat16: 5e-3, torch.float16: 1e-3, torch.float32: 1e-5}
 
@@ -135,7 +141,7 @@ def _double(case: Case) -> Case:
 
 def judge(got: Results, case: Case) -> dict[str, float]:
     """Assert that every result is accepted; the figures, for a report."""
-    ref, yardstick = dense(case), eager(case)
+    ref, yardstick, size = dense(case), eager(case), sizes(case)
     figures = {}
     dead = ~case.live().any(-1)
     got = {name: t.detach().cpu() for name, t in got.items()}
@@ -145,25 +151,49 @@ def judge(got: Results, case: Case) -> dict[str, float]:
         assert x.dtype == (torch.float32 if name == "lse" else case.dtype), (name, x.dtype)
         if name == "lse":
             a, b, c = (t[~dead].double()[..., None] for t in (x, ref[name], yardstick[name]))
-            figures[name] = _accept(name, a, b, c, 2, torch.float32)
+            figures[name] = _accept(name, a, b, c, b.abs(), 2, torch.float32)
         else:
-            figures[name] = _accept(name, x, ref[name], yardstick[name], 2 if name == "o" else 3, case.dtype)
+            factor = 2 if name == "o" else 3
+            figures[name] = _accept(name, x, ref[name], yardstick[name], size[name], factor, case.dtype)
     return figures
 
 
-def _accept(name: str, x: Tensor, ref: Tensor, yardstick: Tensor, factor: int, dtype: torch.dtype) -> float:
+def sizes(case: Case) -> Results:
+    """The sums of the sizes of the terms of o, dq, dk, dv: the same products over absolute values, in float64."""
+    q, k, v, do, dlse = (t.double() for t in case.tensors())
+    group = case.heads // case.kv_heads
+    k, v = (t.repeat_interleave(group, 1) for t in (k, v))
+    scale = q.shape[-1] ** -0.5 if case.scale is None else case.scale
+    o, lse = masked_softmax(q, k, v, live := case.live(), scale)
+    scores = q @ k.transpose(-1, -2) * scale
+    p = torch.where(live, (scores - lse[..., None]).exp(), 0.0) * (1 + scores.abs())  # exp magnifies a score's rounding
+    terms = (do @ v.transpose(-1, -2)).abs() + (do * o).sum(-1, keepdim=True).abs() + dlse.abs()[..., None]
+    ds = p * terms * abs(scale)
+
+    def over_group(t: Tensor) -> Tensor:
+        return t.unflatten(1, (-1, group)).sum(2)
+
+    dk, dv = over_group(ds.transpose(-1, -2) @ q.abs()), over_group(p.transpose(-1, -2) @ do.abs())
+    return {"o": p @ v.abs(), "dq": ds @ k.abs(), "dk": dk, "dv": dv}
+
+
+def _accept(
+    name: str, x: Tensor, ref: Tensor, yardstick: Tensor, terms: Tensor, factor: int, dtype: torch.dtype
+) -> float:
     x, ref, yardstick = x.double(), ref.double(), yardstick.double()
     assert bool(torch.isfinite(x).all()), f"{name} is not finite"
-    size = ref.norm(dim=-1)
+    size = torch.maximum(ref.norm(dim=-1), 1e-2 * terms.norm(dim=-1))
     zero = size == 0
     assert bool((x[zero] == 0).all()), f"{name} is not 0 where it must be"
     if bool(zero.all()):
         return 0.0
-    rho, best = ((t - ref).norm(dim=-1)[~zero] / size[~zero] for t in (x, yardstick))
+    slack = 8 * torch.finfo(torch.float32).eps * terms.norm(dim=-1)
+    rho, best = (((t - ref).norm(dim=-1) - slack).clamp(min=0)[~zero] / size[~zero] for t in (x, yardstick))
     limit = factor * float(best.max()) + 2 * torch.finfo(dtype).eps
     assert float(rho.max()) <= limit, f"{name}: max rho {float(rho.max()):.3e} > {limit:.3e}"
-    ratio = float((x - ref).norm() / ref.norm())
-    assert ratio <= GLOBAL[dtype], f"{name}: global ratio {ratio:.3e} > {GLOBAL[dtype]:.0e}"
+    ratio, reached = (float((t - ref).norm() / max(ref.norm(), 1e-2 * terms.norm())) for t in (x, yardstick))
+    limit = max(GLOBAL[dtype], reached)
+    assert ratio <= limit, f"{name}: global ratio {ratio:.3e} > {limit:.3e}"
     return float(rho.max())
 
 

@@ -1,0 +1,131 @@
+"""The arguments of the kernels: their names, types and order, from which the text, the launch and the inspection follow.
+
+In this order: pointers to tensors; pointers to metadata (fields, row tables, block lists); `scale`; sizes;
+parameters; strides of tensors; strides of metadata. Sizes and strides are run-time values and never specialised, so one
+compiled kernel serves every length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from attnir.codegen.triton.spec import NAMES, Spec
+from attnir.expr import TABLES, Expr, Op, Searched, contains, params_of, sym
+from attnir.program import Listed, Status, TileProgram
+
+TENSORS = {
+    "forward": ("q", "k", "v", "o"),
+    "dq": ("q", "k", "v", "do", "dq"),
+    "dkv": ("q", "k", "v", "do", "dk", "dv"),
+    "delta": ("o", "do"),
+}
+ROWS = {  # float32, contiguous [B, Hq, Sq]
+    "forward": ("lse",),
+    "dq": ("lse", "delta"),
+    "dkv": ("lse", "delta"),
+    "delta": ("lse", "dlse", "delta"),
+}
+HEAD = sym("h")
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One argument. `type` is "i32", "i64", "fp32", or "*" and the type pointed to; "*" alone is any integer."""
+
+    name: str
+    type: str
+
+    @property
+    def is_pointer(self) -> bool:
+        return self.type.startswith("*")
+
+    @property
+    def is_metadata(self) -> bool:
+        return self.type in ("*", "*i32")
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """The metadata that a kernel reads: (field name, "q" or "k"), row tables, and whether it has block lists."""
+
+    fields: tuple[tuple[str, str], ...]
+    tables: tuple[Expr, ...]
+    lists: tuple[Status, ...]
+
+
+def reads_of(program: TileProgram | None) -> Reads:
+    """What a kernel of this program reads besides its tensors."""
+    if program is None:
+        return Reads((), (), ())
+    fields = {(e.value.name, str(e.args[0].value)[0]) for e in evaluated(program) if e.op is Op.FIELD}  # type: ignore[union-attr]
+    lists = tuple(v.status for v in program.visits if isinstance(v, Listed))
+    return Reads(tuple(sorted(fields)), program.tables(), lists)
+
+
+def evaluated(program: TileProgram) -> Iterator[Expr]:
+    """Every node that the kernel evaluates: not what defines a row table, nor a predicate that no tile checks."""
+    roots = list(program.expressions())
+    if not any(v.status is Status.PARTIAL for v in program.visits):
+        roots.pop()
+    yield from outside_tables(*roots)
+
+
+def outside_tables(*roots: Expr) -> Iterator[Expr]:
+    """Every node below the roots, without those that only define a row table."""
+    seen: set[Expr] = set()
+    stack = list(roots)
+    while stack:
+        e = stack.pop()
+        if e not in seen:
+            seen.add(e)
+            yield e
+            stack.extend(e.args[1:] if e.op in TABLES else e.args)
+
+
+def table_reads_head(table: Expr) -> bool:
+    """Whether a row table differs from head to head."""
+    return contains(table.args[0], HEAD)
+
+
+def arguments(kind: str, program: TileProgram | None, spec: Spec) -> tuple[Argument, ...]:
+    """The arguments of a kernel, in order. `program` is None for `delta`."""
+    found = reads_of(program)
+    pointers = [Argument(name, "*" + NAMES[spec.dtype]) for name in TENSORS[kind]]
+    pointers += [Argument(name, "*fp32") for name in ROWS[kind]]
+    metadata, strides = [], [Argument(f"{t}_{axis}", "i64") for t in TENSORS[kind] for axis in ("batch", "head", "row")]
+    for name, side in found.fields:
+        metadata.append(Argument(f"field_{name}_{side}", "*"))
+        strides.append(Argument(f"field_{name}_{side}_batch", "i64"))
+    for i, table in enumerate(found.tables):
+        metadata.append(Argument(f"table_{i}", "*i32"))
+        strides.append(Argument(f"table_{i}_batch", "i64"))
+        strides += [Argument(f"table_{i}_head", "i64")] * table_reads_head(table)
+    for status in found.lists:
+        metadata += [Argument(f"{status.value}_offsets", "*i32"), Argument(f"{status.value}_indices", "*i32")]
+    if found.lists:
+        strides += [Argument("list_batch", "i64"), Argument("list_head", "i64")]
+    scale = [] if kind == "delta" else [Argument("scale", "fp32")]
+    return (*pointers, *metadata, *scale, *_sizes(kind, spec), *_params(program), *strides)
+
+
+def _sizes(kind: str, spec: Spec) -> list[Argument]:
+    names = ["q_len", "heads"] if kind == "delta" else ["q_len", "k_len", "q_start", "heads"]
+    if spec.grouped and kind != "delta":
+        names.append("group")
+    return [Argument(name, "i32") for name in names]
+
+
+def _params(program: TileProgram | None) -> list[Argument]:
+    if program is None:
+        return []
+    used = [e for e in evaluated(program) if e.op is Op.PARAM]
+    return [Argument(f"param_{decl.name}", "i32") for decl in params_of(*used)]
+
+
+def describe_table(table: Expr) -> str:
+    """A row table in words, for the header of a kernel."""
+    assert isinstance(table.value, Searched)
+    end = ">=" if table.op is Op.LOWER_BOUND else ">"
+    axis = table.value.axis
+    return f"the first {axis} with {table.value.field.name}({axis}) {end} {table.args[0]}, for every {table.args[1]}"

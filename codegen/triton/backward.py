@@ -1,0 +1,141 @@
+"""The backward kernels. With p = exp(score - lse) recomputed, dP = dO v^T and dS = p * (dP - delta):
+
+dV = p^T dO, dQ = scale * dS k, dK = scale * dS^T q; delta = rowsum(dO * o) - dlse comes from a kernel of its own.
+dQ walks the forward's tiles; dK and dV walk the transposed program's, with scores transposed as well, so that no tile
+is transposed in registers. Each result is summed by one instance, in a fixed order.
+"""
+
+from __future__ import annotations
+
+from attnir.codegen.triton.forward import column_offsets, load_keys, load_rows, partial_columns
+from attnir.codegen.triton.frame import Frame
+from attnir.codegen.triton.operands import Operand, lanes, lowered, operand, product_over_width, zeros
+from attnir.codegen.triton.scores import Liveness
+from attnir.codegen.triton.spec import Spec, split
+from attnir.codegen.triton.walk import walk
+from attnir.program import Status, TileProgram
+
+
+def write_dq(program: TileProgram, spec: Spec) -> Frame:
+    """The body of `dq`."""
+    f = Frame("dq", program, spec)
+    live = Liveness(f)
+    f.place()
+    f.row_tile()
+    f.metadata()
+    live.write_before()
+    load_rows(f, "q", "do")
+    column_offsets(f)
+    f.w.let("to_log2", "scale * LOG2E")
+    _load_rows_of_lse(f, ", mask=query_in, other=0.0")
+    zeros(f.w, "acc", "BLOCK_Q", spec.d)
+    walk(f, lambda status: _dq_tile(f, live, status))
+    f.w.line()
+    out = Operand("dq", spec)
+    out.place(f.w, "queries")
+    out.store(f.w, "query_in", "acc_# * scale")
+    return f
+
+
+def _load_rows_of_lse(f: Frame, mask: str) -> None:
+    """lse, in powers of two, and delta, one per query."""
+    f.w.let("first_row", "(b64 * heads + h) * q_len")
+    f.w.let("lse_log2", f"tl.load(lse + first_row + queries{mask}) * LOG2E")
+    f.w.let("row_delta", f"tl.load(delta + first_row + queries{mask})")
+
+
+def _dq_tile(f: Frame, live: Liveness, status: Status) -> None:
+    w, spec = f.w, f.spec
+    partial_columns(f, live, status)
+    load_keys(f, "k", status)
+    load_keys(f, "v", status)
+    product_over_width(w, "s", Operand("q", spec), Operand("k", spec))
+    w.let("p", "tl.exp2(s * to_log2 - lse_log2[:, None])")
+    if status is Status.PARTIAL:
+        w.let("p", "tl.where(live, p, 0.0)")
+    product_over_width(w, "dp", Operand("do", spec), Operand("v", spec))
+    w.let("ds", "p * (dp - row_delta[:, None])")
+    w.let("ds_operand", lowered("ds", spec))
+    for i in range(len(split(spec.d))):
+        w.let(f"acc_{i}", f"tl.dot(ds_operand, {operand(f'k_{i}', spec)}, acc=acc_{i}{spec.precision})")
+
+
+def write_dkv(program: TileProgram, spec: Spec) -> Frame:
+    """The body of `dkv`."""
+    f = Frame("dkv", program, spec)
+    live = Liveness(f)
+    f.place()
+    f.row_tile()
+    f.metadata()
+    live.write_before()
+    load_rows(f, "k", "v")
+    f.w.let("queries_in_tile", "tl.arange(0, BLOCK_Q)")
+    for name in ("q", "do"):
+        f.w.let(f"{name}_rows", Operand(name, spec).rows("queries_in_tile"))
+    f.w.let("to_log2", "scale * LOG2E")
+    zeros(f.w, "acc_k", "BLOCK_K", spec.d)
+    zeros(f.w, "acc_v", "BLOCK_K", spec.dv)
+    walk(f, lambda status: _dkv_tile(f, live, status))
+    f.w.line()
+    for name, value in (("dk", "acc_k_# * scale"), ("dv", "acc_v_#")):
+        out = Operand(name, spec)
+        out.place(f.w, "keys")
+        out.store(f.w, "key_in", value)
+    return f
+
+
+def _load_queries(f: Frame, status: Status) -> None:
+    """A column tile of q and dO, and its rows of lse and delta."""
+    w, partial = f.w, status is Status.PARTIAL
+    for name in ("q", "do"):
+        t = Operand(name, f.spec)
+        w.let(f"{name}_at", t.base("first_query"))
+        t.load(w, "query_in" if partial else None)
+    _load_rows_of_lse(f, ", mask=query_in, other=0.0" if partial else "")
+
+
+def _dkv_tile(f: Frame, live: Liveness, status: Status) -> None:
+    w, spec = f.w, f.spec
+    w.let("queries", "first_query + queries_in_tile")
+    if status is Status.PARTIAL:
+        w.let("query_in", "queries < q_len")
+        live.write()
+    _load_queries(f, status)
+    product_over_width(w, "s", Operand("k", spec), Operand("q", spec))
+    w.let("p", "tl.exp2(s * to_log2 - lse_log2[None, :])")
+    if status is Status.PARTIAL:
+        w.let("p", "tl.where(live, p, 0.0)")
+    w.let("p_operand", lowered("p", spec))
+    for i in range(len(split(spec.dv))):
+        w.let(f"acc_v_{i}", f"tl.dot(p_operand, {operand(f'do_{i}', spec)}, acc=acc_v_{i}{spec.precision})")
+    product_over_width(w, "dp", Operand("v", spec), Operand("do", spec))
+    w.let("ds", "p * (dp - row_delta[None, :])")
+    w.let("ds_operand", lowered("ds", spec))
+    for i in range(len(split(spec.d))):
+        w.let(f"acc_k_{i}", f"tl.dot(ds_operand, {operand(f'q_{i}', spec)}, acc=acc_k_{i}{spec.precision})")
+
+
+def write_delta(spec: Spec) -> str:
+    """The body of `delta`: rowsum(dO * o) - dlse, and 0 for a row without a live key."""
+    from attnir.codegen.triton.writer import Writer
+
+    w = Writer()
+    w.let("tiles", "tl.cdiv(q_len, BLOCK_Q)")
+    w.let("queries", "tl.program_id(0) % tiles * BLOCK_Q + tl.arange(0, BLOCK_Q)")
+    w.let("query_in", "queries < q_len")
+    w.let("pair", "(tl.program_id(0) // tiles).to(tl.int64)")
+    w.let("b64", "pair // heads")
+    w.let("h64", "pair % heads")
+    lanes(w, spec)
+    for name in ("o", "do"):
+        t = Operand(name, spec)
+        t.place(w, "queries")
+        t.load(w, "query_in")
+    terms = [f"tl.sum(o_{i}.to(tl.float32) * do_{i}.to(tl.float32), 1)" for i in range(len(split(spec.dv)))]
+    w.let("total", " + ".join(terms))
+    w.let("row_at", "pair * q_len + queries")
+    with w.block("if dlse is not None:"):
+        w.let("total", "total - tl.load(dlse + row_at, mask=query_in, other=0.0)")
+    w.let("any_live", 'tl.load(lse + row_at, mask=query_in, other=0.0) > float("-inf")')
+    w.line("tl.store(delta + row_at, tl.where(any_live, total, 0.0), mask=query_in)")
+    return w.text()

@@ -1,0 +1,83 @@
+"""From a tile program to the source of a kernel: one module that a person can read, and importlib can load."""
+
+from __future__ import annotations
+
+import textwrap
+from itertools import groupby
+
+from attnir.codegen.triton.arguments import Argument, arguments, describe_table, reads_of
+from attnir.codegen.triton.backward import write_delta, write_dkv, write_dq
+from attnir.codegen.triton.forward import write_forward
+from attnir.codegen.triton.operands import TO_BFLOAT16
+from attnir.codegen.triton.operations import helpers
+from attnir.codegen.triton.spec import NAMES, Spec
+from attnir.program import TileProgram
+from attnir.text import format_expr
+
+WRITERS = {"forward": write_forward, "dq": write_dq, "dkv": write_dkv}
+TITLES = {
+    "forward": "o and lse of one tile of queries",
+    "dq": "dQ of one tile of queries",
+    "dkv": "dK and dV of one tile of keys",
+    "delta": "delta = rowsum(dO * o) - dlse of one tile of queries",
+}
+
+
+def emit(kind: str, program: TileProgram | None, spec: Spec) -> str:
+    """The source of a kernel: "forward", "dq", "dkv" with their tile program, or "delta" with None.
+
+    `dkv` takes the transposed program. The function has the kernel's name; its arguments are `arguments(...)`.
+    """
+    if kind == "delta":
+        body = write_delta(spec)
+    else:
+        assert program is not None and program.transposed == (kind == "dkv"), f"{kind} takes another program"
+        body = WRITERS[kind](program, spec).w.text()
+    signature = arguments(kind, program, spec)
+    parts = [_header(kind, program, spec), _constants(spec, signature, body)]
+    parts += [text for text in (TO_BFLOAT16 if "to_bfloat16(" in body else "", helpers(body)) if text]
+    parts += [_function(kind, signature), textwrap.indent(body, "    ")]
+    return "\n".join(parts)
+
+
+def _header(kind: str, program: TileProgram | None, spec: Spec) -> str:
+    what = f'{NAMES[spec.dtype]}, D = {spec.d}, Dv = {spec.dv}, {"grouped heads" if spec.grouped else "as many key heads"}'
+    facts = [f"{TITLES[kind]}. {what}; {spec.config}.", "Written by attnir; arguments and grid: attnir.codegen.triton."]
+    if program is not None:
+        facts += ["", f"pattern: {format_expr(program.predicate)}", *str(program).splitlines()]
+        facts += [f"table_{i}: {describe_table(t)}" for i, t in enumerate(reads_of(program).tables)]
+    lines = "\n".join(facts)
+    return f'"""{lines}\n"""\n\nimport triton\nimport triton.language as tl\n'
+
+
+def _constants(spec: Spec, signature: tuple[Argument, ...], body: str) -> str:
+    integers = ", ".join(f'"{a.name}"' for a in signature if not a.is_pointer and a.type != "fp32")
+    pointers = ", ".join(f'"{a.name}"' for a in signature if a.is_pointer and (a.is_metadata or not spec.aligned))
+    known = {
+        "BLOCK_Q": str(spec.config.block_q),
+        "BLOCK_K": str(spec.config.block_k),
+        "LOG2E": "1.4426950408889634",
+        "LN2": "0.6931471805599453",
+        "MIN": "-1.0e30",
+    }
+    lines = [f"{name} = tl.constexpr({value})" for name, value in known.items() if name in body]
+    lines += ["", "# One compiled kernel serves all sizes and strides.", *_wrapped("SIZES", integers)]
+    return "\n".join([*lines, *_wrapped("UNALIGNED", pointers)]) + "\n"
+
+
+def _wrapped(name: str, items: str) -> list[str]:
+    return textwrap.wrap(f"{name} = [{items}]", 110, subsequent_indent="    ", break_long_words=False)
+
+
+def _function(kind: str, signature: tuple[Argument, ...]) -> str:
+    lines = ""
+    for _, group in groupby(signature, _paragraph):
+        lines += "    " + ", ".join(a.name if a.is_pointer else f'{a.name}: "{a.type}"' for a in group) + ",\n"
+    return f"\n@triton.jit(do_not_specialize=SIZES, do_not_specialize_on_alignment=UNALIGNED)\ndef {kind}(\n{lines}):"
+
+
+def _paragraph(a: Argument) -> str:
+    """Arguments of one paragraph stand on one line of the signature."""
+    if a.is_pointer:
+        return "metadata" if a.is_metadata else "tensors"
+    return a.name.rsplit("_", 1)[0] if a.type == "i64" else a.type

@@ -1,0 +1,185 @@
+"""Integer and Boolean expressions as Triton text.
+
+Every expression has a shape: a scalar of the instance, one value per row of the tile, one per column, or one per pair.
+What depends on rows alone is computed once, before the loops; what depends on columns alone once per tile; only the
+rest costs something for every pair. Comparisons are rearranged so that little is left: `q - k <= 9` becomes `q - 9 <= k`.
+
+Arithmetic is in 32 bits where the bounds of the operands prove that it fits, and in 64 elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntFlag
+
+from attnir import expr as ex
+from attnir.bounds import Interval, any_call, at_most, interval
+from attnir.codegen.triton.operations import ATOM, CALLS, INFIX, quotient
+from attnir.expr import COMPARISONS, TABLES, Expr, FieldDecl, Op, ParamDecl
+from attnir.linear import Linear, linear
+
+FLIPPED = {Op.LT: Op.GT, Op.LE: Op.GE, Op.GT: Op.LT, Op.GE: Op.LE, Op.EQ: Op.EQ, Op.NE: Op.NE}
+INT32 = 2**31 - 1
+
+
+class Shape(IntFlag):
+    """Which axes of the tile a value varies along."""
+
+    SCALAR = 0
+    ROW = 1
+    COLUMN = 2
+    TILE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A piece of source, how tightly its outermost operator binds, and the shape of its value."""
+
+    source: str
+    binding: int
+    shape: Shape
+
+    def within(self, binding: int) -> str:
+        """The source, in parentheses where an operator around it binds tighter."""
+        return self.source if self.binding >= binding else f"({self.source})"
+
+
+Define = Callable[[Expr, str, Shape], str]  # gives a value a name; returns the name
+
+
+class Printer:
+    """Prints expressions of one kernel.
+
+    leaf    the text of a symbol, field, parameter or row table
+    define  names what is computed once, per instance or per column tile, instead of once per pair
+    ranges  what is known of symbols that the program defines
+    """
+
+    def __init__(self, leaf: Callable[[Expr], Text], define: Define, ranges: dict[str, Interval] | None = None) -> None:
+        self.leaf, self.define = leaf, define
+        self.ranges = {} if ranges is None else ranges
+        self._named: dict[Expr, Text] = {}
+
+    def __call__(self, e: Expr) -> str:
+        return self.text(e).source
+
+    def text(self, e: Expr) -> Text:
+        if e in self._named:
+            return self._named[e]
+        if e.op in TABLES or isinstance(e.value, FieldDecl | ParamDecl) or e.op is Op.SYM:
+            return self.leaf(e)
+        match e.op:
+            case Op.CONST | Op.BOOL:
+                return Text(str(e.value), ATOM if e.op is Op.BOOL or e.const >= 0 else 6, Shape.SCALAR)
+            case Op.ROWMIN | Op.ROWMAX:
+                return self._reduced(e)
+            case Op.NOT:
+                return self._negated(e.args[0])
+        if e.op in COMPARISONS:
+            e = separated(e, self.shape)
+        return self._operation(e)
+
+    def shape(self, e: Expr) -> Shape:
+        """Which axes of the tile an expression varies along."""
+        if e.op is Op.SYM or isinstance(e.value, FieldDecl | ParamDecl) or e.op in TABLES:
+            return self.leaf(e).shape
+        if e.op in (Op.ROWMIN, Op.ROWMAX):
+            return Shape.SCALAR
+        found = Shape.SCALAR
+        for a in e.args:
+            found |= self.shape(a)
+        return found
+
+    def range(self, e: Expr) -> Interval:
+        """The bounds of an integer expression over every call."""
+        return interval(e, lambda leaf: self.ranges.get(str(leaf.value)) or any_call(leaf))
+
+    def _operation(self, e: Expr) -> Text:
+        parts = self._spread([self._wide(a) if self._overflows(e) else self.text(a) for a in e.args], e.args)
+        shape = parts[0].shape if len(parts) == 1 else Shape(max(p.shape for p in parts))
+        if e.op in CALLS:
+            return Text(f"{CALLS[e.op]}({', '.join(p.source for p in parts)})", ATOM, shape)
+        if e.op is Op.NEG:
+            return Text(f"-{parts[0].within(6)}", 6, shape)
+        if e.op in (Op.FLOORDIV, Op.MOD):
+            (a, b), (x, y) = (p.within(ATOM) for p in parts), e.args
+            plain = self.range(y).low > 0 and (self.range(x).low >= 0 or at_most(ex.ZERO, x))
+            return Text(*quotient(e.op, a, b, y, plain=plain), shape)
+        binding, sign = INFIX[e.op]
+        left = binding + 1 if e.op in COMPARISONS else binding
+        return Text(f"{parts[0].within(left)} {sign} {parts[1].within(binding + 1)}", binding, shape)
+
+    def _overflows(self, e: Expr) -> bool:
+        if e.op not in (Op.ADD, Op.SUB, Op.MUL, Op.NEG, Op.ABS):
+            return False
+        found = self.range(e)
+        return bool(found.low < -INT32 or found.high > INT32)
+
+    def _wide(self, e: Expr) -> Text:
+        found = self.text(e)
+        return found if e.op is Op.CONST else Text(f"{found.within(ATOM)}.to(tl.int64)", ATOM, found.shape)
+
+    def _spread(self, parts: list[Text], args: tuple[Expr, ...]) -> list[Text]:
+        """Bring row and column values to the shape of a tile, where they meet, by names that are computed once."""
+        shape = Shape.SCALAR
+        for p in parts:
+            shape |= p.shape
+        if shape is not Shape.TILE:
+            return parts
+        return [self._broadcast(e, p) for e, p in zip(args, parts, strict=True)]
+
+    def _broadcast(self, e: Expr, part: Text) -> Text:
+        if part.shape in (Shape.SCALAR, Shape.TILE):
+            return part
+        name = part.source if part.source.isidentifier() else self.define(e, part.source, part.shape)
+        self._named[e] = Text(name, ATOM, part.shape)
+        return Text(f"{name}[:, None]" if part.shape is Shape.ROW else f"{name}[None, :]", ATOM, Shape.TILE)
+
+    def tile(self, e: Expr) -> Text:
+        """The text of an expression, one value per pair (or one for all)."""
+        return self._broadcast(e, self.text(e))
+
+    def _reduced(self, e: Expr) -> Text:
+        inner = self.text(e.args[0])
+        if inner.shape is Shape.SCALAR:
+            return inner
+        return Text(f"{'tl.min' if e.op is Op.ROWMIN else 'tl.max'}({inner.source}, 0)", ATOM, Shape.SCALAR)
+
+    def _negated(self, e: Expr) -> Text:
+        if e.op in COMPARISONS:
+            return self.text(ex.compare(ex.NEGATED[e.op], *e.args))
+        inner = self.text(e)
+        return Text(f"~{inner.within(6)}", 6, inner.shape)
+
+
+def separated(e: Expr, shape: Callable[[Expr], Shape]) -> Expr:
+    """An equal comparison with the columns on one side and everything else on the other, where that is possible.
+
+    >>> kinds = {ex.Q: Shape.ROW, ex.K: Shape.COLUMN}
+    >>> of = lambda e: kinds.get(e, Shape.TILE if e.args else Shape.SCALAR)
+    >>> print(separated(ex.Q - ex.K <= 9, of), separated(ex.K <= ex.Q, of), separated(ex.eq((ex.Q - ex.K) % 3, 0), of))
+    q - 9 <= k k <= q q % 3 == k % 3
+    """
+    a, b = e.args
+    if e.op in (Op.EQ, Op.NE) and a.op is Op.MOD and a.args[1].op is Op.CONST and ex.is_int(b, 0):
+        sides = _sides(linear(a.args[0]), shape)
+        return e if sides is None else ex.compare(e.op, *(ex.mod(side, a.args[1]) for side in sides))
+    sides = _sides(linear(a - b), shape)
+    if sides is None:
+        return e
+    rows, columns = sides
+    if rows.op is Op.NEG or columns.op is Op.NEG:
+        rows, columns = ex.neg(rows), ex.neg(columns)
+        return ex.compare(FLIPPED[e.op], rows, columns)
+    return ex.compare(e.op, rows, columns)
+
+
+def _sides(form: Linear, shape: Callable[[Expr], Shape]) -> tuple[Expr, Expr] | None:
+    """(rest, columns) with form == rest - columns; None where an atom varies along both axes, or none along one."""
+    kinds = [(shape(atom), atom, c) for atom, c in form.terms]
+    if any(kind is Shape.TILE for kind, _, _ in kinds) or not {Shape.ROW, Shape.COLUMN} <= {kind for kind, _, _ in kinds}:
+        return None
+    columns = Linear(tuple((atom, -c) for kind, atom, c in kinds if kind is Shape.COLUMN), 0)
+    rest = Linear(tuple((atom, c) for kind, atom, c in kinds if kind is not Shape.COLUMN), form.constant)
+    return rest.expr(), columns.expr()

@@ -1,0 +1,105 @@
+"""The forward kernel: online softmax in powers of two.
+
+`m` is the largest score of each row so far, `l` the sum of exp2(score - m), `acc` that of exp2(score - m) * v. `m`
+starts from a finite number and masked probabilities are set to zero, so a row without a live key ends with l = 0 and
+nothing is ever NaN.
+"""
+
+from __future__ import annotations
+
+from attnir.codegen.triton.frame import Frame
+from attnir.codegen.triton.operands import Operand, lanes, lowered, operand, product_over_width, zeros
+from attnir.codegen.triton.scores import Liveness
+from attnir.codegen.triton.spec import Spec, split
+from attnir.codegen.triton.walk import walk
+from attnir.program import Status, TileProgram
+
+
+def write_forward(program: TileProgram, spec: Spec) -> Frame:
+    """The body of `forward`."""
+    f = Frame("forward", program, spec)
+    live = Liveness(f)
+    f.place()
+    f.row_tile()
+    f.metadata()
+    live.write_before()
+    load_rows(f, "q")
+    column_offsets(f)
+    f.w.let("to_log2", "scale * LOG2E")
+    f.w.let("m", "tl.full([BLOCK_Q], MIN, tl.float32)")
+    f.w.let("l", "tl.zeros([BLOCK_Q], tl.float32)")
+    zeros(f.w, "acc", "BLOCK_Q", spec.dv)
+    walk(f, lambda status: _tile(f, live, status))
+    _finish(f)
+    return f
+
+
+def load_rows(f: Frame, *names: str) -> None:
+    """The tensors that an instance keeps, for its rows."""
+    lanes(f.w, f.spec)
+    for name in names:
+        t = Operand(name, f.spec)
+        t.place(f.w, f.rows.index)
+        t.load(f.w, f"{f.rows.one}_in")
+
+
+def column_offsets(f: Frame) -> None:
+    """The offsets inside a column tile of k and v, and where their heads begin."""
+    f.w.let("keys_in_tile", "tl.arange(0, BLOCK_K)")
+    for name in ("k", "v"):
+        t = Operand(name, f.spec)
+        f.w.let(f"{name}_head_at", t.base())
+        f.w.let(f"{name}_rows", t.rows("keys_in_tile"))
+
+
+def load_keys(f: Frame, name: str, status: Status) -> None:
+    """A column tile of k or v. Full tiles lie inside, so nothing is masked."""
+    t = Operand(name, f.spec)
+    f.w.let(f"{name}_at", f"{name}_head_at + {t.aligned(f'first_key * {name}_row')}")
+    t.load(f.w, "key_in" if status is Status.PARTIAL else None)
+
+
+def partial_columns(f: Frame, live: Liveness, status: Status) -> None:
+    """Which keys of a partial tile exist, and which pairs are live."""
+    if status is Status.PARTIAL:
+        f.w.let("keys", "first_key + keys_in_tile")
+        f.w.let("key_in", "keys < k_len")
+        live.write()
+
+
+def _tile(f: Frame, live: Liveness, status: Status) -> None:
+    w, spec = f.w, f.spec
+    partial = status is Status.PARTIAL
+    partial_columns(f, live, status)
+    load_keys(f, "k", status)
+    product_over_width(w, "s", Operand("q", spec), Operand("k", spec))
+    if spec.signed:
+        w.let("s", "s * to_log2")
+    if partial:
+        w.let("s", "tl.where(live, s, MIN)")
+    factor = "" if spec.signed else " * to_log2"
+    w.let("m_new", f"tl.maximum(m, tl.max(s, 1){factor})")
+    w.let("p", f"tl.exp2(s{factor} - m_new[:, None])")
+    if partial:
+        w.let("p", "tl.where(live, p, 0.0)")
+    w.let("rescale", "tl.exp2(m - m_new)")
+    w.let("l", "l * rescale + tl.sum(p, 1)")
+    w.let("m", "m_new")
+    load_keys(f, "v", status)
+    w.let("p_operand", lowered("p", spec))
+    for i in range(len(split(spec.dv))):
+        scaled = f"acc=acc_{i} * rescale[:, None]"
+        w.let(f"acc_{i}", f"tl.dot(p_operand, {operand(f'v_{i}', spec)}, {scaled}{spec.precision})")
+
+
+def _finish(f: Frame) -> None:
+    w = f.w
+    w.line()
+    w.line("# A row without a live key gives 0, and lse -inf.")
+    w.let("any_live", "l > 0.0")
+    w.let("total", "tl.where(any_live, l, 1.0)")
+    o = Operand("o", f.spec)
+    o.place(w, "queries")
+    o.store(w, "query_in", "acc_# / total[:, None]")
+    w.let("row_lse", 'tl.where(any_live, (m + tl.log2(total)) * LN2, float("-inf"))')
+    w.line("tl.store(lse + (b64 * heads + h) * q_len + queries, row_lse, mask=query_in)")

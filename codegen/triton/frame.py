@@ -1,0 +1,175 @@
+"""What the loops of a kernel stand in: the instance's place, its row tile, the names of everything.
+
+The rows of a tile are queries in the forward and in dQ, keys in dK and dV; the columns are the other side. `queries`
+and `keys` are indices into the tensors, `q_pos` and `k_pos` the tokens' positions, which predicates speak of.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from attnir.bounds import Interval
+from attnir.codegen.triton.arguments import Reads, reads_of, table_reads_head
+from attnir.codegen.triton.expressions import Printer, Shape, Text
+from attnir.codegen.triton.operations import ATOM
+from attnir.codegen.triton.spec import Spec
+from attnir.codegen.triton.writer import Writer
+from attnir.expr import TABLES, Expr, FieldDecl, ParamDecl, Searched, contains, sym
+from attnir.program import TileProgram
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """How the text names one axis."""
+
+    token: str  # "q"
+    block: str  # "BLOCK_Q"
+    index: str  # "queries"
+    one: str  # "query"
+    position: str  # "q_pos"
+    length: str  # "q_len"
+
+
+QUERY = Side("q", "BLOCK_Q", "queries", "query", "q_pos", "q_len")
+KEY = Side("k", "BLOCK_K", "keys", "key", "k_pos", "k_len")
+
+
+@dataclass(slots=True)
+class Frame:
+    """One kernel while it is being written."""
+
+    kind: str
+    program: TileProgram
+    spec: Spec
+    w: Writer = field(default_factory=Writer)
+    reads: Reads = field(init=False)
+    ranges: dict[str, Interval] = field(default_factory=dict)
+    named: int = 0
+
+    def __post_init__(self) -> None:
+        self.reads = reads_of(self.program)
+
+    @property
+    def rows(self) -> Side:
+        return KEY if self.program.transposed else QUERY
+
+    @property
+    def columns(self) -> Side:
+        return QUERY if self.program.transposed else KEY
+
+    @property
+    def loops_over_heads(self) -> bool:
+        """Whether an instance visits several query heads."""
+        return self.kind == "dkv" and self.spec.grouped
+
+    @property
+    def walks_by_head(self) -> bool:
+        """Whether which tiles are visited differs from head to head."""
+        if self.reads.lists:
+            return contains(self.program.predicate, sym("h"))
+        spans = list(self.program.expressions())[:-1]
+        return any(contains(e, sym("h")) for e in spans) or any(table_reads_head(t) for t in self.reads.tables)
+
+    def printer(self) -> Printer:
+        """Prints scalars of the row tile."""
+        return Printer(self.leaf, self._no_name, self.ranges)
+
+    def _no_name(self, e: Expr, source: str, shape: Shape) -> str:
+        raise AssertionError(f"{e} is no scalar of a tile")
+
+    def leaf(self, e: Expr) -> Text:
+        """The text of a symbol, field, parameter or row table."""
+        match e.value:
+            case ParamDecl(name=name):
+                return Text(f"param_{name}", ATOM, Shape.SCALAR)
+            case FieldDecl(name=name):
+                return self._field(name, e.args[0])
+            case Searched():
+                return self._table(e)
+        name = str(e.value)
+        if name in ("q", "k"):
+            return Text(f"{name}_pos", ATOM, Shape.ROW if name == self.rows.token else Shape.COLUMN)
+        known = name in ("b", "h", "q0", "q1", "k0", "k1", "q_start", "q_len", "k_len")
+        return Text(name if known else f"tile_{name}", ATOM, Shape.SCALAR)
+
+    def _field(self, name: str, token: Expr) -> Text:
+        side, where = str(token.value)[0], str(token.value)
+        if where in ("q", "k"):
+            shape = Shape.ROW if where == self.rows.token else Shape.COLUMN
+            return Text(f"f_{name}_{side}", ATOM, shape)
+        return Text(f"tl.load(field_{name}_{side}_at + {index_of(where)})", ATOM, Shape.SCALAR)
+
+    def _table(self, e: Expr) -> Text:
+        bound, at = e.args
+        numbers = [i for i, t in enumerate(self.reads.tables) if (t.op, t.value, t.args[0]) == (e.op, e.value, bound)]
+        where = str(at.value)
+        if where in ("q", "k"):
+            return Text(f"tl.load(table_{numbers[0]}_at + {index_of(f'{where}_pos')})", ATOM, Shape.ROW)
+        return Text(f"tl.load(table_{numbers[0]}_at + {index_of(where)})", ATOM, Shape.SCALAR)
+
+    def place(self) -> None:
+        """Which tile, batch and head the instance has."""
+        w, rows = self.w, self.rows
+        w.let("tiles", f"tl.cdiv({rows.length}, {rows.block})")
+        if rows is QUERY:
+            w.line("# The last queries often see the most keys: they begin first.")
+            w.let("tile", "tiles - 1 - tl.program_id(0) % tiles")
+        else:
+            w.let("tile", "tl.program_id(0) % tiles")
+        w.let("pair", "tl.program_id(0) // tiles")
+        count = "heads"
+        if self.kind == "dkv" and self.spec.grouped:
+            count = "kv_heads"
+            w.let("kv_heads", "heads // group")
+        w.let("b", f"pair // {count}")
+        w.let("b64", "b.to(tl.int64)")
+        if self.kind == "dkv":
+            w.let("kv_head", f"pair % {count}")
+            w.let("kv64", "kv_head.to(tl.int64)")
+            if not self.spec.grouped:
+                self.head("kv_head")
+        else:
+            self.head(f"pair % {count}")
+            w.let("kv64", "h64 // group" if self.spec.grouped else "h64")
+
+    def head(self, value: str) -> None:
+        """The query head, and its row of lse and delta."""
+        self.w.let("h", value)
+        self.w.let("h64", "h.to(tl.int64)")
+
+    def row_tile(self) -> None:
+        """The rows: their indices, which of them exist, their positions. Rows past the end repeat the last position."""
+        w, rows = self.w, self.rows
+        t, start = rows.token, "q_start + " if rows is QUERY else ""
+        w.let(f"first_{rows.one}", f"tile * {rows.block}")
+        w.let(rows.index, f"first_{rows.one} + tl.arange(0, {rows.block})")
+        w.let(f"{rows.one}_in", f"{rows.index} < {rows.length}")
+        w.let(f"{t}0", f"{start}first_{rows.one}")
+        w.let(f"{t}1", f"tl.minimum({t}0 + {rows.block}, {start}{rows.length}) - 1")
+        w.let(rows.position, f"tl.minimum({start}{rows.index}, {t}1)")
+
+    def metadata(self) -> None:
+        """Where the instance's fields and row tables begin, and the fields of its rows."""
+        for name, side in self.reads.fields:
+            self.w.let(f"field_{name}_{side}_at", f"field_{name}_{side} + b64 * field_{name}_{side}_batch")
+        for name, side in self.reads.fields:
+            if side == self.rows.token:
+                self.w.let(f"f_{name}_{side}", f"tl.load(field_{name}_{side}_at + {index_of(self.rows.position)})")
+        for i, table in enumerate(self.reads.tables):
+            if not table_reads_head(table):
+                self.w.let(f"table_{i}_at", f"table_{i} + b64 * table_{i}_batch")
+
+    def scalars(self) -> None:
+        """The program's lets; inside the loop over heads where they differ from head to head."""
+        for i, table in enumerate(self.reads.tables):
+            if table_reads_head(table):
+                self.w.let(f"table_{i}_at", f"table_{i} + b64 * table_{i}_batch + h64 * table_{i}_head")
+        show = self.printer()
+        for name, value in self.program.lets:
+            self.w.let(f"tile_{name}", show(value))
+            self.ranges[name] = show.range(value)
+
+
+def index_of(position: str) -> str:
+    """The index in its tensor of a token at a position."""
+    return f"({position} - q_start)" if position.startswith("q") else position

@@ -1,0 +1,164 @@
+"""Running the kernels: which configuration, which arguments, which grid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
+from typing import Any
+
+import torch
+import triton
+from torch import Tensor
+
+from attnir.call import Call
+from attnir.codegen.cache import CACHE
+from attnir.codegen.plan import Plan
+from attnir.codegen.resources import Config, Target, choose, current_target
+from attnir.codegen.triton.arguments import TENSORS, arguments
+from attnir.codegen.triton.emit import emit
+from attnir.codegen.triton.metadata import metadata
+from attnir.codegen.triton.spec import Spec
+from attnir.errors import BackendError, ConfigError
+from attnir.program import TileProgram
+
+Values = dict[str, Any]
+
+
+def forward(plan: Plan, call: Call, q: Tensor, k: Tensor, v: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    """(o [B, Hq, Sq, Dv], lse [B, Hq, Sq] float32), contiguous."""
+    o = q.new_empty((*q.shape[:3], v.shape[3]))
+    lse = torch.empty(q.shape[:3], dtype=torch.float32, device=q.device)
+    _run("forward", plan, call, {"q": q, "k": k, "v": v, "o": o, "lse": lse}, scale)
+    return o, lse
+
+
+def backward(
+    plan: Plan,
+    call: Call,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    o: Tensor,
+    lse: Tensor,
+    do: Tensor,
+    dlse: Tensor | None,
+    scale: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(dq, dk, dv), contiguous."""
+    do = do if do.stride(-1) == 1 or do.shape[-1] == 1 else do.contiguous()
+    lse, dlse = lse.contiguous(), None if dlse is None else dlse.float().contiguous()
+    delta = torch.empty_like(lse)
+    dq, dk, dv = (torch.empty(t.shape, dtype=t.dtype, device=t.device) for t in (q, k, v))
+    given = {"q": q, "k": k, "v": v, "do": do, "lse": lse, "delta": delta}
+    _run("delta", plan, call, {"o": o, "do": do, "lse": lse, "dlse": dlse, "delta": delta, "q": q, "v": v}, scale)
+    _run("dq", plan, call, {**given, "dq": dq}, scale)
+    _run("dkv", plan, call, {**given, "dk": dk, "dv": dv}, scale)
+    return dq, dk, dv
+
+
+def source(
+    plan: Plan,
+    kind: str = "forward",
+    *,
+    d: int = 64,
+    dv: int | None = None,
+    dtype: torch.dtype = torch.bfloat16,
+    target: str | None = None,
+    grouped: bool = False,
+) -> str:
+    """The source of a kernel: "forward", "delta", "dq" or "dkv", for 16-byte aligned tensors."""
+    dv = d if dv is None else dv
+    at = Target.parse(target) if target else current_target()
+    spec = Spec(dtype, d, dv, configuration(plan, kind, at, d, dv, dtype), at.family, grouped)
+    return emit(kind, program_of(plan, kind, spec.config), spec)
+
+
+def configuration(plan: Plan, kind: str, target: Target, d: int, dv: int, dtype: torch.dtype) -> Config:
+    """The configuration that the user fixed, or the best one that fits."""
+    config = plan.config(kind) or choose(kind, target, d, dv, dtype)
+    for name, size in (("block_q", config.block_q), ("block_k", config.block_k)):
+        if size < 16 or size & (size - 1):
+            raise ConfigError(f"{name} = {size} cannot be a tile; take a power of two, at least 16")
+    return config
+
+
+def program_of(plan: Plan, kind: str, config: Config) -> TileProgram | None:
+    """The tile program that a kernel walks; `delta` walks none."""
+    match kind:
+        case "delta":
+            return None
+        case "dkv":
+            return plan.program((config.block_k, config.block_q), transposed=True)
+    return plan.program((config.block_q, config.block_k))
+
+
+def interpreted() -> bool:
+    """Whether Triton interprets kernels instead of compiling them."""
+    return bool(triton.knobs.runtime.interpret)
+
+
+def _run(kind: str, plan: Plan, call: Call, tensors: Mapping[str, Tensor | None], scale: float) -> None:
+    q, v = tensors["q"], tensors["v"]
+    assert q is not None and v is not None
+    if q.device.type == "cpu" and not interpreted():
+        raise BackendError(
+            "the Triton kernels need a GPU, and q is on the CPU; take backend='torch', or set TRITON_INTERPRET=1 before "
+            "Python starts to run them, slowly, in Triton's interpreter"
+        )
+    target = current_target()
+    config = configuration(plan, kind, target, q.shape[3], v.shape[3], q.dtype)
+    program = program_of(plan, kind, config)
+    used = [t for name in TENSORS[kind] if (t := tensors[name]) is not None]
+    spec = Spec(
+        q.dtype,
+        q.shape[3],
+        v.shape[3],
+        config,
+        target.family,
+        grouped=call.heads != v.shape[1],
+        aligned=all(map(is_aligned, used)),
+        interpret=interpreted(),
+        signed=kind == "forward" and scale < 0,
+    )
+    values: Values = {**tensors, **call.sizes, "heads": call.heads, "group": call.heads // v.shape[1], "scale": scale}
+    for name in TENSORS[kind]:
+        values |= strides(name, tensors[name])
+    if program is not None:
+        values |= metadata(program, call)
+    rows, heads, block = call.q_len, call.heads, config.block_q
+    if kind == "dkv":
+        rows, heads, block = call.k_len, v.shape[1], config.block_k
+    _launch(kind, program, spec, values, triton.cdiv(rows, block) * call.batch * heads, q.device)
+
+
+def _launch(
+    kind: str, program: TileProgram | None, spec: Spec, values: Values, instances: int, device: torch.device
+) -> None:
+    module = CACHE.load(kind, _structure(kind, program, spec), lambda: emit(kind, program, spec))
+    ordered = [values[a.name] for a in arguments(kind, program, spec)]
+    on_device: AbstractContextManager[object] = torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+    with on_device:
+        getattr(module, kind)[(instances,)](
+            *ordered,
+            num_warps=spec.config.num_warps,
+            num_stages=spec.config.num_stages,
+            enable_fp_fusion=True,  # s * scale - m as one operation
+        )
+
+
+@lru_cache(maxsize=1024)
+def _structure(kind: str, program: TileProgram | None, spec: Spec) -> str:
+    return f"{kind}\n{program}\n{spec}"
+
+
+def strides(name: str, t: Tensor | None) -> dict[str, int]:
+    """The strides of a [B, H, S, D] tensor, as arguments."""
+    assert t is not None
+    return {f"{name}_{axis}": t.stride(i) for i, axis in enumerate(("batch", "head", "row"))}
+
+
+def is_aligned(t: Tensor) -> bool:
+    """Whether every row of a [B, H, S, D] tensor begins at a multiple of 16 bytes."""
+    steps = (t.stride(i) for i in range(3) if t.shape[i] > 1)
+    return t.data_ptr() % 16 == 0 and all(step * t.element_size() % 16 == 0 for step in steps)

@@ -1,0 +1,43 @@
+"""What a kernel reads besides its tensors, in one call: fields, row tables, block lists, and their strides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from attnir.call import Call
+from attnir.codegen.lists import block_list
+from attnir.codegen.triton.arguments import reads_of
+from attnir.evaluate import row_table
+from attnir.program import TileProgram
+
+
+def metadata(program: TileProgram, call: Call) -> dict[str, Any]:
+    """The values of a kernel's metadata arguments and parameters, by name."""
+    reads = reads_of(program)
+    values: dict[str, Any] = {f"param_{name}": value for name, value in call.params.items()}
+    for name, side in reads.fields:
+        given = call.fields[name].queries if side == "q" else call.fields[name].keys
+        values |= _strided(f"field_{name}_{side}", given if given.stride(-1) == 1 else given.contiguous(), "batch")
+    for i, table in enumerate(reads.tables):
+        values |= _strided(f"table_{i}", row_table(table, call).contiguous(), "batch", "head")
+    if reads.lists:
+        values |= _lists(program, call)
+    return values
+
+
+def _strided(name: str, t: Tensor, *axes: str) -> dict[str, Any]:
+    """A tensor and its strides; an axis of size 1 is shared, so its stride is 0."""
+    steps = {f"{name}_{axis}": t.stride(i) if t.shape[i] > 1 else 0 for i, axis in enumerate(axes)}
+    return {name: t, **steps}
+
+
+def _lists(program: TileProgram, call: Call) -> dict[str, Any]:
+    """Offsets and indices by status, and how many rows of offsets lie between samples and between heads."""
+    blocks = block_list(program, call)
+    batch, heads, rows = blocks.shape
+    values: dict[str, Any] = {"list_batch": heads * rows if batch > 1 else 0, "list_head": rows if heads > 1 else 0}
+    for status, (offsets, indices) in (("full", blocks.full), ("partial", blocks.partial)):
+        values |= {f"{status}_offsets": offsets, f"{status}_indices": indices}
+    return values

@@ -1,0 +1,52 @@
+"""How each operation of an expression is written in Triton.
+
+Triton compiles `//` and `%` to the machine's, which round to zero; its interpreter rounds down, as Python does. What
+is written here rounds down in both: plain where the operands are proved not negative, by shift and mask for powers of
+two, and by a helper of the generated module otherwise.
+"""
+
+from __future__ import annotations
+
+from attnir.expr import Expr, Op
+
+INFIX = {
+    **{Op.ADD: (4, "+"), Op.SUB: (4, "-"), Op.MUL: (5, "*"), Op.AND: (2, "&"), Op.OR: (1, "|")},
+    **{Op.LT: (0, "<"), Op.LE: (0, "<="), Op.GT: (0, ">"), Op.GE: (0, ">="), Op.EQ: (0, "=="), Op.NE: (0, "!=")},
+}
+CALLS = {Op.ABS: "tl.abs", Op.MIN: "tl.minimum", Op.MAX: "tl.maximum", Op.WHERE: "tl.where"}
+ATOM = 9  # binds tighter than any operator
+
+FLOOR_DIV = '''
+@triton.jit
+def floor_div(a, b):
+    """a // b rounded down, also where the machine rounds to zero."""
+    quotient = a // b
+    rest = a - quotient * b
+    return tl.where((rest != 0) & ((rest < 0) != (b < 0)), quotient - 1, quotient)
+'''
+FLOOR_MOD = '''
+@triton.jit
+def floor_mod(a, b):
+    """a % b with the sign of b, also where the machine's has the sign of a."""
+    rest = a % b
+    return tl.where((rest != 0) & ((rest < 0) != (b < 0)), rest + b, rest)
+'''
+
+
+def quotient(op: Op, a: str, b: str, divisor: Expr, *, plain: bool) -> tuple[str, int]:
+    """(text, how tightly it binds) of a // b or a % b, where `a` and `b` are atoms.
+
+    plain: a is not negative and b is positive, for sure.
+    """
+    if plain:
+        return f"{a} {op.value} {b}", 5
+    if divisor.op is Op.CONST and divisor.const > 0 and divisor.const & (divisor.const - 1) == 0:
+        if op is Op.FLOORDIV:
+            return f"{a} >> {divisor.const.bit_length() - 1}", 3
+        return f"{a} & {divisor.const - 1}", 2
+    return f"{'floor_div' if op is Op.FLOORDIV else 'floor_mod'}({a}, {b})", ATOM
+
+
+def helpers(text: str) -> str:
+    """The helper functions that a generated text calls."""
+    return "\n".join(source for name, source in (("floor_div(", FLOOR_DIV), ("floor_mod(", FLOOR_MOD)) if name in text)

@@ -1,0 +1,77 @@
+"""What a generated kernel depends on besides its tile program: everything here is structure, nothing is a size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from attnir.codegen.resources import Config, chunks
+
+NAMES = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}  # as Triton writes argument types
+TYPES = {torch.bfloat16: "tl.bfloat16", torch.float16: "tl.float16", torch.float32: "tl.float32"}
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """The structure of a kernel.
+
+    dtype      of q, k, v, o and their gradients
+    d, dv      head widths of q and k, and of v and o
+    config     tile sizes, warps, stages
+    family     "cuda" or "hip"
+    grouped    whether several query heads share a key head
+    aligned    every pointer and stride of q, k, v, o and their gradients is a multiple of 16 bytes
+    interpret  the kernel runs in Triton's interpreter, whose bfloat16 is not to be trusted
+    signed     the scale may be negative, so the largest product need not be the largest score
+    """
+
+    dtype: torch.dtype
+    d: int
+    dv: int
+    config: Config
+    family: str = "cuda"
+    grouped: bool = True
+    aligned: bool = True
+    interpret: bool = False
+    signed: bool = False
+
+    @property
+    def vector(self) -> int:
+        """Elements in 16 bytes."""
+        return 16 // self.dtype.itemsize
+
+    @property
+    def type(self) -> str:
+        """The dtype in Triton's language."""
+        return TYPES[self.dtype]
+
+    @property
+    def precision(self) -> str:
+        """The argument of tl.dot that keeps float32 products in float32."""
+        if self.dtype is not torch.float32:
+            return ""
+        three = self.family == "cuda" and not self.interpret  # three tf32 products carry float32's mantissa
+        return f', input_precision="{"tf32x3" if three else "ieee"}"'
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Columns `start` to `start + width - 1` of a head; those from `end` on are padding, if `end` is not None."""
+
+    start: int
+    width: int
+    end: int | None
+
+
+def split(width: int) -> tuple[Chunk, ...]:
+    """The chunks of a head width.
+
+    >>> split(72)
+    (Chunk(start=0, width=64, end=None), Chunk(start=64, width=16, end=72))
+    """
+    found, start = [], 0
+    for size in chunks(width):
+        found.append(Chunk(start, size, width if start + size > width else None))
+        start += size
+    return tuple(found)
