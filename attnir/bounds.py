@@ -92,11 +92,21 @@ def _corners(f: Callable[[Number, Number], Number], a: Interval, b: Interval) ->
     return Interval(low, high)
 
 
+def _quotient(a: Interval, b: Interval) -> Interval:
+    found, endless = _corners(lambda x, y: x // y, a, b), _endless(a)
+    return Interval(choose(endless, -INFINITE, found.low), choose(endless, INFINITE, found.high))
+
+
+def _endless(a: Interval) -> Truth:
+    """Whether an end of the interval stands for values beyond it."""
+    return (lowest(a.low, -a.high) <= -INFINITE) | (highest(a.low, -a.high) >= INFINITE)
+
+
 def _modulo(a: Interval, b: Interval) -> Interval:
     positive = b.low > 0
     widest = Interval(choose(positive, 0, b.low + 1), choose(positive, b.high - 1, 0))
     # Inside one period of a known divisor the remainder moves with its argument.
-    known = (b.low == b.high) & (a.low // b.low == a.high // b.low)
+    known = (b.low == b.high) & (a.low // b.low == a.high // b.low) & (choose(_endless(a), 0, 1) == 1)
     return Interval(choose(known, a.low % b.low, widest.low), choose(known, a.high % b.low, widest.high))
 
 
@@ -142,7 +152,7 @@ class _Bounder:
                 product = _corners(_product, self.integer(e.args[0]), self.integer(e.args[1]))
                 return Interval(highest(product.low, 0), product.high) if e.args[0] is e.args[1] else product
             case Op.FLOORDIV:
-                return _corners(lambda a, b: a // b, self.integer(e.args[0]), self.integer(e.args[1]))
+                return _quotient(self.integer(e.args[0]), self.integer(e.args[1]))
             case Op.MOD:
                 return _modulo(self.integer(e.args[0]), self.integer(e.args[1]))
             case Op.ABS:
@@ -295,7 +305,8 @@ def at_most(a: Expr, b: Expr) -> bool:
     return a is b or _not_negative(linear(ex.substitute(b - a, _ORDER)))
 
 
-def _not_negative(form: Linear) -> bool:
+def _not_negative(form: Linear, row_taken: bool = False) -> bool:
+    """Whether the form is never negative. `row_taken`: a reduction's value stands in it as that of one certain row."""
     if _form_interval(form).low >= 0:
         return True
     for atom, c in form.terms:

@@ -72,6 +72,7 @@ NEGATED = {Op.LT: Op.GE, Op.LE: Op.GT, Op.GT: Op.LE, Op.GE: Op.LT, Op.EQ: Op.NE,
 
 POSITION_LIMIT = 2**28  # positions stay below it, so that sums and differences of positions fit 32 bits
 PARAM_LIMIT = 2**30  # parameters stay within +- this
+CONSTANT_LIMIT = 2**62  # and constants within this
 
 
 @dataclass(frozen=True, slots=True)

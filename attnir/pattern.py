@@ -9,10 +9,9 @@ from typing import NoReturn
 from attnir import expr as ex
 from attnir.errors import ControlFlowError, DeclarationError, ParamError
 from attnir.expr import PARAM_LIMIT, Expr, FieldDecl, ParamDecl
+from attnir.limits import name_problem, predicate_problem, range_problem
 from attnir.text import format_predicate, read_predicate
 from attnir.trace import Value, fail, integer_argument, read_field, trace
-
-RESERVED = frozenset({"q", "k", "v", "b", "h", "q_start", "q_len", "k_len", "scale", "return_lse"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +27,10 @@ class Mask:
     """
 
     predicate: Expr
+
+    def __post_init__(self) -> None:
+        if problem := predicate_problem(self.predicate):
+            fail(DeclarationError, problem)
 
     def __and__(self, other: Mask) -> Mask:
         return Mask(self.predicate & _mask(other)) if isinstance(other, Mask) else _not_a_mask(other)
@@ -134,16 +137,14 @@ def param(name: str, *, low: int = -PARAM_LIMIT, high: int = PARAM_LIMIT) -> Val
 
     A parameter that divides needs a range without zero: `an.param("block", low=1)`.
     """
-    if not -PARAM_LIMIT <= low <= high <= PARAM_LIMIT:
-        raise ParamError(f"the range [{low}, {high}] of `{name}` is empty or leaves +-2**30")
-    return Value(ex.param(ParamDecl(_name(name), int(low), int(high))))
+    if problem := range_problem(_name(name), low, high):
+        raise ParamError(problem)
+    return Value(ex.param(ParamDecl(name, low, high)))
 
 
 def _name(name: str) -> str:
-    if not isinstance(name, str) or not name.isidentifier() or name in RESERVED:
-        raise DeclarationError(
-            f"{name!r} cannot name a field or a parameter; take a Python name not among q, k, v, b, h"
-        )
+    if problem := name_problem(name):
+        fail(DeclarationError, problem)
     return name
 
 

@@ -132,6 +132,8 @@ class TileProgram:
         """Raise InvalidProgram unless the program is well formed."""
         known = {"b", "h", "q_start", "q_len", "k_len", *(str(e.value) for e in (self.rows.first, self.rows.last))}
         for name, value in self.lets:
+            if name in known or name in {"q", "k"}:
+                raise InvalidProgram(f"`{name}` is defined twice", str(self))
             _check_scalar(self, value, known)
             known = known | {name}
         for v in self.visits:
@@ -165,7 +167,7 @@ def _check_scalar(program: TileProgram, e: Expr, known: set[str]) -> None:
         if n.op is Op.SYM and n.value not in known and not (each_row and n is program.rows.token):
             raise InvalidProgram(f"`{e}` reads `{n}`, which is not known there", str(program))
         inside = each_row or n.op in (Op.ROWMIN, Op.ROWMAX)
-        stack += [(a, inside or (n.op in TABLES and a is n.args[0])) for a in n.args]
+        stack += [(a, inside or (n.op in TABLES and i == 0)) for i, a in enumerate(n.args)]
 
 
 def always(program: TileProgram) -> bool:

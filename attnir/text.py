@@ -17,8 +17,10 @@ from collections.abc import Callable, Mapping
 from functools import reduce
 
 from attnir import expr as ex
+from attnir.bounds import bounds
 from attnir.errors import AttnirError, TextError
-from attnir.expr import PARAM_LIMIT, Expr, FieldDecl, Op, ParamDecl, Searched, fields_of, params_of
+from attnir.expr import CONSTANT_LIMIT, PARAM_LIMIT, Expr, FieldDecl, Op, ParamDecl, Searched, fields_of, params_of
+from attnir.limits import name_problem, predicate_problem, range_problem
 from attnir.program import KEYS, QUERIES, Listed, Status, Sweep, TileProgram
 
 # How tightly an operator binds, as in Python: comparisons are looser than `|` and `&`.
@@ -113,31 +115,40 @@ _FUNCTIONS: dict[str, tuple[int, Callable[..., Expr]]] = {
 }
 _POSITIONS = {"q", "k", "q0", "q1", "k0", "k1"}  # where a field can be read
 _TABLES = {op.value: op for op in ex.TABLES}
+_ONLY_IN_PROGRAMS = {"rowmin", "rowmax", *_TABLES}
 
 
 class _Reader:
     """Reads one expression; `names` are the symbols and declarations in scope."""
 
     def __init__(self, text: str, names: Mapping[str, Expr | FieldDecl], patterns: Mapping[str, Callable[..., Expr]]):
-        self.text, self.names, self.patterns = text, names, patterns
+        self.text, self.names, self.patterns = " ".join(text.split()), names, patterns
 
-    def fail(self, where: ast.AST, problem: str) -> TextError:
-        column = getattr(where, "col_offset", 0)
-        width = max(1, (getattr(where, "end_col_offset", None) or column + 1) - column)
-        return TextError(f"{problem}\n  {self.text}\n  {' ' * column}{'^' * width}")
+    def fail(self, where: ast.expr, problem: str) -> TextError:
+        start, stop = (len(self.text.encode()[:at].decode()) for at in (where.col_offset, where.end_col_offset or 0))
+        return self.point(start, stop, problem)
+
+    def point(self, start: int, stop: int, problem: str) -> TextError:
+        return TextError(f"{problem}\n  {self.text}\n  {' ' * start}{'^' * max(1, stop - start)}")
 
     def read(self) -> Expr:
         try:
-            tree = ast.parse(self.text, mode="eval")
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            raise TextError(f"not an expression: {self.text!r} ({error})") from None
-        return self.expr(tree.body)
+            return self.expr(ast.parse(self.text, mode="eval").body)
+        except SyntaxError as error:
+            start = max(1, error.offset or 1) - 1
+            raise self.point(start, start + 1, f"not an expression: {error.msg}") from None
+        except (RecursionError, MemoryError):
+            raise TextError(f"not an expression: nested too deeply: {self.text[:60]}...") from None
+        except ValueError as error:
+            if isinstance(error, TextError):
+                raise
+            raise TextError(f"not an expression: {self.text[:60]!r} ({error})") from None
 
     def expr(self, n: ast.expr) -> Expr:
-        try:
-            return self._expr(n)
-        except ZeroDivisionError as error:
-            raise self.fail(n, str(error)) from None
+        e = self._expr(n)
+        if e.op is Op.CONST and abs(e.const) > CONSTANT_LIMIT:
+            raise self.fail(n, "an integer this large is not taken")
+        return e
 
     def _expr(self, n: ast.expr) -> Expr:
         match n:
@@ -154,6 +165,8 @@ class _Reader:
                 return ex.neg(self.integer(a))
             case ast.UnaryOp(op=ast.Invert(), operand=a):
                 return ex.not_(self.condition(a))
+            case ast.BinOp(op=ast.FloorDiv() | ast.Mod() as op, left=a, right=b):
+                return _BINARY[type(op)](self.integer(a), self.divisor(b))
             case ast.BinOp(op=op, left=a, right=b) if type(op) in _BINARY:
                 kind = self.condition if isinstance(op, ast.BitAnd | ast.BitOr) else self.integer
                 return _BINARY[type(op)](kind(a), kind(b))
@@ -169,6 +182,12 @@ class _Reader:
             raise self.fail(n, f"an integer is needed here, not the condition `{e}`")
         return e
 
+    def divisor(self, n: ast.expr) -> Expr:
+        e = self.integer(n)
+        if bounds(e).low <= 0 <= bounds(e).high:
+            raise self.fail(n, f"the divisor `{e}` can be zero; give a parameter a range: w = param(low=1)")
+        return e
+
     def condition(self, n: ast.expr) -> Expr:
         e = self.expr(n)
         if not e.is_bool:
@@ -181,14 +200,11 @@ class _Reader:
             if len(args) == 1 and isinstance(args[0], ast.Name) and args[0].id in _POSITIONS & self.names.keys():
                 return ex.field(declared, self.expr(args[0]))
             raise self.fail(n, f"the field `{name}` is read at a token: {name}(q) or {name}(k)")
-        if name in _TABLES:
-            return self.bound(n, name, args)
         if name in self.patterns:
-            try:
-                return self.patterns[name](*(self.integer(a) for a in args))
-            except (TypeError, AttnirError) as error:
-                raise self.fail(n, str(error)) from None
-        if name not in _FUNCTIONS:
+            return self.pattern(n, name, [self.integer(a) for a in args])
+        if name in _TABLES and self.in_program:
+            return self.bound(n, name, args)
+        if name not in _FUNCTIONS or (name in _ONLY_IN_PROGRAMS and not self.in_program):
             raise self.fail(n, f"unknown name `{name}`; declare a field first: {name} = field(); ...")
         if name in ("min", "max") and len(args) > 2:
             return reduce(_FUNCTIONS[name][1], (self.integer(a) for a in args))
@@ -199,13 +215,25 @@ class _Reader:
             return make(self.condition(args[0]), self.integer(args[1]), self.integer(args[2]))
         return make(*(self.integer(a) for a in args))
 
+    @property
+    def in_program(self) -> bool:
+        return "q_start" in self.names
+
+    def pattern(self, n: ast.expr, name: str, args: list[Expr]) -> Expr:
+        try:
+            return self.patterns[name](*args)
+        except TypeError:
+            raise self.fail(n, f"{name} does not take {len(args)} argument{'s' * (len(args) != 1)}") from None
+        except AttnirError as error:
+            raise self.fail(n, str(error)) from None
+
     def bound(self, n: ast.expr, name: str, args: list[ast.expr]) -> Expr:
         match args:
-            case [ast.Call(func=ast.Name(id=f), args=[ast.Name(id=axis)]), value, at] if isinstance(
-                decl := self.names.get(f), FieldDecl
+            case [ast.Call(func=ast.Name(id=f), args=[ast.Name(id="q" | "k" as axis)], keywords=[]), value, at] if (
+                isinstance(decl := self.names.get(f), FieldDecl) and decl.sorted
             ):
                 return ex.row_table(_TABLES[name], Searched(decl, axis), self.integer(value), self.integer(at))
-        raise self.fail(n, f"{name} takes a field, a bound and a row: {name}(doc(k), doc(q), q0)")
+        raise self.fail(n, f"{name} takes a sorted field, a bound and a row: {name}(doc(k), doc(q), q0)")
 
 
 def _read_declaration(text: str) -> tuple[str, Expr | FieldDecl] | None:
@@ -217,13 +245,25 @@ def _read_declaration(text: str) -> tuple[str, Expr | FieldDecl] | None:
                 ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=ast.Name(id=kind), args=[], keywords=kw))
             ]:
                 given = {str(word.arg): ast.literal_eval(word.value) for word in kw}
-                if kind == "field":
-                    return name, FieldDecl(name, **given)
-                if kind == "param":
-                    return name, ex.param(ParamDecl(name, **given))
+                return name, _declared(name, kind, given)
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
         raise TextError(f"not a declaration: {text.strip()!r} ({error})") from None
     return None
+
+
+def _declared(name: str, kind: str, given: dict[str, object]) -> Expr | FieldDecl:
+    """What `name = kind(**given)` declares."""
+    if problem := name_problem(name):
+        raise ValueError(problem)
+    match kind, given:
+        case "field", _ if given.keys() <= {"sorted"} and isinstance(given.get("sorted", False), bool):
+            return FieldDecl(name, **given)  # type: ignore[arg-type]  # checked in the line above
+        case "param", _ if given.keys() <= {"low", "high"}:
+            decl = ParamDecl(name, **given)  # type: ignore[arg-type]  # checked in the next line
+            if problem := range_problem(name, decl.low, decl.high):
+                raise ValueError(problem)
+            return ex.param(decl)
+    raise ValueError("expected field(), field(sorted=True) or param(), param(low=..., high=...)")
 
 
 _TOKENS: dict[str, Expr] = {name: ex.sym(name) for name in ("q", "k", "b", "h")}
@@ -234,14 +274,26 @@ def read_predicate(text: str, patterns: Mapping[str, Callable[..., Expr]] | None
     *declarations, body = text.split(";")
     names: dict[str, Expr | FieldDecl] = dict(_TOKENS)
     for part in declarations:
-        found = _read_declaration(part)
-        if found is None:
+        if not _declare(part, names):
             raise TextError(f"expected `name = field()` or `name = param()` before the last `;`, not {part.strip()!r}")
-        names[found[0]] = found[1]
-    e = _Reader(body.strip(), names, patterns or {}).read()
+    e = _Reader(body, names, patterns or {}).read()
+    if problem := predicate_problem(e):
+        raise TextError(problem)
     if not e.is_bool:
         raise TextError(f"a mask is a condition; `{e}` is an integer")
     return e
+
+
+def _declare(text: str, names: dict[str, Expr | FieldDecl]) -> bool:
+    """Add a declaration to the names; False when the text is none."""
+    found = _read_declaration(text)
+    if found is None:
+        return False
+    name, declared = found
+    if name in names:
+        raise TextError(f"`{name}` is declared twice")
+    names[name] = declared
+    return True
 
 
 def read_program(text: str) -> TileProgram:
@@ -253,36 +305,43 @@ def read_program(text: str) -> TileProgram:
     predicate, reason = ex.TRUE, ""
     for line in text.splitlines():
         match line.split():
-            case ["tiles", "of", m, row, "by", n, _]:
-                tile = int(m), int(n)
+            case ["tiles", "of", m, "q" | "k" as row, "by", n, "q" | "k" as column] if row != column:
+                tile = _whole(m, line), _whole(n, line)
                 rows, columns = (QUERIES, KEYS) if row == "q" else (KEYS, QUERIES)
                 names |= {str(e.value): e for e in (rows.first, rows.last)}
-            case ["let", name, "=", *_]:
-                lets.append((name, _Reader(line.split("=", 1)[1].strip(), names, {}).read()))
+            case ["let", name, "=", *_] if name.isidentifier():
+                lets.append((name, _Reader(line.split("=", 1)[1], names, {}).read()))
                 names[name] = ex.sym(name)
-            case ["sweep", _, "tiles", "listed", status]:
+            case ["sweep", "q" | "k", "tiles", "listed", "full" | "partial" as status]:
                 visits.append(Listed(Status(status)))
-            case ["sweep", _, "tiles", "in", *_, status]:
-                inside = line[line.index("[") + 1 : line.rindex(")")]
-                start, stop = (_Reader(t, names, {}).read() for t in _split_pair(inside))
+            case ["sweep", "q" | "k", "tiles", "in", *_, "full" | "partial" as status] if line.count("["):
+                start, stop = (_Reader(t, names, {}).read() for t in _split_pair(line))
                 visits.append(Sweep(start, stop, Status(status)))
-            case ["where", *_]:
+            case ["where", _, *_]:
                 predicate = _Reader(line.split(None, 1)[1], names, {}).read()
-            case ["because", *_]:
+            case ["because", _, *_]:
                 reason = line.split(None, 1)[1]
             case _:
-                found = _read_declaration(line)
-                if found is None:
+                if not _declare(line, names):
                     raise TextError(f"not a line of a tile program: {line!r}")
-                names[found[0]] = found[1]
     program = TileProgram(rows, columns, tile, predicate, tuple(lets), tuple(visits), reason)
     program.verify()
     return program
 
 
-def _split_pair(text: str) -> tuple[str, str]:
-    """The two expressions of `a, b`, whose commas may stand inside parentheses."""
-    tree = ast.parse(f"({text})", mode="eval").body
-    assert isinstance(tree, ast.Tuple)
-    cut = tree.elts[1].col_offset - 1
-    return text[: text.rindex(",", 0, cut + 1)].strip(), text[cut:].strip()
+def _whole(text: str, line: str) -> int:
+    if not text.isdecimal() or len(text) > 9:
+        raise TextError(f"a tile has a whole number of tokens, not {text!r}: {line!r}")
+    return int(text)
+
+
+def _split_pair(line: str) -> tuple[str, str]:
+    """The two expressions of `[a, b)` in a line; commas may stand inside their parentheses."""
+    source = f"({line[line.index('[') + 1 : line.rfind(')')]})"
+    try:
+        match ast.parse(source, mode="eval").body:
+            case ast.Tuple(elts=[first, second]):
+                return ast.get_source_segment(source, first) or "", ast.get_source_segment(source, second) or ""
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        pass
+    raise TextError(f"a sweep has a start and a stop, [a, b): {line!r}")

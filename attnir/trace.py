@@ -23,7 +23,7 @@ from attnir.errors import (
     IntegerExpectedError,
     UnknownNameError,
 )
-from attnir.expr import Expr, FieldDecl, Op
+from attnir.expr import CONSTANT_LIMIT, Expr, FieldDecl, Op
 
 _HERE = Path(__file__).parent
 Operand = "Value | int"
@@ -124,6 +124,17 @@ class Value:
 
     __rtruediv__ = __truediv__
 
+    def _no_such_operation(self, *others: object) -> NoReturn:
+        fail(
+            DeclarationError,
+            f"this operation is not part of the language (on `{self.expr}`); it has + - * // % ** & | ^ ~, "
+            "comparisons, abs, an.minimum, an.maximum and an.where",
+        )
+
+    __lshift__ = __rlshift__ = __rshift__ = __rrshift__ = __matmul__ = __rmatmul__ = _no_such_operation
+    __divmod__ = __rdivmod__ = __rpow__ = __getitem__ = __iter__ = __len__ = __call__ = _no_such_operation
+    __array_ufunc__ = None  # an array stands aside: `array < q` asks q, which says that it takes integers
+
     def __bool__(self) -> NoReturn:
         fail(
             ControlFlowError,
@@ -166,9 +177,12 @@ def _integer(value: object) -> Expr:
     if isinstance(value, bool):
         fail(ConditionExpectedError, f"{value} is a condition; an integer is needed here")
     try:
-        return ex.const(operator.index(value))  # type: ignore[arg-type]  # the error says what was given
+        number = operator.index(value)  # type: ignore[arg-type]  # the error says what was given
     except TypeError:
         fail(IntegerExpectedError, f"an integer is needed here, not {value!r} of type {type(value).__name__}")
+    if abs(number) > CONSTANT_LIMIT:
+        fail(IntegerExpectedError, f"an integer of {number.bit_length()} bits is given; at most 62 are taken")
+    return ex.const(number)
 
 
 def condition(value: object) -> Expr:
@@ -230,19 +244,24 @@ def maximum(a: object, b: object) -> Value:
 
 def trace(function: Callable[..., object]) -> Expr:
     """Call `function` once with symbolic tokens; its arguments are recognised by name: q, k, b, h."""
+    if not callable(function):
+        fail(DeclarationError, f"a mask is declared by a function of q and k, not by {function!r}")
     code = getattr(function, "__code__", None)
     line = code.co_firstlineno if code else 0
     where_ = (
         f"{code.co_filename}:{line}: {linecache.getline(code.co_filename, line).strip()}" if code else repr(function)
     )
     tokens = {"q": ex.Q, "k": ex.K, "b": ex.B, "h": ex.H}
-    names = list(inspect.signature(function).parameters)
-    if unknown := [n for n in names if n not in tokens]:
+    parameters = inspect.signature(function).parameters
+    if starred := [n for n, p in parameters.items() if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]:
+        fail(UnknownNameError, f"a mask's arguments are named, among q, k, b, h; `*{starred[0]}` is not", where_)
+    if unknown := [n for n in parameters if n not in tokens]:
         fail(
             UnknownNameError, f"a mask's arguments are among q, k, b, h; `{', '.join(unknown)}` is none of them", where_
         )
     try:
-        result = function(**{n: Value(tokens[n]) for n in names})
+        by_name = {n: Value(tokens[n]) for n, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+        result = function(*(Value(tokens[n]) for n in parameters if n not in by_name), **by_name)
     except NameError as error:
         if isinstance(error, DeclarationError):
             raise

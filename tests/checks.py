@@ -150,8 +150,9 @@ def judge(got: Results, case: Case) -> dict[str, float]:
     for name, x in got.items():
         assert x.dtype == (torch.float32 if name == "lse" else case.dtype), (name, x.dtype)
         if name == "lse":
-            a, b, c = (t[~dead].double()[..., None] for t in (x, ref[name], yardstick[name]))
-            figures[name] = _accept(name, a, b, c, b.abs(), 2, torch.float32)
+            # An lse near 0 is a sum of scores that are not: its error is measured against them.
+            a, b, c, s = (t[~dead].double()[..., None] for t in (x, ref[name], yardstick[name], size[name]))
+            figures[name] = _accept(name, (a - b) / s + 1, torch.ones_like(b), (c - b) / s + 1, s, 2, torch.float32)
         else:
             factor = 2 if name == "o" else 3
             figures[name] = _accept(name, x, ref[name], yardstick[name], size[name], factor, case.dtype)
@@ -166,7 +167,8 @@ def sizes(case: Case) -> Results:
     scale = q.shape[-1] ** -0.5 if case.scale is None else case.scale
     o, lse = masked_softmax(q, k, v, live := case.live(), scale)
     scores = q @ k.transpose(-1, -2) * scale
-    p = torch.where(live, (scores - lse[..., None]).exp(), 0.0) * (1 + scores.abs())  # exp magnifies a score's rounding
+    p = torch.where(live, (scores - lse[..., None]).exp(), 0.0)
+    p = p * (1 + scores.abs() + torch.where(live, lse[..., None], 0.0).abs())  # exp magnifies the rounding of s - lse
     terms = (do @ v.transpose(-1, -2)).abs() + (do * o).sum(-1, keepdim=True).abs() + dlse.abs()[..., None]
     ds = p * terms * abs(scale)
 
@@ -174,7 +176,8 @@ def sizes(case: Case) -> Results:
         return t.unflatten(1, (-1, group)).sum(2)
 
     dk, dv = over_group(ds.transpose(-1, -2) @ q.abs()), over_group(p.transpose(-1, -2) @ do.abs())
-    return {"o": p @ v.abs(), "dq": ds @ k.abs(), "dk": dk, "dv": dv}
+    largest = torch.where(live, scores.abs(), 0.0).amax(-1)
+    return {"lse": 1 + largest, "o": p @ v.abs(), "dq": ds @ k.abs(), "dk": dk, "dv": dv}
 
 
 def _accept(

@@ -7,7 +7,7 @@ is transposed in registers. Each result is summed by one instance, in a fixed or
 
 from __future__ import annotations
 
-from attnir.codegen.triton.forward import column_offsets, load_keys, load_rows, partial_columns
+from attnir.codegen.triton.forward import column_offsets, load_keys, load_rows, partial_columns, score_unit
 from attnir.codegen.triton.frame import Frame
 from attnir.codegen.triton.operands import Operand, lanes, lowered, operand, product_over_width, zeros
 from attnir.codegen.triton.scores import Liveness
@@ -26,7 +26,7 @@ def write_dq(program: TileProgram, spec: Spec) -> Frame:
     live.write_before()
     load_rows(f, "q", "do")
     column_offsets(f)
-    f.w.let("to_log2", "scale * LOG2E")
+    score_unit(f)
     _load_rows_of_lse(f, ", mask=query_in, other=0.0")
     zeros(f.w, "acc", "BLOCK_Q", spec.d)
     walk(f, lambda status: _dq_tile(f, live, status))
@@ -38,10 +38,14 @@ def write_dq(program: TileProgram, spec: Spec) -> Frame:
 
 
 def _load_rows_of_lse(f: Frame, mask: str) -> None:
-    """lse, in powers of two, and delta, one per query."""
+    """lse, in the unit of the scores, and delta, one per query."""
     f.w.let("first_row", "(b64 * heads + h) * q_len")
-    f.w.let("lse_log2", f"tl.load(lse + first_row + queries{mask}) * LOG2E")
+    f.w.let("row_lse", f"tl.load(lse + first_row + queries{mask}){'' if f.spec.natural else ' * LOG2E'}")
     f.w.let("row_delta", f"tl.load(delta + first_row + queries{mask})")
+
+
+def _probability(spec: Spec, lse: str) -> str:
+    return f"tl.exp(s * scale - {lse})" if spec.natural else f"tl.exp2(s * to_log2 - {lse})"
 
 
 def _dq_tile(f: Frame, live: Liveness, status: Status) -> None:
@@ -50,7 +54,7 @@ def _dq_tile(f: Frame, live: Liveness, status: Status) -> None:
     load_keys(f, "k", status)
     load_keys(f, "v", status)
     product_over_width(w, "s", Operand("q", spec), Operand("k", spec))
-    w.let("p", "tl.exp2(s * to_log2 - lse_log2[:, None])")
+    w.let("p", _probability(spec, "row_lse[:, None]"))
     if status is Status.PARTIAL:
         w.let("p", "tl.where(live, p, 0.0)")
     product_over_width(w, "dp", Operand("do", spec), Operand("v", spec))
@@ -72,7 +76,7 @@ def write_dkv(program: TileProgram, spec: Spec) -> Frame:
     f.w.let("queries_in_tile", "tl.arange(0, BLOCK_Q)")
     for name in ("q", "do"):
         f.w.let(f"{name}_rows", Operand(name, spec).rows("queries_in_tile"))
-    f.w.let("to_log2", "scale * LOG2E")
+    score_unit(f)
     zeros(f.w, "acc_k", "BLOCK_K", spec.d)
     zeros(f.w, "acc_v", "BLOCK_K", spec.dv)
     walk(f, lambda status: _dkv_tile(f, live, status))
@@ -102,7 +106,7 @@ def _dkv_tile(f: Frame, live: Liveness, status: Status) -> None:
         live.write()
     _load_queries(f, status)
     product_over_width(w, "s", Operand("k", spec), Operand("q", spec))
-    w.let("p", "tl.exp2(s * to_log2 - lse_log2[None, :])")
+    w.let("p", _probability(spec, "row_lse[None, :]"))
     if status is Status.PARTIAL:
         w.let("p", "tl.where(live, p, 0.0)")
     w.let("p_operand", lowered("p", spec))

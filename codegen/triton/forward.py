@@ -1,6 +1,6 @@
-"""The forward kernel: online softmax in powers of two.
+"""The forward kernel: online softmax, in powers of two where q is not float32.
 
-`m` is the largest score of each row so far, `l` the sum of exp2(score - m), `acc` that of exp2(score - m) * v. `m`
+`m` is the largest score of each row so far, `l` the sum of p = exp2(score - m), `acc` that of p * v. `m`
 starts from a finite number and masked probabilities are set to zero, so a row without a live key ends with l = 0 and
 nothing is ever NaN.
 """
@@ -25,13 +25,19 @@ def write_forward(program: TileProgram, spec: Spec) -> Frame:
     live.write_before()
     load_rows(f, "q")
     column_offsets(f)
-    f.w.let("to_log2", "scale * LOG2E")
+    score_unit(f)
     f.w.let("m", "tl.full([BLOCK_Q], MIN, tl.float32)")
     f.w.let("l", "tl.zeros([BLOCK_Q], tl.float32)")
     zeros(f.w, "acc", "BLOCK_Q", spec.dv)
     walk(f, lambda status: _tile(f, live, status))
     _finish(f)
     return f
+
+
+def score_unit(f: Frame) -> None:
+    """The factor from products to scores in powers of two; float32 scores stay in natural units, which round less."""
+    if not f.spec.natural:
+        f.w.let("to_log2", "scale * LOG2E")
 
 
 def load_rows(f: Frame, *names: str) -> None:
@@ -73,16 +79,17 @@ def _tile(f: Frame, live: Liveness, status: Status) -> None:
     partial_columns(f, live, status)
     load_keys(f, "k", status)
     product_over_width(w, "s", Operand("q", spec), Operand("k", spec))
-    if spec.signed:
-        w.let("s", "s * to_log2")
+    exp, factor = ("tl.exp", " * scale") if spec.natural else ("tl.exp2", " * to_log2")
+    if spec.natural or spec.signed:
+        w.let("s", f"s{factor}")
+        factor = ""
     if partial:
         w.let("s", "tl.where(live, s, MIN)")
-    factor = "" if spec.signed else " * to_log2"
     w.let("m_new", f"tl.maximum(m, tl.max(s, 1){factor})")
-    w.let("p", f"tl.exp2(s{factor} - m_new[:, None])")
+    w.let("p", f"{exp}(s{factor} - m_new[:, None])")
     if partial:
         w.let("p", "tl.where(live, p, 0.0)")
-    w.let("rescale", "tl.exp2(m - m_new)")
+    w.let("rescale", f"{exp}(m - m_new)")
     w.let("l", "l * rescale + tl.sum(p, 1)")
     w.let("m", "m_new")
     load_keys(f, "v", status)
@@ -101,5 +108,6 @@ def _finish(f: Frame) -> None:
     o = Operand("o", f.spec)
     o.place(w, "queries")
     o.store(w, "query_in", "acc_# / total[:, None]")
-    w.let("row_lse", 'tl.where(any_live, (m + tl.log2(total)) * LN2, float("-inf"))')
+    value = "m + tl.log(total)" if f.spec.natural else "(m + tl.log2(total)) * LN2"
+    w.let("row_lse", f'tl.where(any_live, {value}, float("-inf"))')
     w.line("tl.store(lse + (b64 * heads + h) * q_len + queries, row_lse, mask=query_in)")

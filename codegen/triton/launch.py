@@ -119,7 +119,7 @@ def _run(kind: str, plan: Plan, call: Call, tensors: Mapping[str, Tensor | None]
         grouped=call.heads != v.shape[1],
         aligned=all(map(is_aligned, used)),
         interpret=interpreted(),
-        signed=kind == "forward" and scale < 0,
+        signed=kind == "forward" and scale < 0 and q.dtype is not torch.float32,
     )
     values: Values = {**tensors, **call.sizes, "heads": call.heads, "group": call.heads // v.shape[1], "scale": scale}
     for name in TENSORS[kind]:

@@ -23,7 +23,7 @@ class Spec:
     grouped    whether several query heads share a key head
     aligned    every pointer and stride of q, k, v, o and their gradients is a multiple of 16 bytes
     interpret  the kernel runs in Triton's interpreter, whose bfloat16 is not to be trusted
-    signed     the scale may be negative, so the largest product need not be the largest score
+    signed     the scale is negative, so the largest product is not the largest score
     """
 
     dtype: torch.dtype
@@ -45,6 +45,11 @@ class Spec:
     def type(self) -> str:
         """The dtype in Triton's language."""
         return TYPES[self.dtype]
+
+    @property
+    def natural(self) -> bool:
+        """Whether scores are kept in natural units. Others are in powers of two, which saves a product but rounds more."""
+        return self.dtype is torch.float32
 
     @property
     def precision(self) -> str:

@@ -1,0 +1,79 @@
+"""What every predicate keeps to: names that texts, calls and kernels can carry, a bounded size, values within 64 bits.
+
+A predicate that breaks a limit is refused when it is declared or read, so that nothing after it can overflow, recurse
+too deeply, or mistake one name for another.
+"""
+
+from __future__ import annotations
+
+import keyword
+
+from attnir.bounds import INFINITE, any_call, interval
+from attnir.expr import LEAVES, PARAM_LIMIT, Expr, Op, fields_of, params_of, walk
+
+_IN_EXPRESSIONS = {"q", "k", "b", "h", "q0", "q1", "k0", "k1", "q_start", "q_len", "k_len"}
+_FUNCTIONS = {"abs", "min", "max", "where", "rowmin", "rowmax", "lower_bound", "upper_bound"}
+_IN_CALLS = {"self", "v", "scale", "return_lse"}
+_IN_EXPLAIN = {"heads", "batch", "tile", "d", "dv", "dtype", "target", "backend", "path", "head", "sample", "attention"}
+RESERVED = frozenset({"because"} | _IN_EXPRESSIONS | _FUNCTIONS | _IN_CALLS | _IN_EXPLAIN)
+
+DEEPEST = 128  # operations inside one another
+LARGEST = 4096  # operations, written out; a node that is used twice counts twice
+
+
+def name_problem(name: object) -> str:
+    """Why this cannot name a field or a parameter; empty when it can."""
+    if not isinstance(name, str) or not (name.isidentifier() and name.isascii()) or keyword.iskeyword(name):
+        return f"{name!r} cannot name a field or a parameter; take a Python name in ASCII"
+    if name in RESERVED:
+        return f"{name!r} cannot name a field or a parameter: it has a meaning of its own in programs or calls; rename it"
+    return ""
+
+
+def range_problem(name: str, low: object, high: object) -> str:
+    """Why these are no bounds of a parameter; empty when they are."""
+    for bound in (low, high):
+        if not isinstance(bound, int) or isinstance(bound, bool):
+            return f"the bounds of the parameter `{name}` are integers, not {bound!r}"
+    assert isinstance(low, int) and isinstance(high, int)
+    if not -PARAM_LIMIT <= low <= high <= PARAM_LIMIT:
+        return f"the range [{low}, {high}] of the parameter `{name}` is empty or leaves [-2**30, 2**30]"
+    return ""
+
+
+def predicate_problem(e: Expr) -> str:
+    """Why this predicate cannot be taken; empty when it can."""
+    return _size_problem(e) or _twice_problem(e) or _width_problem(e)
+
+
+def _size_problem(e: Expr) -> str:
+    depth: dict[Expr, int] = {}
+    size: dict[Expr, int] = {}
+    for n in walk(e):
+        inner = () if n.op is Op.FIELD else n.args
+        depth[n] = 0 if n.op in LEAVES else 1 + max((depth[a] for a in inner), default=0)
+        size[n] = 1 + sum(size[a] for a in inner)
+    if depth[e] > DEEPEST or size[e] > LARGEST:
+        return (
+            f"the predicate has {size[e]} operations, {depth[e]} inside one another; at most {LARGEST} and {DEEPEST} "
+            'are taken; name a set of tokens by a field: is_global = an.field("is_global")'
+        )
+    return ""
+
+
+def _twice_problem(e: Expr) -> str:
+    names = [f.name for f in fields_of(e)] + [p.name for p in params_of(e)]
+    for name in names:
+        if names.count(name) > 1:
+            return f"`{name}` names two different fields or parameters; declare it once and use that, or rename one"
+    return ""
+
+
+def _width_problem(e: Expr) -> str:
+    """Fields are taken to be small; all else is bounded by the positions, the ranges of parameters, and constants."""
+    for n in walk(e):
+        if not n.is_bool and n.op is not Op.SYM and not fields_of(n):
+            found = interval(n, any_call)
+            if found.low <= -INFINITE or found.high >= INFINITE:
+                return f"`{n}` can leave 64 bits; smaller constants help, or a range: an.param(name, low=..., high=...)"
+    return ""

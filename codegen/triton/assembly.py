@@ -1,0 +1,99 @@
+"""Reading machine code: instructions, and the loops they stand in."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+MATRIX = re.compile(r"HMMA|HGMMA|UTC\w*MMA|v_mfma")
+LOCAL = re.compile(r"(LDL|STL)\b|scratch_(load|store)")
+# What decides about single scores. Loops also compare and select a few scalars, for their own control.
+MASKING = re.compile(r"FSEL|FSETP|ISETP|SEL\b|v_cndmask|v_cmp_")
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """The instructions of one innermost loop that holds matrix instructions, by opcode."""
+
+    counts: Counter[str]
+
+    def count(self, pattern: re.Pattern[str]) -> int:
+        return sum(n for opcode, n in self.counts.items() if pattern.match(opcode))
+
+    @property
+    def matrix(self) -> int:
+        return self.count(MATRIX)
+
+    @property
+    def masking(self) -> int:
+        return self.count(MASKING)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """An instruction: its opcode and the label it jumps to, if any. A label of its own has no opcode."""
+
+    opcode: str
+    target: str = ""
+    label: str = ""
+
+
+_SASS_LABEL = re.compile(r"^(\.L_\w+):")
+_SASS = re.compile(r"^\s*/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)([^;]*)")
+_SASS_TARGET = re.compile(r"`\((\.L_\w+)\)")
+_GCN_LABEL = re.compile(r"^(\.L\w+):")
+_GCN = re.compile(r"^\s+([a-z]\w+)\b(.*)")
+_GCN_TARGET = re.compile(r"^\s*(\.L\w+)")
+
+
+def sass_lines(text: str) -> list[Line]:
+    """The instructions in the output of nvdisasm."""
+    lines = []
+    for line in text.splitlines():
+        if label := _SASS_LABEL.match(line):
+            lines.append(Line("", label=label[1]))
+        elif found := _SASS.match(line):
+            jump = _SASS_TARGET.search(found[2]) if found[1].startswith("BRA") else None
+            lines.append(Line(found[1], target=jump[1] if jump else ""))
+    return lines
+
+
+def gcn_lines(text: str) -> list[Line]:
+    """The instructions in AMD assembly."""
+    lines = []
+    for line in text.split(".section")[0].splitlines():
+        code = line.split(";")[0]
+        if label := _GCN_LABEL.match(code):
+            lines.append(Line("", label=label[1]))
+        elif found := _GCN.match(code):
+            jump = _GCN_TARGET.match(found[2]) if found[1].startswith(("s_cbranch", "s_branch")) else None
+            lines.append(Line(found[1], target=jump[1] if jump else ""))
+    return lines
+
+
+def loops(lines: list[Line]) -> tuple[Loop, ...]:
+    """The innermost loops with matrix instructions, in the order of the code."""
+    places = {line.label: i for i, line in enumerate(lines) if line.label}
+    spans = {(places[line.target], i) for i, line in enumerate(lines) if places.get(line.target, i) < i}
+    found = []
+    for start, stop in sorted(spans):
+        loop = Loop(Counter(line.opcode for line in lines[start:stop] if line.opcode))
+        inner = any((a, b) != (start, stop) and start <= a and b <= stop and _has_matrix(lines[a:b]) for a, b in spans)
+        if loop.matrix and not inner:
+            found.append(loop)
+    return tuple(found)
+
+
+def _has_matrix(lines: Iterable[Line]) -> bool:
+    return any(MATRIX.match(line.opcode) for line in lines)
+
+
+def count(lines: Iterable[Line], pattern: re.Pattern[str]) -> int:
+    return sum(bool(pattern.match(line.opcode)) for line in lines)
+
+
+def opcodes(lines: Iterable[Line]) -> Counter[str]:
+    """How often each instruction stands in the code, without its modifiers."""
+    return Counter(line.opcode.split(".")[0] for line in lines if line.opcode)

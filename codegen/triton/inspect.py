@@ -1,0 +1,144 @@
+"""What a generated kernel becomes on a target: compiled without a GPU, taken apart, reported.
+
+Triton must not be interpreting in the process that does this.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from attnir.codegen.resources import Target
+from attnir.codegen.triton.arguments import arguments
+from attnir.codegen.triton.assembly import LOCAL, MATRIX, Loop, count, gcn_lines, loops, opcodes, sass_lines
+from attnir.codegen.triton.emit import emit
+from attnir.codegen.triton.spec import Spec
+from attnir.program import TileProgram
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one kernel uses on one target.
+
+    registers  per thread (gfx942: vector registers, accumulation registers included)
+    spills     instructions that move spilled registers to memory or back (gfx942: spilled registers and scratch bytes)
+    shared     bytes of shared memory
+    matrix     the matrix instructions and how many there are, such as HGMMA
+    loops      the innermost loops, full tiles first, then partial ones
+    masked     score-shaped comparisons and selections in the loop over full tiles, before the last lowering
+    """
+
+    registers: int
+    spills: int
+    shared: int
+    matrix: Counter[str]
+    loops: tuple[Loop, ...]
+    masked: int
+    assembly: str
+
+
+def inspect(kind: str, program: TileProgram | None, spec: Spec, target: Target) -> Report:
+    """Compile a kernel for a target and take it apart."""
+    compiled = compile_for(kind, program, spec, target)
+    read = _read_gcn if target.family == "hip" else _read_sass
+    registers, spills, assembly, lines = read(compiled)
+    instructions = opcodes(lines)
+    matrix = Counter({name: n for name, n in instructions.items() if MATRIX.match(name)})
+    masked = masking_in_first_loop(compiled.asm["ttgir"])
+    return Report(registers, spills, compiled.metadata.shared, matrix, loops(lines), masked, assembly)
+
+
+def compile_for(kind: str, program: TileProgram | None, spec: Spec, target: Target) -> Any:
+    """Triton's compiled kernel."""
+    assert not triton.knobs.runtime.interpret, "TRITON_INTERPRET is set: Triton interprets here and compiles nothing"
+    module = load_source(emit(kind, program, spec), kind)
+    function = getattr(module, kind)
+    signature, attributes = {}, {}
+    for i, a in enumerate(arguments(kind, program, spec)):
+        signature[a.name] = "*i32" if a.type == "*" else a.type
+        if a.is_pointer and not a.is_metadata and spec.aligned:
+            attributes[(i,)] = [["tt.divisibility", 16]]
+    source = ASTSource(function, signature, {}, attributes)
+    options = {"num_warps": spec.config.num_warps, "num_stages": spec.config.num_stages, "enable_fp_fusion": True}
+    return triton.compile(source, target=_gpu(target), options=options)
+
+
+def _gpu(target: Target) -> GPUTarget:
+    if target.family == "hip":
+        return GPUTarget("hip", target.name, target.warp)
+    return GPUTarget("cuda", int(target.name.removeprefix("sm_")), target.warp)
+
+
+def load_source(source: str, name: str) -> ModuleType:
+    """The module of a generated source, from a file of its own: Triton reads functions from files."""
+    folder = Path(tempfile.mkdtemp(prefix="attnir-inspect-"))
+    path = folder / f"{name}.py"
+    path.write_text(source, encoding="utf-8")
+    described = importlib.util.spec_from_file_location(f"attnir_inspected_{folder.name[-8:]}", path)
+    assert described is not None and described.loader is not None
+    module = importlib.util.module_from_spec(described)
+    described.loader.exec_module(module)
+    return module
+
+
+def _read_sass(compiled: Any) -> tuple[int, int, str, list[Any]]:
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(compiled.asm["cubin"])
+        file.flush()
+        usage = _tool(triton.knobs.nvidia.cuobjdump.path, "-res-usage", file.name)
+        assembly = _tool(triton.knobs.nvidia.nvdisasm.path, "-c", file.name)
+    lines = sass_lines(assembly)
+    return int(_found(r"REG:(\d+)", usage)), count(lines, LOCAL), assembly, lines
+
+
+def _read_gcn(compiled: Any) -> tuple[int, int, str, list[Any]]:
+    assembly = compiled.asm["amdgcn"]
+    spilled = [int(_found(rf"\.{name}:\s+(\d+)", assembly)) for name in ("vgpr_spill_count", "private_segment_fixed_size")]
+    return int(_found(r"\.vgpr_count:\s+(\d+)", assembly)), sum(spilled), assembly, gcn_lines(assembly)
+
+
+def _tool(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def _found(pattern: str, text: str) -> str:
+    match = re.search(pattern, text)
+    assert match is not None, pattern
+    return match[1]
+
+
+_MASKING_OP = re.compile(r"= arith\.(cmpi|cmpf|select)\b.*tensor<\d+x\d+x")
+
+
+def masking_in_first_loop(ttgir: str) -> int:
+    """Comparisons and selections of matrices in the first innermost loop of a module in Triton's GPU dialect."""
+    bodies = innermost_loops(ttgir.splitlines(), lambda line: "scf.for" in line)
+    return sum(bool(_MASKING_OP.search(line)) for line in bodies[0]) if bodies else 0
+
+
+def innermost_loops(lines: list[str], opens: Callable[[str], bool]) -> list[list[str]]:
+    """The bodies of the loops that hold no other loop; blocks are told by their indentation."""
+    found = []
+    for i, line in enumerate(lines):
+        if opens(line):
+            depth = len(line) - len(line.lstrip())
+            body = []
+            for inner in lines[i + 1 :]:
+                if inner.strip() and len(inner) - len(inner.lstrip()) <= depth:
+                    break
+                body.append(inner)
+            if not any(opens(b) for b in body):
+                found.append(body)
+    return found
