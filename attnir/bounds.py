@@ -93,20 +93,20 @@ def _corners(f: Callable[[Number, Number], Number], a: Interval, b: Interval) ->
 
 
 def _quotient(a: Interval, b: Interval) -> Interval:
-    found, endless = _corners(lambda x, y: x // y, a, b), _endless(a)
-    return Interval(choose(endless, -INFINITE, found.low), choose(endless, INFINITE, found.high))
+    found = _corners(lambda x, y: x // y, a, b)
+    return Interval(choose(_finite(a), found.low, -INFINITE), choose(_finite(a), found.high, INFINITE))
 
 
-def _endless(a: Interval) -> Truth:
-    """Whether an end of the interval stands for values beyond it."""
-    return (lowest(a.low, -a.high) <= -INFINITE) | (highest(a.low, -a.high) >= INFINITE)
+def _finite(a: Interval) -> Truth:
+    """Whether no end of the interval stands for values beyond it."""
+    return (a.low > -INFINITE) & (a.high < INFINITE)
 
 
 def _modulo(a: Interval, b: Interval) -> Interval:
     positive = b.low > 0
     widest = Interval(choose(positive, 0, b.low + 1), choose(positive, b.high - 1, 0))
     # Inside one period of a known divisor the remainder moves with its argument.
-    known = (b.low == b.high) & (a.low // b.low == a.high // b.low) & (choose(_endless(a), 0, 1) == 1)
+    known = (b.low == b.high) & (a.low // b.low == a.high // b.low) & _finite(a)
     return Interval(choose(known, a.low % b.low, widest.low), choose(known, a.high % b.low, widest.high))
 
 
@@ -306,33 +306,41 @@ def at_most(a: Expr, b: Expr) -> bool:
 
 
 def _not_negative(form: Linear, row_taken: bool = False) -> bool:
-    """Whether the form is never negative. `row_taken`: a reduction's value stands in it as that of one certain row."""
+    """Whether the form is proved never negative.
+
+    A reduction in it is replaced by its argument at one row. The least value stands at some row, and so does minus the
+    greatest; after one of these is taken (`row_taken`), a second one may stand at another row. The greatest value, and
+    minus the least, are no less than at any row.
+    """
     if _form_interval(form).low >= 0:
         return True
     for atom, c in form.terms:
+        rest = form.without(atom)
         if atom.op in (Op.MIN, Op.MAX):
             # max(x, y) is at least x; -min(x, y) is at least -x; the other way round both must hold.
             quantifier = any if (atom.op is Op.MAX) == (c > 0) else all
-            return quantifier(_not_negative(form.without(atom).plus(linear(x), c)) for x in atom.args)
-        if atom.op in (Op.ROWMIN, Op.ROWMAX):  # the value is that of some row
-            return _not_negative(form.without(atom).plus(linear(atom.args[0]), c))
+            return quantifier(_not_negative(rest.plus(linear(x), c), row_taken) for x in atom.args)
         if atom.op is Op.WHERE:
-            return all(_not_negative(form.without(atom).plus(linear(x), c)) for x in atom.args[1:])
-    return _quotients_not_negative(form)
+            return all(_not_negative(rest.plus(linear(x), c), row_taken) for x in atom.args[1:])
+        if atom.op in (Op.ROWMIN, Op.ROWMAX):
+            takes = (atom.op is Op.ROWMIN) == (c > 0)
+            if not (takes and row_taken):
+                return _not_negative(rest.plus(linear(atom.args[0]), c), row_taken or takes)
+    return _quotients_not_negative(form, row_taken)
 
 
-def _quotients_not_negative(form: Linear) -> bool:
+def _quotients_not_negative(form: Linear, row_taken: bool) -> bool:
     """x // d - y // d >= 0 where x >= y; x // d - c >= 0 where x >= c * d."""
     ups = [a for a, c in form.terms if c == 1 and a.op is Op.FLOORDIV and bounds(a.args[1]).low > 0]
     for up in ups:
         rest = form.without(up)
         x, d = up.args
         if not rest.terms and d.op is Op.CONST:
-            return _not_negative(linear(x).plus(Linear((), rest.constant * d.const)))
+            return _not_negative(linear(x).plus(Linear((), rest.constant * d.const)), row_taken)
         if len(rest.terms) == 1 and rest.constant >= 0:
             ((down, c),) = rest.terms
             if c == -1 and down.op is Op.FLOORDIV and down.args[1] is d:
-                return _not_negative(linear(x - down.args[0]))
+                return _not_negative(linear(x - down.args[0]), row_taken)
     return False
 
 

@@ -20,6 +20,7 @@ from attnir import expr as ex
 from attnir.bounds import at_most
 from attnir.expr import Expr, Op, and_, const, contains, maximum, minimum, sym, where
 from attnir.linear import linear, simplify
+from attnir.normalise import normalise
 from attnir.program import KEYS, QUERIES, Axis, Listed, Status, Sweep, TileProgram
 from attnir.rows import highest, lowest
 from attnir.solve import Band, solve
@@ -42,6 +43,7 @@ def cover(predicate: Expr, tile: tuple[int, int], *, transposed: bool = False) -
     because closed ranges: every condition bounds k by an expression of q
     """
     rows, columns = (KEYS, QUERIES) if transposed else (QUERIES, KEYS)
+    predicate = normalise(predicate)
     bands = solve(predicate, columns.token, rows.token)
     shape = _Shape(rows, columns, tile)
     if reason := shape.needs_list(bands):

@@ -43,7 +43,7 @@ def range_problem(name: str, low: object, high: object) -> str:
 
 def predicate_problem(e: Expr) -> str:
     """Why this predicate cannot be taken; empty when it can."""
-    return _size_problem(e) or _twice_problem(e) or _width_problem(e)
+    return _size_problem(e) or _twice_problem(e) or width_problem(e)
 
 
 def _size_problem(e: Expr) -> str:
@@ -69,7 +69,7 @@ def _twice_problem(e: Expr) -> str:
     return ""
 
 
-def _width_problem(e: Expr) -> str:
+def width_problem(e: Expr) -> str:
     """Fields are taken to be small; all else is bounded by the positions, the ranges of parameters, and constants."""
     for n in walk(e):
         if not n.is_bool and n.op is not Op.SYM and not fields_of(n):

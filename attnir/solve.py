@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from attnir import expr as ex
 from attnir.bounds import at_most, bounds, decided
 from attnir.expr import COMPARISONS, NEGATED, Expr, FieldDecl, Op, Searched, const, contains, row_table
+from attnir.limits import width_problem
 from attnir.linear import Linear, linear, simplify
 
 MOST_BANDS = 64  # a predicate that falls into more conjunctions than this is left whole, as one residual
@@ -75,10 +76,13 @@ def solve(predicate: Expr, column: Expr, row: Expr) -> Bands:
     >>> print(band.lower, band.upper)
     (<q - 7>,) (<q + 1>,)
     """
+    whole = (Band(residual=(predicate,)),)
     try:
-        return _Solver(column, row).solve(predicate, True)
+        bands = _Solver(column, row).solve(predicate, True)
     except _TooManyBands:
-        return (Band(residual=(predicate,)),)
+        return whole
+    fits = not any(width_problem(e) for band in bands for e in (*band.lower, *band.upper, *band.guards))
+    return bands if fits else whole
 
 
 @dataclass(frozen=True, slots=True)

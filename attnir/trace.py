@@ -160,7 +160,8 @@ class Value:
 def user_line() -> str:
     """The innermost line of code outside attnir: `file:line: text`."""
     for frame in reversed(traceback.extract_stack()):
-        if not Path(frame.filename).is_relative_to(_HERE):
+        generated = frame.filename.startswith("<") and frame.name == "__init__"  # of a dataclass
+        if not generated and not Path(frame.filename).is_relative_to(_HERE):
             return f"{frame.filename}:{frame.lineno}: {(frame.line or '').strip()}"
     return "<unknown line>"
 

@@ -70,7 +70,7 @@ class KernelCache:
             if not _private(path.parent):
                 return None
             text = path.read_text(encoding="utf-8")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, UnicodeDecodeError) as error:
             self._warn(f"attnir: the cached kernel {path.name} cannot be read ({error}); it is made again")

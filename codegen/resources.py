@@ -6,15 +6,17 @@ Candidates that do not fit are dropped, the rest are ranked, and there is always
 
 Calibrated against what Triton 3.9 compiles for full, causal, window and document patterns (`make inspect`):
 
-- The estimate orders the kernels of one kind and target by whether they spill. What it leaves out (indices, lanes'
-  constants, what the scheduler keeps in flight) takes 60 to 90 registers, so a budget of 255 becomes `Target.budget`.
+- The estimate orders the kernels of one kind and one set of matrix instructions by whether they spill. What it leaves
+  out (indices, lanes' constants, what the scheduler keeps in flight) takes 60 to 120 registers: see `BUDGETS`.
 - Loops that are nested, or several loops in a row, keep each other's addresses alive: one flat loop for all full tiles
   and one for all partial ones save 40 to 90 registers (the emitter writes them so).
 - sm_80 keeps q in registers, and its products read whole rows of the moving operand into registers.
 - sm_90 needs 64 stationary rows for every 4 warps, or it falls back to the instructions of sm_80. Only dK and dV at
   D > 128 do: their two accumulators alone would take 256 registers.
-- sm_100 keeps accumulators in tensor memory, except the forward's, which is rescaled in registers.
-- gfx942 has 512 registers per thread at one wave and no asynchronous copies; its shared memory is the limit.
+- sm_100 keeps accumulators in tensor memory, except the forward's, which is rescaled in registers; its backward holds
+  one stage more than it is asked for.
+- gfx942 has 512 registers per thread with 4 warps, 256 with 8. Operands pass through them on the way to shared memory
+  and back, whole moving tiles at a time; pipelining the backward doubles that, so it is not pipelined.
 """
 
 from __future__ import annotations
@@ -53,14 +55,12 @@ class Target:
     family    "cuda" or "hip"
     products  the matrix instructions: "mma", "wgmma", "tcgen05" or "mfma"
     shared    bytes of shared memory that one instance can have
-    budget    registers per thread that the estimate may reach
     """
 
     name: str
     family: str
     products: str
     shared: int
-    budget: int
 
     @property
     def warp(self) -> int:
@@ -78,22 +78,14 @@ class Target:
         'wgmma'
         """
         if re.fullmatch(r"gfx9[0-9a-f]+", name):
-            return Target(name, "hip", "mfma", 64 * 1024, 420)
-        if found := re.fullmatch(r"sm_(\d+)a?", name):
-            capability = int(found[1])
-            if capability >= 80:
-                return _nvidia(capability)
-        raise ConfigError(f"unknown target {name!r}; expected sm_80 or newer, or gfx942, for example")
-
-
-def _nvidia(capability: int) -> Target:
-    name = f"sm_{capability}"
-    match capability // 10:
-        case 9:
-            return Target(name, "cuda", "wgmma", 227 * 1024, 195)
-        case 10 | 11:
-            return Target(name, "cuda", "tcgen05", 227 * 1024, 175)
-    return Target(name, "cuda", "mma", (163 if capability in (80, 87) else 99) * 1024, 170)
+            return Target(name, "hip", "mfma", 64 * 1024)
+        found = re.fullmatch(r"sm_(\d+)a?", name)
+        if found is None or int(found[1]) < 80:
+            raise ConfigError(f"unknown target {name!r}; expected sm_80 or newer, or gfx942, for example")
+        capability = int(found[1])
+        products = {9: "wgmma", 10: "tcgen05", 11: "tcgen05"}.get(capability // 10, "mma")
+        large = 227 if products != "mma" else 163 if capability in (80, 87) else 99
+        return Target(f"sm_{capability}", "cuda", products, large * 1024)
 
 
 def current_target() -> Target:
@@ -118,6 +110,14 @@ def chunks(width: int) -> tuple[int, ...]:
     return tuple(found)
 
 
+# Up to which estimate of registers per thread kernels were seen free of spills, by kind and matrix instructions.
+BUDGETS = {
+    "forward": {"mma": 170, "wgmma": 195, "tcgen05": 165, "mfma": 340},
+    "dq": {"mma": 145, "wgmma": 195, "tcgen05": 200, "mfma": 340},
+    "dkv": {"mma": 130, "wgmma": 195, "tcgen05": 235, "mfma": 340},
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """What a configuration is chosen for."""
@@ -129,63 +129,99 @@ class Problem:
     itemsize: int
 
     @property
-    def width(self) -> int:
-        """D + Dv as the kernel computes them."""
-        return sum(chunks(self.d)) + sum(chunks(self.dv))
+    def widths(self) -> tuple[int, int]:
+        """D and Dv as the kernel computes them, padding included."""
+        return sum(chunks(self.d)), sum(chunks(self.dv))
 
 
-def stationary(kind: str, c: Config) -> int:
-    """The rows of the tile that an instance keeps: keys for dK and dV, queries otherwise."""
-    return c.block_k if kind == "dkv" else c.block_q
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A configuration against a problem."""
+
+    p: Problem
+    c: Config
+
+    @property
+    def rows(self) -> int:
+        """Rows of the tile that an instance keeps: keys for dK and dV, queries otherwise."""
+        return self.c.block_k if self.p.kind == "dkv" else self.c.block_q
+
+    @property
+    def moving(self) -> int:
+        """Rows of the tile that its loops bring in."""
+        return self.c.block_q if self.p.kind == "dkv" else self.c.block_k
+
+    @property
+    def products(self) -> str:
+        """The matrix instructions that the tile is compiled to."""
+        return "mma" if self.p.target.products in ("wgmma", "tcgen05") and self.rows < 64 else self.p.target.products
+
+    @property
+    def native(self) -> bool:
+        return self.products == self.p.target.products
+
+    @property
+    def registers(self) -> int:
+        """Registers per thread for fragments and addresses."""
+        (d, dv), itemsize = self.p.widths, self.p.itemsize
+        pairs = self.c.block_q * self.c.block_k
+        out = {"forward": dv, "dq": d, "dkv": d + dv}[self.p.kind]
+        total = self.rows * out + pairs * (1 if self.p.kind == "forward" else 2) + pairs * itemsize // 4
+        total += 3 * self.moving * (d + dv) * itemsize // 16
+        if self.products in ("mma", "mfma") and self.p.kind == "forward":
+            total += self.rows * d * itemsize // 4
+        elif self.products == "mfma":
+            total += self.rows * (d + dv) * itemsize // 4
+        found = total // (self.c.num_warps * self.p.target.warp)
+        if self.products == "mfma":  # every warp holds the moving operands, as often as they are used
+            uses = {"forward": d + dv, "dq": 2 * d + dv, "dkv": 2 * (d + dv)}[self.p.kind]
+            found += self.moving * uses * itemsize // 4 // self.p.target.warp
+        return found
+
+    @property
+    def shared_bytes(self) -> int:
+        """Bytes of shared memory: the stationary operands, and the moving ones once per stage."""
+        (d, dv), c = self.p.widths, self.c
+        held = self.rows * (d if self.p.kind == "forward" else d + dv)
+        depth = max(1, c.num_stages) + (self.products == "tcgen05" and self.p.kind != "forward")
+        brought = depth * self.moving * (d + dv)
+        if self.products == "mfma":  # the stationary operands only pass through, one after the other
+            return max(self.rows * max(d, dv), brought) * self.p.itemsize
+        return (held + brought) * self.p.itemsize + (2048 if self.products == "tcgen05" else 512)
+
+    @property
+    def tensor_columns(self) -> int:
+        """Columns of sm_100's tensor memory: accumulators and scores, 128 rows each."""
+        (d, dv), kind = self.p.widths, self.p.kind
+        out = {"forward": dv, "dq": d, "dkv": d + dv}[kind]
+        return (out + self.moving * (1 if kind == "forward" else 2)) * self.rows // 128
+
+    @property
+    def fits(self) -> bool:
+        budget = BUDGETS[self.p.kind][self.products]
+        if self.products == "mfma" and self.c.num_warps == 8:
+            budget = 195
+        full = {"wgmma": 16 * self.c.num_warps, "mfma": 16 * self.c.num_warps, "tcgen05": 64}.get(self.products, 16)
+        return (
+            self.rows >= full
+            and self.registers <= budget
+            and self.shared_bytes <= self.p.target.shared
+            and (self.products != "tcgen05" or self.tensor_columns <= 512)
+        )
+
+    @property
+    def rank(self) -> tuple[int, ...]:
+        """Larger is better: own instructions, pipelined, pairs of a tile, stationary rows, warps, stages."""
+        c = self.c
+        return self.native, c.num_stages > 1, c.block_q * c.block_k, self.rows, c.num_warps, c.num_stages
 
 
-def moving(kind: str, c: Config) -> int:
-    """The rows of the tile that its loops bring in."""
-    return c.block_q if kind == "dkv" else c.block_k
-
-
-def registers(p: Problem, c: Config) -> int:
-    """Estimated registers per thread for fragments and addresses."""
-    threads = c.num_warps * p.target.warp
-    rows, pairs = stationary(p.kind, c), c.block_q * c.block_k
-    width_out = {"forward": sum(chunks(p.dv)), "dq": sum(chunks(p.d)), "dkv": p.width}[p.kind]
-    scores = 1 if p.kind == "forward" else 2
-    total = rows * width_out + scores * pairs + pairs * p.itemsize // 4
-    if p.target.products == "mma" and p.kind == "forward":
-        total += rows * sum(chunks(p.d)) * p.itemsize // 4
-    total += 3 * moving(p.kind, c) * p.width * p.itemsize // 16
-    return total // threads
-
-
-def shared_bytes(p: Problem, c: Config) -> int:
-    """Estimated bytes of shared memory: the stationary operands, and the moving ones once per stage."""
-    held = stationary(p.kind, c) * (sum(chunks(p.d)) if p.kind == "forward" else p.width)
-    return (held + max(1, c.num_stages) * moving(p.kind, c) * p.width) * p.itemsize
-
-
-def fits(p: Problem, c: Config) -> bool:
-    """Whether the estimates stay within the target."""
-    return registers(p, c) <= p.target.budget and shared_bytes(p, c) <= p.target.shared
-
-
-def _native(p: Problem, c: Config) -> bool:
-    """Whether the tile fills the target's own matrix instructions."""
-    rows = stationary(p.kind, c)
-    if p.target.products in ("wgmma", "tcgen05"):
-        return rows >= 16 * c.num_warps
-    return rows >= 16
-
-
-def candidates(target: Target) -> Iterator[Config]:
+def candidates(kind: str, target: Target) -> Iterator[Config]:
     """Every configuration that is considered."""
-    sizes, stages = (16, 32, 64, 128), (1, 2) if target.family == "hip" else (1, 2, 3)
+    sizes = (16, 32, 64, 128)
+    stages = (1, 2, 3) if target.family == "cuda" else (1, 2) if kind == "forward" else (1,)
     for block_q, block_k, warps, depth in product(sizes, sizes, (4, 8), stages):
         yield Config(block_q, block_k, warps, depth)
-
-
-def _rank(p: Problem, c: Config) -> tuple[object, ...]:
-    """Larger is better: the own instructions, then the pairs of a tile, then its stationary rows, then the pipeline."""
-    return _native(p, c), c.block_q * c.block_k, stationary(p.kind, c), c.num_stages > 1, c.num_warps, c.num_stages
 
 
 @lru_cache(maxsize=1024)
@@ -202,7 +238,5 @@ def choose(kind: str, target: Target, d: int, dv: int, dtype: torch.dtype) -> Co
     if kind == "delta":
         return Config(64, 16, 4, 1)
     problem = Problem(kind, target, d, dv, dtype.itemsize)
-    fitting = [c for c in candidates(target) if fits(problem, c)]
-    if not fitting:
-        return Config(16, 16, 4, 1)
-    return max(fitting, key=lambda c: _rank(problem, c))
+    fitting = [e for c in candidates(kind, target) if (e := Estimate(problem, c)).fits]
+    return max(fitting, key=lambda e: e.rank).c if fitting else Config(16, 16, 4, 1)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 import attnir as an
 
-SHOWN = 1024  # tokens in the picture and in the kernel's run, few enough for the interpreter
+SHOWN = 2048  # tokens in the picture and in the run of the kernel: few enough for the interpreter
 
 
 def show_evidence(batch: Batch, folder: Path, dtype: torch.dtype, console: Console) -> bool:
@@ -76,4 +76,4 @@ def first_qkv(tokens: Tensor, start: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def worst_row(o: Tensor, meaning: Tensor) -> float:
     """The largest relative error of a row of o: |o - meaning| / |meaning|, 2-norms over the last axis."""
-    return ((o.double() - meaning).norm(dim=-1) / meaning.norm(dim=-1)).max().item()
+    return float(((o.double() - meaning).norm(dim=-1) / meaning.norm(dim=-1)).max())

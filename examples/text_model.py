@@ -61,7 +61,8 @@ class Layer(nn.Module):
         q, k, v = heads.split((HEADS, KV_HEADS, KV_HEADS), 1)
         o = attend(rotate(q, angle).to(v.dtype), rotate(k, angle).to(v.dtype), v)
         x = x + self.out(o.transpose(1, 2).flatten(2))
-        return x + self.mlp(self.norm_mlp(x))
+        x = x + self.mlp(self.norm_mlp(x))
+        return x
 
 
 def rotate(x: Tensor, angle: Tensor) -> Tensor:
@@ -84,7 +85,8 @@ class TextModel(nn.Module):
         rate = 10000.0 ** -torch.linspace(0, 1, HEAD_WIDTH // 2, device=tokens.device)
         angle = position[:, None, :, None] * rate
         attend = self.way(start)
-        x = self.embed(tokens)
+        x: Tensor = self.embed(tokens)
         for layer in self.layers:
             x = layer(x, angle, attend)
-        return self.head(self.norm(x))
+        logits: Tensor = self.head(self.norm(x))
+        return logits

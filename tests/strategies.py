@@ -13,6 +13,7 @@ from torch import Tensor
 from attnir import expr as ex
 from attnir.call import Call, bind
 from attnir.expr import COMPARISONS, Expr, FieldDecl, ParamDecl
+from attnir.limits import predicate_problem
 
 WIDTH = ParamDecl("w", 0, 40)
 SHIFT = ParamDecl("shift", -20, 20)
@@ -50,7 +51,7 @@ def _larger(integers: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
     return st.one_of(
         st.builds(ex.add, integers, integers),
         st.builds(ex.sub, integers, integers),
-        st.builds(ex.mul, integers, integers),
+        st.builds(ex.mul, integers, st.one_of(constants, integers)),
         st.builds(ex.minimum, integers, integers),
         st.builds(ex.maximum, integers, integers),
         st.builds(ex.floordiv, integers, _divisors(integers)),
@@ -105,7 +106,7 @@ def _bound(draw: st.DrawFn) -> Expr:
 
 
 bounded = st.recursive(_bound(), _joined, max_leaves=5)
-predicates = st.one_of(bounded, bounded, trees)
+predicates = st.one_of(bounded, bounded, trees).filter(lambda e: not predicate_problem(e))
 tiles = st.tuples(st.integers(1, 9), st.integers(1, 9))
 
 _DTYPES = {

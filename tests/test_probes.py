@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 import torch
 from torch import Tensor
@@ -43,21 +45,18 @@ def integers(*shape: int, seed: int = 0) -> Tensor:
     return torch.randint(-4, 5, shape, generator=torch.Generator().manual_seed(seed)).float()
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("name", NAMES)
-def test_uniform_rows_count_their_keys_and_sum_their_values(name: str, backend: str) -> None:
+def probe_counts(backend: str, c: Case, config: Mapping[str, an.Config] | None = None) -> None:
     """q = 0: lse = log(live keys), o * count = the integer sum of v; integer dO: dV is the sum over the live queries.
 
     o is one division away from the sum, which rounding to the next integer undoes exactly.
     """
-    c = CASES[name]
     q, k, v, do, _ = c.tensors(DEVICE)
     q, v, do = torch.zeros_like(q), integers(*v.shape).to(DEVICE), integers(*do.shape, seed=1).to(DEVICE)
     v.requires_grad_()
     live = c.live(DEVICE).double()
     group = c.heads // c.kv_heads
     counts = live.sum(-1)
-    o, lse = an.compile(c.pattern, backend=backend)(q, k, v, return_lse=True, **c.options(DEVICE))
+    o, lse = an.compile(c.pattern, backend=backend, config=config)(q, k, v, return_lse=True, **c.options(DEVICE))
     sums = live @ v.detach().double().repeat_interleave(group, 1)
     expected = torch.where(counts > 0, counts.log(), -torch.inf)
     torch.testing.assert_close(lse.detach().double(), expected, rtol=0, atol=2e-6)
@@ -68,6 +67,12 @@ def test_uniform_rows_count_their_keys_and_sum_their_values(name: str, backend: 
     exact = (live.transpose(-1, -2) @ do.double()).unflatten(1, (-1, group)).sum(2)
     assert torch.equal(dv.double().round(), exact)
     assert float((dv.double() - exact).abs().max()) < 0.02
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", NAMES)
+def test_uniform_rows_count_their_keys_and_sum_their_values(name: str, backend: str) -> None:
+    probe_counts(backend, CASES[name])
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

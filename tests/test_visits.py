@@ -58,7 +58,13 @@ def test_the_kernels_visit_the_tiles_that_explain_counts(name: str, monkeypatch:
     options = c.options()
     options.pop("scale")
     e = attention.explain(
-        c.q_len, k.shape[2], heads=c.heads, batch=c.batch, d=c.d, dtype=c.dtype, **options  # type: ignore[arg-type]
+        c.q_len,
+        k.shape[2],
+        heads=c.heads,
+        batch=c.batch,
+        d=c.d,
+        dtype=c.dtype,
+        **options,  # type: ignore[arg-type]
     )
     leaves = [t.requires_grad_() for t in (q, k, v)]
     with counted_products(monkeypatch) as forward:

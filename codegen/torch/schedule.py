@@ -1,4 +1,8 @@
-"""The torch target's schedule: concrete spans of keys for each tile of queries."""
+"""The torch target's schedule: the concrete spans of keys that each tile of queries visits.
+
+The compiler evaluates a tile program to this for one call; the target only follows it. Indices are those of the
+tensors, not positions.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +32,7 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Samples and query heads that share their visits."""
+    """Samples and query heads that share their visits. The rows of the visits ascend and do not overlap."""
 
     batches: slice
     heads: slice
@@ -37,7 +41,11 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """All groups of a call. live(group, rows, cols) is bool, broadcastable to [samples, heads, rows, cols]."""
+    """All groups of a call; a query row that no visit names is dead.
+
+    live(group, rows, cols) is bool, broadcastable to [samples, heads, rows, cols] of the group; it may be asked for any
+    part of a group, and for keys that the rows do not visit.
+    """
 
     groups: tuple[Group, ...]
     live: Callable[[Group, slice, slice], Tensor]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 MATRIX = re.compile(r"HMMA|HGMMA|UTC\w*MMA|v_mfma")
 LOCAL = re.compile(r"(LDL|STL)\b|scratch_(load|store)")
 # What decides about single scores. Loops also compare and select a few scalars, for their own control.
-MASKING = re.compile(r"FSEL|FSETP|ISETP|SEL\b|v_cndmask|v_cmp_")
+MASKING = re.compile(r"FSEL|FSETP|ISETP|SEL\b|v_cmp_[a-z]+_[iu]\d")  # gfx942 selects when it rounds to bfloat16, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,20 +74,18 @@ def gcn_lines(text: str) -> list[Line]:
 
 
 def loops(lines: list[Line]) -> tuple[Loop, ...]:
-    """The innermost loops with matrix instructions, in the order of the code."""
+    """The innermost loops with matrix instructions, in the order of the code.
+
+    Waits that stand behind the code and jump back into a loop look like loops that overlap it; they are none.
+    """
     places = {line.label: i for i, line in enumerate(lines) if line.label}
     spans = {(places[line.target], i) for i, line in enumerate(lines) if places.get(line.target, i) < i}
-    found = []
-    for start, stop in sorted(spans):
-        loop = Loop(Counter(line.opcode for line in lines[start:stop] if line.opcode))
-        inner = any((a, b) != (start, stop) and start <= a and b <= stop and _has_matrix(lines[a:b]) for a, b in spans)
-        if loop.matrix and not inner:
-            found.append(loop)
-    return tuple(found)
-
-
-def _has_matrix(lines: Iterable[Line]) -> bool:
-    return any(MATRIX.match(line.opcode) for line in lines)
+    found: list[tuple[int, int]] = []
+    for start, stop in sorted(spans, key=lambda span: span[1] - span[0]):
+        disjoint = all(stop < a or b < start for a, b in found)
+        if disjoint and any(MATRIX.match(line.opcode) for line in lines[start:stop]):
+            found.append((start, stop))
+    return tuple(Loop(Counter(line.opcode for line in lines[a:b] if line.opcode)) for a, b in sorted(found))
 
 
 def count(lines: Iterable[Line], pattern: re.Pattern[str]) -> int:

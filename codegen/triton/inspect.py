@@ -60,6 +60,28 @@ def inspect(kind: str, program: TileProgram | None, spec: Spec, target: Target) 
     return Report(registers, spills, compiled.metadata.shared, matrix, loops(lines), masked, assembly)
 
 
+def broken(kind: str, spec: Spec, target: Target, report: Report) -> list[str]:
+    """Which promises a kernel in its default configuration breaks on a target; empty when it keeps them all."""
+    found = []
+    if report.spills:
+        found.append(f"{report.spills} spills")
+    if report.shared > target.shared:
+        found.append(f"{report.shared} bytes of shared memory, {target.shared} are there")
+    if kind == "delta":
+        return found
+    expected = {"mma": "HMMA", "wgmma": "HGMMA", "tcgen05": "UTCHMMA", "mfma": "v_mfma"}[target.products]
+    if kind != "forward" and max(spec.d, spec.dv) > 128 and target.products == "wgmma":
+        expected = "HMMA|HGMMA"
+    if not any(re.match(expected, name) for name in report.matrix):
+        found.append(f"no {expected} but {', '.join(report.matrix) or 'nothing'}")
+    if report.masked or (report.loops and report.loops[0].masking > FEW):
+        found.append(f"the loop over full tiles masks: {report.masked} operations, {report.loops[0].masking} instructions")
+    return found
+
+
+FEW = 24  # comparisons of scalars that a loop needs for its own control and its pipeline
+
+
 def compile_for(kind: str, program: TileProgram | None, spec: Spec, target: Target) -> Any:
     """Triton's compiled kernel."""
     assert not triton.knobs.runtime.interpret, "TRITON_INTERPRET is set: Triton interprets here and compiles nothing"

@@ -1,0 +1,35 @@
+"""How much the torch target does in one step: tile sizes, and the bounds of its working memory. Measured, not derived."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Bounds of one step."""
+
+    heads: int  # query heads, over all samples, in one batched product
+    rows: int  # query rows of a panel, over the query heads that share a key head
+    wide: int  # keys that all rows of a panel must see in full, for a product of their own to pay
+    pairs: int  # scores held at once: 4 MiB in float32, which stays in a cache
+    checks: int  # pairs for which the predicate is evaluated at once
+
+
+CPU = Budget(heads=16, rows=512, wide=512, pairs=1 << 20, checks=1 << 19)
+OTHER = Budget(heads=256, rows=1024, wide=512, pairs=1 << 26, checks=1 << 24)
+
+
+def budget_on(device: torch.device) -> Budget:
+    """The bounds for a device."""
+    return CPU if device.type == "cpu" else OTHER
+
+
+def default_tile(d: int, dv: int, dtype: torch.dtype) -> tuple[int, int]:
+    """(query rows, key columns) of the tiles that a schedule is best built with, for widths D and Dv.
+
+    Small rows follow a narrow window closely, and panels make up for them on wide ranges.
+    """
+    return 64, 64

@@ -1,0 +1,111 @@
+"""Which samples and heads one batched product takes, and their operands as it wants them.
+
+Query heads that share a key head become rows of one matrix, so keys and values are never repeated: query rows are laid
+out [n, rows * shared, width], row by row and within a row head by head; n counts pairs of a sample and a key head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from attnir.codegen.torch.panels import Range
+from attnir.codegen.torch.schedule import Group
+
+Shape = tuple[int, ...]
+
+
+def compute_dtype(dtype: torch.dtype) -> torch.dtype:
+    """What scores, sums and gradients are kept in."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Samples and heads that are computed together: part of a group."""
+
+    group: Group
+    kv_heads: slice
+    shared: int  # query heads of the group to each of the key heads
+
+    @property
+    def n(self) -> int:
+        return _len(self.group.batches) * _len(self.kv_heads)
+
+    def queries(self, t: Tensor) -> Tensor:
+        """t [B, Hq, Sq, d] as a view [samples, key heads, Sq, shared, d]."""
+        return t[self.group.batches, self.group.heads].unflatten(1, (-1, self.shared)).transpose(2, 3)
+
+    def keys(self, t: Tensor) -> Tensor:
+        """t [B, Hkv, Sk, d] as a view [samples, key heads, Sk, d]."""
+        return t[self.group.batches, self.kv_heads]
+
+
+def units(group: Group, q: Tensor, k: Tensor, limit: int) -> Iterator[Unit]:
+    """A group in parts of about `limit` query heads at most, over samples only where these are one axis with the heads."""
+    for heads, kv_heads, shared in _head_parts(group.heads, q.shape[1] // k.shape[1], limit):
+        one_axis = _len(kv_heads) in (1, k.shape[1])
+        for batches in _steps(group.batches, max(1, limit // _len(heads)) if one_axis else 1):
+            yield Unit(replace(group, batches=batches, heads=heads), kv_heads, shared)
+
+
+def _len(s: slice) -> int:
+    return int(s.stop - s.start)
+
+
+def _steps(whole: slice, step: int) -> Iterator[slice]:
+    for start in range(whole.start, whole.stop, step):
+        yield slice(start, min(start + step, whole.stop))
+
+
+def _head_parts(heads: slice, ratio: int, limit: int) -> Iterator[tuple[slice, slice, int]]:
+    """(query heads, key heads, shared): whole key heads together, those that the range cuts one by one."""
+    start, stop = -(-heads.start // ratio), heads.stop // ratio
+    if start <= stop:
+        if heads.start < start * ratio:
+            yield slice(heads.start, start * ratio), slice(start - 1, start), start * ratio - heads.start
+        for kv in _steps(slice(start, stop), max(1, limit // ratio)):
+            yield slice(kv.start * ratio, kv.stop * ratio), kv, ratio
+        if stop * ratio < heads.stop:
+            yield slice(stop * ratio, heads.stop), slice(stop, stop + 1), heads.stop - stop * ratio
+    else:
+        yield heads, slice(stop, stop + 1), _len(heads)
+
+
+class Workspace:
+    """The buffers of one call, by name, reused from step to step."""
+
+    def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
+        self.options = {"dtype": dtype, "device": device}
+        self.held: dict[str, Tensor] = {}
+
+    def take(self, name: str, *shape: int) -> Tensor:
+        """A contiguous tensor with the contents of the last use, or none in particular."""
+        size = 1
+        for length in shape:
+            size *= length
+        if name not in self.held or self.held[name].numel() < size:
+            self.held[name] = torch.empty(size, **self.options)  # type: ignore[call-overload]  # the options are torch's
+        return self.held[name][:size].view(shape)
+
+    def rows(self, name: str, t: Tensor, rows: Range) -> Tensor:
+        """A copy of rows of `Unit.queries`: [n, rows * shared, d]."""
+        part = t[:, :, rows[0] : rows[1]]
+        copy = self.take(name, *part.shape).copy_(part)
+        return copy.view(part.shape[0] * part.shape[1], -1, part.shape[4])
+
+    def columns(self, name: str, t: Tensor, cols: Range) -> Tensor:
+        """Some keys of `Unit.keys`: [n, cols, d]; a view where it serves, else a copy."""
+        part = t[:, :, cols[0] : cols[1]]
+        if t.dtype != self.options["dtype"] or not _is_batch_of_matrices(part):
+            part = self.take(name, *part.shape).copy_(part)
+        return part.flatten(0, 1)
+
+
+def _is_batch_of_matrices(t: Tensor) -> bool:
+    """Whether t [a, b, r, c] is a view [a * b, r, c] whose rows lie apart and each in one piece."""
+    one_axis = t.shape[0] == 1 or t.shape[1] == 1 or t.stride(0) == t.shape[1] * t.stride(1)
+    return one_axis and t.stride(3) == 1 and t.stride(2) >= t.shape[3]

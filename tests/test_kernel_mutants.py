@@ -1,0 +1,101 @@
+"""The tests are tested: mutants of the generated kernels, each caught, and by which layer.
+
+Layers, in the order in which they are tried: `counts` (the exact probe with q = 0), `numbers` (the judge).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+import attnir as an
+from attnir.codegen.cache import KernelCache
+from attnir.codegen.triton import launch
+from tests.checks import Case, check
+from tests.test_probes import probe_counts
+
+pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="mutants are tried in the interpreter, without a GPU")
+
+# Full and partial tiles on both sides of the walk, a ragged end, grouped heads, widths that differ, dead rows.
+PATTERN = an.window(99, 3) & an.mask(lambda q, k: q != 7)
+CASE = Case(PATTERN, q_len=300, heads=4, kv_heads=2, d=32, dv=16)
+TILES = {kind: an.Config(32, 32, 4, 1) for kind in ("forward", "dq", "dkv")}
+
+
+@dataclass(frozen=True)
+class Mutant:
+    kernel: str
+    old: str  # a regular expression
+    new: str
+    layer: str
+
+
+MUTANTS = {
+    "first full tile dropped": Mutant(
+        "forward", r"tl.range\(tile_full_start,", "tl.range(tile_full_start + 1,", "counts"
+    ),
+    "last full tile dropped": Mutant("forward", r"(tl.range\(tile_full_start, tile_full_stop)", r"\1 - 1", "counts"),
+    "full sweep one tile too long": Mutant(
+        "forward", r"(tl.range\(tile_full_start, tile_full_stop)", r"\1 + 1", "counts"
+    ),
+    "last partial tile dropped": Mutant("forward", r"(tl.range\(0, partial_\d)\)", r"\1 - 1)", "counts"),
+    "partial tiles taken for full": Mutant("forward", r"\btl.where\(live, (\w), [\w.]+\)", r"\1", "counts"),
+    "end of the keys not checked": Mutant("forward", r"key_in = keys < k_len", "key_in = keys < k_len + 5", "counts"),
+    "window one wider": Mutant("forward", r"q_pos - 99", "q_pos - 100", "counts"),
+    "accumulator not rescaled": Mutant("forward", r"acc_0 \* rescale\[:, None\]", "acc_0", "numbers"),
+    "sum not rescaled": Mutant("forward", r"l \* rescale", "l", "numbers"),
+    "wrong head group": Mutant("forward", r"h64 // group", "h64 % group", "counts"),
+    "wrong stride of v": Mutant("forward", r"first_key \* v_row", "first_key * k_row", "counts"),
+    "maximum left out of lse": Mutant("forward", r"m \+ tl.log", "0 * m + tl.log", "numbers"),
+    "scale doubled": Mutant("forward", r"s \* scale", "s * scale * 2", "numbers"),
+    "delta not subtracted": Mutant("dq", r"\(dp - row_delta\[:, None\]\)", "dp", "numbers"),
+    "mask lost in dq": Mutant("dq", r"p = tl.where\(live, p, 0.0\)", "p = p", "numbers"),
+    "full tile lost in dq": Mutant("dq", r"tl.range\(tile_full_start,", "tl.range(tile_full_start + 1,", "numbers"),
+    "mask lost in the transposed walk": Mutant("dkv", r"p = tl.where\(live, p, 0.0\)", "p = p", "counts"),
+    "one head of the group only": Mutant("dkv", r"full_(\d) \* group\)", r"full_\1)", "counts"),
+    "transposed partial tile lost": Mutant("dkv", r"(tl.range\(0, partial_\d)( \* group)", r"\1 \2 - 1", "counts"),
+    "transposed full tile lost": Mutant("dkv", r"q_tile = tile_full_start \+ at", "q_tile = tile_full_start", "counts"),
+    "lse of another head": Mutant("dkv", r"\(b64 \* heads \+ h\) \* q_len", "(b64 * heads) * q_len", "numbers"),
+    "gradient of lse ignored": Mutant("delta", r"total = total - tl.load", "total = total - 0 * tl.load", "numbers"),
+}
+
+
+def caught_by() -> str:
+    """The first layer that notices something."""
+    try:
+        probe_counts("triton", CASE, config=TILES)
+    except AssertionError:
+        return "counts"
+    try:
+        check("triton", CASE, config=TILES)
+    except AssertionError:
+        return "numbers"
+    return "nothing"
+
+
+def test_the_kernels_themselves_pass() -> None:
+    assert caught_by() == "nothing"
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # a mutant may well overflow
+def test_a_mutant_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    mutant, plain = MUTANTS[name], launch.emit
+
+    def emit(kind: str, *args: object) -> str:
+        source = plain(kind, *args)  # type: ignore[arg-type]
+        if kind != mutant.kernel:
+            return source
+        changed = re.sub(mutant.old, mutant.new, source)
+        assert changed != source, f"the mutant no longer applies to:\n{source}"
+        return changed
+
+    cache = KernelCache()
+    monkeypatch.setattr(cache, "_read", lambda path: None)
+    monkeypatch.setattr(cache, "_write", lambda path, source: None)
+    monkeypatch.setattr(launch, "CACHE", cache)
+    monkeypatch.setattr(launch, "emit", emit)
+    assert caught_by() == mutant.layer
