@@ -54,7 +54,7 @@ def plot(
     axes = figure.subplots()
     extent = (-0.5, k_len - 0.5, q_len - 0.5, -0.5)
     axes.imshow(
-        colours.cpu(),
+        colours.cpu().numpy(),
         cmap=ListedColormap(list(COLOURS.values())),
         vmin=0,
         vmax=2,
@@ -63,7 +63,7 @@ def plot(
     )
     shade = torch.zeros(*live.shape, 4)
     shade[..., 3] = live.cpu() * 0.45
-    axes.imshow(shade, interpolation="nearest", extent=extent)
+    axes.imshow(shade.numpy(), interpolation="nearest", extent=extent)
     axes.set(
         xlabel="key", ylabel="query", title=f"{attention.pattern}\nover-compute {e.over_compute:.3f} at tiles of {tile}"
     )

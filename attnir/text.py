@@ -239,14 +239,15 @@ class _Reader:
 def _read_declaration(text: str) -> tuple[str, Expr | FieldDecl] | None:
     """`doc = field(sorted=True)` or `w = param(low=1)`; None for anything else."""
     try:
-        tree = ast.parse(text.strip()).body
-        match tree:
+        match ast.parse(text.strip()).body:
             case [
                 ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=ast.Name(id=kind), args=[], keywords=kw))
             ]:
                 given = {str(word.arg): ast.literal_eval(word.value) for word in kw}
                 return name, _declared(name, kind, given)
-    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
+    except SyntaxError:
+        return None
+    except (ValueError, TypeError, RecursionError, MemoryError) as error:
         raise TextError(f"not a declaration: {text.strip()!r} ({error})") from None
     return None
 

@@ -17,7 +17,8 @@ from torch import Tensor
 
 import attnir as an
 
-SHOWN = 2048  # tokens in the picture and in the run of the kernel: few enough for the interpreter
+PICTURE = 2048  # tokens in the picture
+RUN = 1024  # tokens in the run of the kernel: the interpreter takes seconds for them
 
 
 def show_evidence(batch: Batch, folder: Path, dtype: torch.dtype, console: Console) -> bool:
@@ -30,7 +31,7 @@ def show_evidence(batch: Batch, folder: Path, dtype: torch.dtype, console: Conso
     explanation = attn.explain(length, batch=size, heads=HEADS, d=HEAD_WIDTH, dtype=dtype, start=batch.start)
     console.print(str(explanation), markup=False, highlight=False, soft_wrap=True)
 
-    start = batch.start[:1, :SHOWN]
+    start = batch.start[:1, :PICTURE]
     attn.plot(start.shape[1], folder / "pattern.png", start=start)
     console.print(
         f"\nthe pattern as a picture, first {start.shape[1]} tokens: {folder / 'pattern.png'}", soft_wrap=True
@@ -38,7 +39,8 @@ def show_evidence(batch: Batch, folder: Path, dtype: torch.dtype, console: Conso
     (folder / "forward.py").write_text(attn.source("forward", d=HEAD_WIDTH, dtype=dtype), encoding="utf-8")
     console.print(f"the generated forward kernel: {folder / 'forward.py'}", soft_wrap=True)
 
-    q, k, v = (t.to(dtype) for t in first_qkv(batch.tokens[:1, :SHOWN], start))
+    start = start[:, :RUN]
+    q, k, v = (t.to(dtype) for t in first_qkv(batch.tokens[:1, :RUN], start))
     began = time.perf_counter()
     o = attn(q, k, v, start=start)
     seconds = time.perf_counter() - began

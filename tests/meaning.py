@@ -6,14 +6,15 @@ It shares nothing with `attnir.evaluate` and `attnir.bounds` but the nodes, and 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from attnir.call import Call
-from attnir.expr import Expr, FieldDecl, Op, ParamDecl
+from attnir.expr import TABLES, Expr, FieldDecl, Op, ParamDecl, Searched
+from attnir.program import Status, Sweep, TileProgram
 
 _PLAIN: dict[Op, Callable[..., Any]] = {
     Op.ADD: operator.add,
@@ -37,23 +38,50 @@ _PLAIN: dict[Op, Callable[..., Any]] = {
     Op.NOT: operator.not_,
 }
 
+Tokens = Mapping[str, int]
 
-def meaning(e: Expr, call: Call | None = None, **tokens: int) -> Any:
-    """The value of an expression for one assignment of its tokens: `meaning(e, call, q=3, k=1, b=0, h=0)`."""
+
+def meaning(e: Expr, tokens: Tokens, call: Call | None = None, rows: range = range(0)) -> Any:
+    """The value of an expression for one assignment of its tokens: `meaning(e, {"q": 3, "k": 1}, call)`.
+
+    Without a call, parameters and fields are looked up as they print: {"w": 4, "doc(q)": 7}. `rows` are the positions
+    over which ROWMIN and ROWMAX go.
+    """
     match e.value:
         case FieldDecl(name=name):
-            assert call is not None
-            token = str(e.args[0].value)
-            values = call.fields[name].queries if token == "q" else call.fields[name].keys
-            index = tokens[token] - (call.q_start if token == "q" else 0)
-            return int(values[tokens["b"] % values.shape[0], index])
+            return tokens[str(e)] if call is None else _field(name, str(e.args[0].value), tokens, call)
         case ParamDecl(name=name):
             return tokens[name] if call is None else call.params[name]
         case str(name):
             return tokens[name]
         case bool() | int() as value:
             return value
-    return _PLAIN[e.op](*(meaning(a, call, **tokens) for a in e.args))
+    if e.op in (Op.ROWMIN, Op.ROWMAX):
+        over = [meaning(e.args[0], {**tokens, "q": at, "k": at}, call) for at in rows]
+        return min(over) if e.op is Op.ROWMIN else max(over)
+    if e.op in TABLES:
+        assert call is not None
+        return _searched(e, tokens, call, rows)
+    return _PLAIN[e.op](*(meaning(a, tokens, call, rows) for a in e.args))
+
+
+def _field(name: str, token: str, tokens: Tokens, call: Call) -> int:
+    """A field at q, k, or the ends q0, q1, k0, k1 of a tile."""
+    of_query = token.startswith("q")
+    values = call.fields[name].queries if of_query else call.fields[name].keys
+    return int(values[tokens["b"] % values.shape[0], tokens[token] - call.q_start * of_query])
+
+
+def _searched(e: Expr, tokens: Tokens, call: Call, rows: range) -> int:
+    """The first column whose field is >= (>) the bound of the row that the table is read at."""
+    assert isinstance(e.value, Searched)
+    of_keys = e.value.axis == "k"
+    values = call.fields[e.value.field.name].keys if of_keys else call.fields[e.value.field.name].queries
+    at = meaning(e.args[1], tokens, call, rows)
+    bound = meaning(e.args[0], {**tokens, "q" if of_keys else "k": at}, call)
+    sample = values[tokens["b"] % values.shape[0]].tolist()
+    before = sum(x < bound if e.op is Op.LOWER_BOUND else x <= bound for x in sample)
+    return before + (0 if of_keys else call.q_start)
 
 
 def pairs(call: Call) -> Iterator[dict[str, int]]:
@@ -67,15 +95,42 @@ def pairs(call: Call) -> Iterator[dict[str, int]]:
 
 def matrix(predicate: Expr, call: Call) -> Tensor:
     """The predicate of every pair, bool [B, H, q_len, k_len], pair by pair in Python."""
-    live = [bool(meaning(predicate, call, **tokens)) for tokens in pairs(call)]
+    live = [bool(meaning(predicate, tokens, call)) for tokens in pairs(call)]
     return torch.tensor(live, dtype=torch.bool).view(call.batch, call.heads, call.q_len, call.k_len)
-
-
-def rows(text: str) -> list[str]:
-    """A picture of a mask, one line per query: `rows('''1.. 11. 111''')`."""
-    return text.split()
 
 
 def picture(live: Tensor) -> list[str]:
     """A 0/1 matrix as lines of `1` and `.`, one line per query."""
     return ["".join("1" if x else "." for x in row) for row in live.tolist()]
+
+
+def plain_loop(program: TileProgram, call: Call) -> Tensor:
+    """A tile program run as a plain loop: how often each pair counts as live, [B, H, q_len, k_len].
+
+    What a kernel does, in Python: a tile beyond the columns would read outside memory and raises IndexError.
+    """
+    counts = torch.zeros(call.batch, call.heads, call.q_len, call.k_len, dtype=torch.int64)
+    starts, lengths = {"q": call.q_start, "k": 0}, {"q": call.q_len, "k": call.k_len}
+    row, column = program.rows.name, program.columns.name
+    row_tile, column_tile = program.tile
+    for b in range(call.batch):
+        for h in range(call.heads):
+            for at in range(0, lengths[row], row_tile):
+                rows = range(starts[row] + at, starts[row] + min(at + row_tile, lengths[row]))
+                tokens = {"b": b, "h": h, **call.sizes, f"{row}0": rows[0], f"{row}1": rows[-1]}
+                for name, value in program.lets:
+                    tokens[name] = meaning(value, tokens, call, rows)
+                for sweep in program.visits:
+                    assert isinstance(sweep, Sweep)
+                    first, last = (meaning(e, tokens, call, rows) for e in (sweep.start, sweep.stop))
+                    for tile in range(first, last):
+                        columns = range(tile * column_tile, min((tile + 1) * column_tile, lengths[column]))
+                        whole = len(columns) == column_tile
+                        if tile < 0 or not columns or not (whole or sweep.status is Status.PARTIAL):
+                            raise IndexError(f"{sweep.status} tile {tile} of {lengths[column]} {column}")
+                        for r in rows:
+                            for c in columns:
+                                pair = {row: r, column: starts[column] + c}
+                                if sweep.status is Status.FULL or meaning(program.predicate, {**tokens, **pair}, call):
+                                    counts[b, h, pair["q"] - call.q_start, pair["k"]] += 1
+    return counts

@@ -29,7 +29,8 @@ fields = st.sampled_from([DOC, START, KIND])
 reads = st.builds(ex.field, fields, tokens)
 small_params = st.sampled_from([WIDTH, SHIFT, BLOCK]).map(ex.param)
 constants = st.integers(-9, 30).map(ex.const)
-leaves = st.one_of(tokens, tokens, constants, st.sampled_from([ex.B, ex.H]), small_params, reads)
+others = st.one_of(constants, st.sampled_from([ex.B, ex.H]), small_params)
+leaves = st.one_of(tokens, tokens, others, reads)
 
 
 def _divisors(integers: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
@@ -63,6 +64,13 @@ def _larger(integers: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
 
 
 integers = st.recursive(leaves, _larger, max_leaves=5)
+bare = st.recursive(st.one_of(tokens, tokens, others), _larger, max_leaves=6)  # of no field
+
+
+def row_values(row: Expr) -> st.SearchStrategy[Expr]:
+    """Integers that read no column: what bounds a row's columns."""
+    token = st.just(row)
+    return st.recursive(st.one_of(token, token, others, st.builds(ex.field, fields, token)), _larger, max_leaves=4)
 
 
 def _joined(conditions: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:

@@ -1,4 +1,4 @@
-"""How much the torch target does in one step: tile sizes, and the bounds of its working memory. Measured, not derived."""
+"""How much the torch target does in one step: tile sizes and bounds of its working memory. Measured, not derived."""
 
 from __future__ import annotations
 

@@ -6,10 +6,11 @@ without a live key either.
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from attnir.codegen.torch.operands import Unit
 from attnir.codegen.torch.panels import Panel, Piece, Range
 from attnir.codegen.torch.schedule import Schedule
-from torch import Tensor
 
 DEAD, FLOOR = -1e30, -1e29
 
@@ -21,7 +22,7 @@ class DeadPairs:
         self.live, self.unit, self.rows, self.limit = schedule.live, unit, panel.rows, limit
         self.held: dict[Range, Tensor] = {}
 
-    def hide(self, s: Tensor, piece: Piece) -> None:
+    def hide(self, piece: Piece, s: Tensor) -> None:
         """Push down the dead ones of a piece's scores s [n, rows * shared, keys]."""
         if not piece.checks:
             return

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
+
 from attnir.codegen.torch import products
 from attnir.codegen.torch.budget import budget_on
 from attnir.codegen.torch.online import LOG2E, Rows
 from attnir.codegen.torch.operands import Workspace, compute_dtype
 from attnir.codegen.torch.schedule import Schedule
 from attnir.codegen.torch.steps import Step, covers, exact, steps
-from torch import Tensor
 
 
 @exact
@@ -32,8 +33,8 @@ def forward(q: Tensor, k: Tensor, v: Tensor, schedule: Schedule, scale: float) -
         if step.panel.bare:
             rows.mixed.zero_()
         _walk(step, queries, step.unit.keys(k), step.unit.keys(v), rows, work)
-        _write(step, rows.output(), o)
-        _write(step, rows.lse(), lse[..., None])
+        step.put(rows.output(), o)
+        step.put(rows.lse(), lse[..., None])
     return o, lse
 
 
@@ -47,15 +48,9 @@ def _walk(step: Step, q: Tensor, k: Tensor, v: Tensor, rows: Rows, work: Workspa
     for piece in step.panel.narrow:
         r = step.rows_of(piece)
         s = _scores(q[:, r], work.columns("k", k, piece.cols), work)
-        step.dead.hide(s, piece)
+        step.dead.hide(piece, s)
         rows.part(slice(None), r).absorb(s, work.columns("v", v, piece.cols), piece.first)
 
 
 def _scores(q: Tensor, k: Tensor, work: Workspace) -> Tensor:
     return products.scores(q, k, work.take("s", q.shape[0], q.shape[1], k.shape[1]))
-
-
-def _write(step: Step, rows: Tensor, out: Tensor) -> None:
-    """Put rows [n, rows * shared, d] where they belong in out [B, Hq, Sq, d]."""
-    place = step.unit.queries(out)[:, :, step.panel.rows[0] : step.panel.rows[1]]
-    place.copy_(rows.view(place.shape))

@@ -1,7 +1,7 @@
 """Online softmax: what rows have gathered from the keys met so far, and how they take in more.
 
-A weight is exp2(score - top), top being the largest score that the row has met. The row keeps the sum of its weights and the
-weighted sum of values; both fade when a larger score comes.
+A weight is exp2(score - top), top being the largest score that the row has met. The row keeps the sum of its weights
+and the weighted sum of values; both fade when a larger score comes.
 """
 
 from __future__ import annotations
@@ -10,17 +10,18 @@ import math
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
+
 from attnir.codegen.torch import products
 from attnir.codegen.torch.dead import FLOOR
 from attnir.codegen.torch.operands import Workspace
-from torch import Tensor
 
 LOG2E, LN2 = math.log2(math.e), math.log(2)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """top [n, r, 1] in units of log 2, total [n, r, 1], the sum of weights, and mixed [n, r, Dv], the weighted values."""
+    """top [n, r, 1] in units of log 2, total [n, r, 1], the sum of weights, mixed [n, r, Dv], the weighted values."""
 
     top: Tensor
     total: Tensor

@@ -37,7 +37,8 @@ class Unit:
 
     def queries(self, t: Tensor) -> Tensor:
         """t [B, Hq, Sq, d] as a view [samples, key heads, Sq, shared, d]."""
-        return t[self.group.batches, self.group.heads].unflatten(1, (-1, self.shared)).transpose(2, 3)
+        heads: Tensor = t[self.group.batches, self.group.heads].unflatten(1, (-1, self.shared))
+        return heads.transpose(2, 3)
 
     def keys(self, t: Tensor) -> Tensor:
         """t [B, Hkv, Sk, d] as a view [samples, key heads, Sk, d]."""
@@ -45,7 +46,7 @@ class Unit:
 
 
 def units(group: Group, q: Tensor, k: Tensor, limit: int) -> Iterator[Unit]:
-    """A group in parts of about `limit` query heads at most, over samples only where these are one axis with the heads."""
+    """A group in parts of about `limit` query heads, of several samples only where they and the heads make one axis."""
     for heads, kv_heads, shared in _head_parts(group.heads, q.shape[1] // k.shape[1], limit):
         one_axis = _len(kv_heads) in (1, k.shape[1])
         for batches in _steps(group.batches, max(1, limit // _len(heads)) if one_axis else 1):
@@ -79,7 +80,7 @@ class Workspace:
     """The buffers of one call, by name, reused from step to step."""
 
     def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
-        self.options = {"dtype": dtype, "device": device}
+        self.dtype, self.device = dtype, device
         self.held: dict[str, Tensor] = {}
 
     def take(self, name: str, *shape: int) -> Tensor:
@@ -88,7 +89,7 @@ class Workspace:
         for length in shape:
             size *= length
         if name not in self.held or self.held[name].numel() < size:
-            self.held[name] = torch.empty(size, **self.options)  # type: ignore[call-overload]  # the options are torch's
+            self.held[name] = torch.empty(size, dtype=self.dtype, device=self.device)
         return self.held[name][:size].view(shape)
 
     def rows(self, name: str, t: Tensor, rows: Range) -> Tensor:
@@ -100,7 +101,7 @@ class Workspace:
     def columns(self, name: str, t: Tensor, cols: Range) -> Tensor:
         """Some keys of `Unit.keys`: [n, cols, d]; a view where it serves, else a copy."""
         part = t[:, :, cols[0] : cols[1]]
-        if t.dtype != self.options["dtype"] or not _is_batch_of_matrices(part):
+        if t.dtype != self.dtype or not _is_batch_of_matrices(part):
             part = self.take(name, *part.shape).copy_(part)
         return part.flatten(0, 1)
 

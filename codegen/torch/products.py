@@ -1,7 +1,8 @@
 """The three batched products of attention, each by the fastest routine at hand.
 
-On a CPU, oneDNN's float32 product runs at up to twice the speed of the BLAS behind `bmm` once a product is large, but takes
-one matrix at a time and costs some ten microseconds a call. So: one large matrix goes to oneDNN, all else to `bmm`.
+On a CPU, oneDNN's float32 product runs at up to twice the speed of the BLAS behind `bmm` once a product is large, but
+takes one matrix at a time and costs some ten microseconds a call. So one large matrix goes to oneDNN, all else to
+`bmm`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ def _linear() -> Callable[[Tensor, Tensor], Tensor] | None:
     if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         return None
     operator = torch.ops.mkldnn._linear_pointwise.default
-    return lambda x, w: operator(x, w, None, "none", [], "")  # type: ignore[no-any-return]
+    return lambda x, w: operator(x, w, None, "none", [], "")
 
 
 LINEAR = _linear()

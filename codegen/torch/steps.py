@@ -8,13 +8,14 @@ from functools import wraps
 from typing import ParamSpec, TypeVar
 
 import torch
+from torch import Tensor
+
 from attnir.codegen.torch import products
 from attnir.codegen.torch.budget import Budget
 from attnir.codegen.torch.dead import DeadPairs
 from attnir.codegen.torch.operands import Unit, units
 from attnir.codegen.torch.panels import Panel, Piece, Range, panels
 from attnir.codegen.torch.schedule import Schedule
-from torch import Tensor
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -33,6 +34,11 @@ class Step:
         """The matrix rows of a piece, counted from the panel's first."""
         first, shared = self.panel.rows[0], self.unit.shared
         return slice((piece.rows[0] - first) * shared, (piece.rows[1] - first) * shared)
+
+    def put(self, rows: Tensor, out: Tensor) -> None:
+        """Write rows [n, rows * shared, d] of the panel where they belong in out [B, Hq, Sq, d]."""
+        place = self.unit.queries(out)[:, :, self.panel.rows[0] : self.panel.rows[1]]
+        place.copy_(rows.view(place.shape))
 
     def wide(self, q: Tensor) -> Iterator[tuple[Range, list[slice]]]:
         """The wide range in parts, each with the slices of n that go into one product; q is [n, rows * shared, D]."""

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 ROOT = Path(__file__).parents[2]
-SMALL = ["--folder", str(ROOT / "attnir"), "--steps", "3", "--length", "1200", "--seed", "1"]
+SMALL = ["--folder", str(ROOT / "attnir"), "--steps", "3", "--length", "1200", "--dtype", "float32"]
 
 
 @pytest.fixture

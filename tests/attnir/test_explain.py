@@ -1,0 +1,64 @@
+"""Explanations: exact counts, over-compute, metadata; at a million tokens too."""
+
+from __future__ import annotations
+
+import torch
+
+import attnir as an
+
+DOC = an.field("doc", sorted=True)
+S, TILE = 16384, (128, 64)
+
+
+def test_over_compute_of_causal_window_and_packed_documents() -> None:
+    """Must show 2, first half: the bounds at S = 16384 and tiles of 128 x 64."""
+    causal = an.compile(an.causal()).explain(S, tile=TILE)
+    window = an.compile(an.causal() & an.window(1023, 0)).explain(S, tile=TILE)
+    packed = an.compile(an.causal() & an.mask(lambda q, k: DOC(q) == DOC(k)))
+    ids = (torch.arange(S) // (S // 16)).int()
+    documents = packed.explain(S, tile=TILE, doc=ids)
+    for name, e in (("causal", causal), ("window 1023", window), ("16 documents", documents)):
+        print(f"{name:14} over-compute {e.over_compute:.4f}, metadata {e.metadata_bytes} bytes, tiles {e.tiles}")
+    assert causal.live_pairs == S * (S + 1) // 2 and causal.over_compute <= 1.02
+    assert window.live_pairs == S * 1024 - 1023 * 1024 // 2 and window.over_compute <= 1.15
+    assert documents.live_pairs == 16 * 1024 * 1025 // 2 and documents.over_compute <= 1.15
+    assert causal.metadata_bytes == window.metadata_bytes == 0
+    assert documents.metadata_bytes == 3 * 4 * S, "the field and two tables of positions: O(S)"
+    assert "row tables" in str(documents) and "closed ranges" in str(window)
+
+
+def test_a_million_tokens() -> None:
+    n = 1 << 20
+    for pattern in (an.causal(), an.causal() & an.window(1023, 0)):
+        e = an.compile(pattern).explain(n, tile=TILE)
+        assert e.metadata_bytes == 0
+        assert e.over_compute < 1.13
+        assert (e.tiles.full + e.tiles.partial + e.tiles.empty) == (n // 128) * (n // 64)
+    assert e.live_pairs == n * 1024 - 1023 * 1024 // 2
+
+
+def test_counts_cover_samples_and_heads() -> None:
+    pattern = an.mask(lambda q, k, h, b: k < 10 * (h + 1) + b)
+    e = an.compile(pattern).explain(64, heads=3, batch=2, tile=(16, 16))
+    assert e.live_pairs == 64 * sum(10 * (h + 1) + b for h in range(3) for b in range(2))
+    assert e.visited_pairs == 64 * 16 * sum(-(-(10 * (h + 1) + b) // 16) for h in range(3) for b in range(2))
+
+
+def test_block_lists_are_explained_with_their_reason_and_their_bytes() -> None:
+    e = an.compile(an.mask(lambda q, k: (q // 64 + k // 64) % 2 == 0)).explain(512, tile=(64, 64))
+    assert e.tiles.full == e.tiles.empty == 32 and e.tiles.partial == 0
+    assert e.over_compute == 1.0 and e.metadata_bytes > 0
+    assert "block lists: `(q // 64 + k // 64) % 2 == 0` bounds k by no expression of q" in str(e)
+
+
+def test_it_describes_the_target_that_is_asked_for() -> None:
+    attention = an.compile(an.causal())
+    tiles = {t: attention.explain(1024, target=t, d=128).program.tile for t in ("sm_80", "sm_90", "sm_100", "gfx942")}
+    assert "gfx942" in str(attention.explain(1024, target="gfx942"))
+    assert all(rows >= 64 for rows, _ in tiles.values())
+    assert "torch" in str(attention.explain(1024, backend="torch"))
+
+
+def test_an_empty_pattern_visits_nothing() -> None:
+    e = an.compile(an.mask(lambda q, k: False)).explain(100)
+    assert (e.live_pairs, e.visited_pairs, e.over_compute) == (0, 0, 0.0)

@@ -1,0 +1,53 @@
+"""The command line: explain, source, plot, and what it says to bad input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from attnir.frontends.cli import app
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, list(arguments), env={"COLUMNS": "200"})
+    return result.exit_code, result.output
+
+
+def test_explain_prints_the_counts() -> None:
+    code, text = run("explain", "causal & window(1023, 0)", "16384", "--tile", "128", "64")
+    assert code == 0 and "over-compute 1.125" in text and "sweep k tiles" in text
+
+
+def test_parameters_are_set() -> None:
+    code, text = run("explain", "w = param(); causal & window(w, 0)", "256", "--set", "w=15", "--tile", "16", "16")
+    assert code == 0 and "live pairs    3,976" in text
+
+
+def test_source_prints_a_kernel() -> None:
+    code, text = run("source", "causal", "--kind", "dkv", "--target", "gfx942")
+    assert code == 0 and "def dkv(" in text
+
+
+def test_plot_writes_a_picture(tmp_path: Path) -> None:
+    code, text = run("plot", "causal", "64", str(tmp_path / "m.png"))
+    assert code == 0 and (tmp_path / "m.png").exists(), text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["explain", "causal &", "64"], "not an expression"),
+        (["explain", "k <= j", "64"], "unknown name `j`"),
+        (["explain", "causal", "0"], "greater than or equal to 1"),
+        (["explain", "w = param(); window(w)", "64"], "`w`"),
+        (["explain", "w = param(); window(w)", "64", "--set", "w=x"], "name=integer"),
+        (["explain", "doc = field(); doc(q) == doc(k)", "64"], "need tensors"),
+        (["explain", "causal", "64", "--target", "sm_1"], "sm_1"),
+        (["source", "causal", "--kind", "fwd"], "fwd"),
+    ],
+)
+def test_bad_input_is_said_in_words(arguments: list[str], words: str) -> None:
+    code, text = run(*arguments)
+    assert code == 2 and words in text and "Traceback" not in text
