@@ -132,7 +132,9 @@ def _field(
 def _values(decl: FieldDecl, given: object, batch: int, length: int, side: str, device: torch.device) -> Tensor:
     if not isinstance(given, Tensor) or given.dtype not in _FIELD_DTYPES or given.layout is not torch.strided:
         shown = f"{given.layout} of {given.dtype}" if isinstance(given, Tensor) else type(given).__name__
-        raise FieldError(f"the field `{decl.name}` is a dense tensor of integers, not {shown.removeprefix('torch.strided of ')}")
+        raise FieldError(
+            f"the field `{decl.name}` is a dense tensor of integers, not {shown.removeprefix('torch.strided of ')}"
+        )
     if tuple(given.shape) not in ((length,), (1, length), (batch, length)):
         raise FieldError(
             f"the field `{decl.name}` for {length} {side} has shape [{length}] or [{batch}, {length}], "

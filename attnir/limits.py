@@ -26,7 +26,9 @@ def name_problem(name: object) -> str:
     if not isinstance(name, str) or not (name.isidentifier() and name.isascii()) or keyword.iskeyword(name):
         return f"{name!r} cannot name a field or a parameter; take a Python name in ASCII"
     if name in RESERVED:
-        return f"{name!r} cannot name a field or a parameter: it has a meaning of its own in programs or calls; rename it"
+        return (
+            f"{name!r} cannot name a field or a parameter: it has a meaning of its own in programs or calls; rename it"
+        )
     return ""
 
 

@@ -22,7 +22,6 @@ from attnir.expr import (
     Q_LEN,
     Q_START,
     TABLES,
-    TRUE,
     ZERO,
     Expr,
     K,
@@ -168,8 +167,3 @@ def _check_scalar(program: TileProgram, e: Expr, known: set[str]) -> None:
             raise InvalidProgram(f"`{e}` reads `{n}`, which is not known there", str(program))
         inside = each_row or n.op in (Op.ROWMIN, Op.ROWMAX)
         stack += [(a, inside or (n.op in TABLES and i == 0)) for i, a in enumerate(n.args)]
-
-
-def always(program: TileProgram) -> bool:
-    """Whether a PARTIAL tile has nothing to check but the end of the columns."""
-    return program.predicate is TRUE

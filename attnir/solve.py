@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from attnir import expr as ex
 from attnir.bounds import at_most, bounds, decided
@@ -231,8 +231,3 @@ def _join(left: Bands, right: Bands) -> Bands:
     if len(kept) > MOST_BANDS:
         raise _TooManyBands
     return tuple(kept)
-
-
-def unguarded(band: Band) -> Band:
-    """The band without its guards: what remains when they hold."""
-    return replace(band, guards=())

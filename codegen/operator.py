@@ -92,7 +92,7 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tens
 def _backward(ctx: Any, do: Tensor | None, dlse: Tensor | None) -> tuple[Any, ...]:
     q, k, v, o, lse, *fields = ctx.saved_tensors
     # torch takes an empty list for a list of tensors, so one without elements has an empty list of gradients.
-    rest = ([None] * len(fields), None if ctx.rest[0] else [], None, None, None)
+    rest: tuple[Any, ...] = ([None] * len(fields), None if ctx.rest[0] else [], None, None, None)
     if do is None and dlse is None:
         return None, None, None, *rest
     do = torch.zeros_like(o) if do is None else do

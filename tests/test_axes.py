@@ -13,8 +13,8 @@ import torch
 import attnir as an
 from tests.checks import Case, check
 
-BACKENDS = ["torch", "triton"]
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+BACKENDS = ["torch", pytest.param("triton", marks=pytest.mark.gpu) if DEVICE == "cuda" else "triton"]
 DOC, START, KIND = an.field("doc", sorted=True), an.field("start", sorted=True), an.field("kind")
 
 CAUSAL = an.causal()

@@ -41,7 +41,9 @@ def emit(kind: str, program: TileProgram | None, spec: Spec) -> str:
 
 
 def _header(kind: str, program: TileProgram | None, spec: Spec) -> str:
-    what = f'{NAMES[spec.dtype]}, D = {spec.d}, Dv = {spec.dv}, {"grouped heads" if spec.grouped else "as many key heads"}'
+    what = (
+        f"{NAMES[spec.dtype]}, D = {spec.d}, Dv = {spec.dv}, {'grouped heads' if spec.grouped else 'as many key heads'}"
+    )
     facts = [f"{TITLES[kind]}. {what}; {spec.config}.", "Written by attnir; arguments and grid: attnir.codegen.triton."]
     if program is not None:
         facts += ["", f"pattern: {format_expr(program.predicate)}", *str(program).splitlines()]

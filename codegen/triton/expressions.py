@@ -178,7 +178,9 @@ def separated(e: Expr, shape: Callable[[Expr], Shape]) -> Expr:
 def _sides(form: Linear, shape: Callable[[Expr], Shape]) -> tuple[Expr, Expr] | None:
     """(rest, columns) with form == rest - columns; None where an atom varies along both axes, or none along one."""
     kinds = [(shape(atom), atom, c) for atom, c in form.terms]
-    if any(kind is Shape.TILE for kind, _, _ in kinds) or not {Shape.ROW, Shape.COLUMN} <= {kind for kind, _, _ in kinds}:
+    if any(kind is Shape.TILE for kind, _, _ in kinds) or not {Shape.ROW, Shape.COLUMN} <= {
+        kind for kind, _, _ in kinds
+    }:
         return None
     columns = Linear(tuple((atom, -c) for kind, atom, c in kinds if kind is Shape.COLUMN), 0)
     rest = Linear(tuple((atom, c) for kind, atom, c in kinds if kind is not Shape.COLUMN), form.constant)

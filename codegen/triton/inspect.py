@@ -75,7 +75,9 @@ def broken(kind: str, spec: Spec, target: Target, report: Report) -> list[str]:
     if not any(re.match(expected, name) for name in report.matrix):
         found.append(f"no {expected} but {', '.join(report.matrix) or 'nothing'}")
     if report.masked or (report.loops and report.loops[0].masking > FEW):
-        found.append(f"the loop over full tiles masks: {report.masked} operations, {report.loops[0].masking} instructions")
+        found.append(
+            f"the loop over full tiles masks: {report.masked} operations, {report.loops[0].masking} instructions"
+        )
     return found
 
 
@@ -127,7 +129,9 @@ def _read_sass(compiled: Any) -> tuple[int, int, str, list[Any]]:
 
 def _read_gcn(compiled: Any) -> tuple[int, int, str, list[Any]]:
     assembly = compiled.asm["amdgcn"]
-    spilled = [int(_found(rf"\.{name}:\s+(\d+)", assembly)) for name in ("vgpr_spill_count", "private_segment_fixed_size")]
+    spilled = [
+        int(_found(rf"\.{name}:\s+(\d+)", assembly)) for name in ("vgpr_spill_count", "private_segment_fixed_size")
+    ]
     return int(_found(r"\.vgpr_count:\s+(\d+)", assembly)), sum(spilled), assembly, gcn_lines(assembly)
 
 

@@ -303,7 +303,11 @@ ERRORS: dict[str, tuple[type[AttnirError], list[str], Callable[[], object]]] = {
     "doubled sums": (DeclarationError, [f"{LARGEST}", "operations"], doubled),
     "a chain of xor": (DeclarationError, [f"{LARGEST}"], xor_chain),
     "a thousand tokens": (DeclarationError, [f"{DEEPEST}", "an.field"], many_tokens),
-    "a cube": (DeclarationError, ["`(q - k) * (q - k) * (q - k)`", "64 bits"], lambda: mask(lambda q, k: (q - k) ** 3 < 9)),
+    "a cube": (
+        DeclarationError,
+        ["`(q - k) * (q - k) * (q - k)`", "64 bits"],
+        lambda: mask(lambda q, k: (q - k) ** 3 < 9),
+    ),
     "parameters multiplied": (
         DeclarationError,
         ["`q * w * w`", "an.param(name, low="],
@@ -330,7 +334,9 @@ def test_names_with_a_meaning_of_their_own_are_refused(name: str) -> None:
             declare(name)
 
 
-@pytest.mark.parametrize("name", ["start", "stop", "full_start", "done_0", "let", "tiles", "sweep", "later", "param", "x1"])
+@pytest.mark.parametrize(
+    "name", ["start", "stop", "full_start", "done_0", "let", "tiles", "sweep", "later", "param", "x1"]
+)
 def test_names_that_programs_use_are_free(name: str) -> None:
     f = field(name, sorted=True)
     m = causal() & mask(lambda q, k: f(q) == f(k))

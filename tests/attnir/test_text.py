@@ -254,9 +254,65 @@ def test_lines_that_are_no_program(before: str, after: str, problem: str) -> Non
         read_program(PROGRAM.replace(before, after, 1))
 
 
-_SCRAPS = ["q", "k", "(", ")", "<", "==", "&", "|", "~", "-", "+", "*", "//", "%", "3", " ", ";", ",", "=", ".", "\n", "\\"]
-_SCRAPS += ["doc", "doc(", "field", "param(", "low=", "abs", "min(", "where(", "not ", " if ", " else ", "lambda ", "[", "]"]
-_SCRAPS += ["0", "1e9", "'", '"', "f'{", "}", "#", ":=", "**", "True", "None", "…", "\0", "\t", "let ", "sweep ", "tiles "]
+_SCRAPS = [
+    "q",
+    "k",
+    "(",
+    ")",
+    "<",
+    "==",
+    "&",
+    "|",
+    "~",
+    "-",
+    "+",
+    "*",
+    "//",
+    "%",
+    "3",
+    " ",
+    ";",
+    ",",
+    "=",
+    ".",
+    "\n",
+    "\\",
+]
+_SCRAPS += [
+    "doc",
+    "doc(",
+    "field",
+    "param(",
+    "low=",
+    "abs",
+    "min(",
+    "where(",
+    "not ",
+    " if ",
+    " else ",
+    "lambda ",
+    "[",
+    "]",
+]
+_SCRAPS += [
+    "0",
+    "1e9",
+    "'",
+    '"',
+    "f'{",
+    "}",
+    "#",
+    ":=",
+    "**",
+    "True",
+    "None",
+    "…",
+    "\0",
+    "\t",
+    "let ",
+    "sweep ",
+    "tiles ",
+]
 _SCRAPS += ["causal", "window(", "__import__", "in [", " full", " partial", "because ", "rowmin(", "lower_bound(", "_"]
 
 
@@ -326,11 +382,11 @@ def watched() -> Iterator[list[str]]:
 HOSTILE = [
     "__import__('os').system('touch {path}') < q",
     "open('{path}', 'w') < q",
-    "exec('open(\"{path}\", \"w\")') < q",
+    'exec(\'open("{path}", "w")\') < q',
     "(lambda: open('{path}', 'w'))() < q",
     "[open('{path}', 'w') for x in (1,)] < q",
     "(x := open('{path}', 'w')) < q",
-    "f'{{open(\"{path}\", \"w\")}}' < q",
+    'f\'{{open("{path}", "w")}}\' < q',
     "().__class__.__base__.__subclasses__() < q",
     "w = param(low=open('{path}', 'w')); q < w",
     "w = field(sorted=__import__('os')); q < k",
