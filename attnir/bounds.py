@@ -302,10 +302,23 @@ def at_most(a: Expr, b: Expr) -> bool:
     >>> at_most(ex.Q_START, ex.maximum(ex.Q - 4, ex.Q_START))
     True
     """
-    return a is b or _not_negative(linear(ex.substitute(b - a, _ORDER)))
+    gap = b - a
+    return a is b or _not_negative(linear(ex.substitute(gap, _ORDER)), _reads_one_row(gap))
 
 
-def _not_negative(form: Linear, row_taken: bool = False) -> bool:
+def _reads_one_row(e: Expr) -> bool:
+    """Whether a token stands outside of every reduction over rows, and so belongs to one certain row."""
+    stack = [e]
+    while stack:
+        n = stack.pop()
+        if n is ex.Q or n is ex.K:
+            return True
+        if n.op not in (Op.ROWMIN, Op.ROWMAX):
+            stack.extend(n.args[1:] if n.op in ex.TABLES else n.args)
+    return False
+
+
+def _not_negative(form: Linear, row_taken: bool) -> bool:
     """Whether the form is proved never negative.
 
     A reduction in it is replaced by its argument at one row. The least value stands at some row, and so does minus the

@@ -106,9 +106,11 @@ class _Solver:
     def comparison(self, e: Expr) -> Bands:
         if e.op is Op.BOOL:
             return self.solve(e, True)
+        verdict = decided(e)
+        if verdict is not None:
+            return EVERYTHING if verdict else NOTHING
         if not contains(e, self.column):
-            verdict = decided(e)
-            return (Band(guards=(e,)),) if verdict is None else (EVERYTHING if verdict else NOTHING)
+            return (Band(guards=(e,)),)
         gap = linear(ex.sub(*e.args))
         try:
             match e.op:

@@ -57,7 +57,7 @@ def meaning(e: Expr, tokens: Tokens, call: Call | None = None, rows: range = ran
         case bool() | int() as value:
             return value
     if e.op in (Op.ROWMIN, Op.ROWMAX):
-        over = [meaning(e.args[0], {**tokens, "q": at, "k": at}, call) for at in rows]
+        over = [meaning(e.args[0], {**tokens, "q": at, "k": at}, call, rows) for at in rows]
         return min(over) if e.op is Op.ROWMIN else max(over)
     if e.op in TABLES:
         assert call is not None

@@ -6,6 +6,8 @@ people write, which the solver turns into bands. Values stay small enough that n
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from hypothesis import strategies as st
 from torch import Tensor
@@ -67,10 +69,17 @@ integers = st.recursive(leaves, _larger, max_leaves=5)
 bare = st.recursive(st.one_of(tokens, tokens, others), _larger, max_leaves=6)  # of no field
 
 
+@cache
 def row_values(row: Expr) -> st.SearchStrategy[Expr]:
     """Integers that read no column: what bounds a row's columns."""
     token = st.just(row)
     return st.recursive(st.one_of(token, token, others, st.builds(ex.field, fields, token)), _larger, max_leaves=4)
+
+
+@cache
+def bare_row_values(row: Expr) -> st.SearchStrategy[Expr]:
+    """Those that read no field either."""
+    return st.recursive(st.one_of(st.just(row), st.just(row), others), _larger, max_leaves=4)
 
 
 def _joined(conditions: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
@@ -136,7 +145,7 @@ def _values(draw: st.DrawFn, decl: FieldDecl, shape: tuple[int, ...]) -> Tensor:
 
 def _in_range(decl: ParamDecl) -> st.SearchStrategy[int]:
     near = st.integers(max(decl.low, -12), min(decl.high, 24))
-    return st.one_of(near, st.sampled_from([decl.low, decl.high]))
+    return st.one_of(near, near, st.sampled_from([decl.low, decl.high]))
 
 
 @st.composite

@@ -1,1 +1,35 @@
-"""Triton kernels from tile programs: their sources, how they are launched, and what they compile to."""
+"""Triton kernels from tile programs: their sources, how they are launched, and what they compile to.
+
+    emit(kind, program, spec) -> str              the source of a kernel: one readable module (emit.py)
+    arguments(kind, program, spec)                its arguments, in order (arguments.py)
+    launch.forward, launch.backward               run the kernels of a plan in one call (launch.py)
+    inspect.inspect(kind, program, spec, target)  compile without a GPU, and report (inspect.py)
+
+| kernel    | program    | one instance computes         | grid, one axis                               |
+|-----------|------------|-------------------------------|----------------------------------------------|
+| `forward` | forward    | o, lse of one tile of queries | ceil(q_len / BLOCK_Q) * batch * heads        |
+| `delta`   | none       | rowsum(dO * o) - dlse         | ceil(q_len / BLOCK_Q) * batch * heads        |
+| `dq`      | forward    | dQ of one tile of queries     | ceil(q_len / BLOCK_Q) * batch * heads        |
+| `dkv`     | transposed | dK, dV of one tile of keys    | ceil(k_len / BLOCK_K) * batch * heads / group |
+
+Instances are numbered with the tile fastest, then the head, then the sample. The arguments, in order:
+
+1. tensors [B, H, S, D] in the dtype: `q, k, v, o` (forward), `o, do` (delta), `q, k, v, do, dq` (dq),
+   `q, k, v, do, dk, dv` (dkv);
+2. float32 [B, Hq, Sq], contiguous: `lse`; `lse, dlse, delta` (delta; dlse may be None); `lse, delta` (dq, dkv);
+3. metadata, as the program reads it: `field_<name>_q`, `field_<name>_k` (integers [Bf, S]), `table_<i>` (int32
+   [Bt, Ht, rows], the i-th of `program.tables()`), `full_offsets, full_indices, partial_offsets, partial_indices` (int32);
+4. `scale` (not for delta), then int32 `q_len, k_len, q_start, heads, group` (delta: `q_len, heads`; `group`, query heads
+   per key head, only where heads are grouped), then `param_<name>`;
+5. int64 strides in elements: `<tensor>_batch, <tensor>_head, <tensor>_row` for each tensor; `field_<name>_<side>_batch`,
+   `table_<i>_batch`, `table_<i>_head` (where the table differs by head), `list_batch, list_head` (rows of offsets between
+   samples and heads). The stride of an axis that is shared is 0.
+
+`num_warps` and `num_stages` come from the configuration; sizes and strides are never specialised.
+"""
+
+from attnir.codegen.triton.arguments import Argument, arguments
+from attnir.codegen.triton.emit import emit
+from attnir.codegen.triton.spec import Spec
+
+__all__ = ["Argument", "Spec", "arguments", "emit"]

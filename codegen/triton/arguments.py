@@ -1,4 +1,4 @@
-"""The arguments of the kernels: their names, types and order, from which the text, the launch and the inspection follow.
+"""The arguments of the kernels: their names, types and order. The text, the launch and the inspection follow them.
 
 In this order: pointers to tensors; pointers to metadata (fields, row tables, block lists); `scale`; sizes;
 parameters; strides of tensors; strides of metadata. Sizes and strides are run-time values and never specialised, so one

@@ -41,10 +41,9 @@ def emit(kind: str, program: TileProgram | None, spec: Spec) -> str:
 
 
 def _header(kind: str, program: TileProgram | None, spec: Spec) -> str:
-    what = (
-        f"{NAMES[spec.dtype]}, D = {spec.d}, Dv = {spec.dv}, {'grouped heads' if spec.grouped else 'as many key heads'}"
-    )
-    facts = [f"{TITLES[kind]}. {what}; {spec.config}.", "Written by attnir; arguments and grid: attnir.codegen.triton."]
+    heads = "grouped heads" if spec.grouped else "as many key heads as query heads"
+    facts = [f"{TITLES[kind]}.", "", f"{NAMES[spec.dtype]}, D = {spec.d}, Dv = {spec.dv}, {heads}; {spec.config}."]
+    facts += ["Written by attnir; attnir.codegen.triton says what the arguments and the grid are."]
     if program is not None:
         facts += ["", f"pattern: {format_expr(program.predicate)}", *str(program).splitlines()]
         facts += [f"table_{i}: {describe_table(t)}" for i, t in enumerate(reads_of(program).tables)]

@@ -2,7 +2,7 @@
 
 Every expression has a shape: a scalar of the instance, one value per row of the tile, one per column, or one per pair.
 What depends on rows alone is computed once, before the loops; what depends on columns alone once per tile; only the
-rest costs something for every pair. Comparisons are rearranged so that little is left: `q - k <= 9` becomes `q - 9 <= k`.
+rest costs something for every pair. Comparisons are rearranged so that little is left: `q - k <= 9` is `q - 9 <= k`.
 
 Arithmetic is in 32 bits where the bounds of the operands prove that it fits, and in 64 elsewhere.
 """
@@ -178,9 +178,8 @@ def separated(e: Expr, shape: Callable[[Expr], Shape]) -> Expr:
 def _sides(form: Linear, shape: Callable[[Expr], Shape]) -> tuple[Expr, Expr] | None:
     """(rest, columns) with form == rest - columns; None where an atom varies along both axes, or none along one."""
     kinds = [(shape(atom), atom, c) for atom, c in form.terms]
-    if any(kind is Shape.TILE for kind, _, _ in kinds) or not {Shape.ROW, Shape.COLUMN} <= {
-        kind for kind, _, _ in kinds
-    }:
+    found = {kind for kind, _, _ in kinds}
+    if Shape.TILE in found or not {Shape.ROW, Shape.COLUMN} <= found:
         return None
     columns = Linear(tuple((atom, -c) for kind, atom, c in kinds if kind is Shape.COLUMN), 0)
     rest = Linear(tuple((atom, c) for kind, atom, c in kinds if kind is not Shape.COLUMN), form.constant)

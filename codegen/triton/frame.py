@@ -14,7 +14,7 @@ from attnir.codegen.triton.expressions import Printer, Shape, Text
 from attnir.codegen.triton.operations import ATOM
 from attnir.codegen.triton.spec import Spec
 from attnir.codegen.triton.writer import Writer
-from attnir.expr import TABLES, Expr, FieldDecl, ParamDecl, Searched, contains, sym
+from attnir.expr import Expr, FieldDecl, ParamDecl, Searched, contains, sym
 from attnir.program import TileProgram
 
 

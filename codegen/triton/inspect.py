@@ -33,7 +33,7 @@ class Report:
     """What one kernel uses on one target.
 
     registers  per thread (gfx942: vector registers, accumulation registers included)
-    spills     instructions that move spilled registers to memory or back (gfx942: spilled registers and scratch bytes)
+    spills     instructions that move spilled registers to memory or back (gfx942: bytes of scratch memory)
     shared     bytes of shared memory
     matrix     the matrix instructions and how many there are, such as HGMMA
     loops      the innermost loops, full tiles first, then partial ones

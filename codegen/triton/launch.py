@@ -103,8 +103,8 @@ def _run(kind: str, plan: Plan, call: Call, tensors: Mapping[str, Tensor | None]
     assert q is not None and v is not None
     if q.device.type == "cpu" and not interpreted():
         raise BackendError(
-            "the Triton kernels need a GPU, and q is on the CPU; take backend='torch', or set TRITON_INTERPRET=1 before "
-            "Python starts to run them, slowly, in Triton's interpreter"
+            "the Triton kernels need a GPU, and q is on the CPU; take backend='torch', or set TRITON_INTERPRET=1 "
+            "before Python starts, to run them, slowly, in Triton's interpreter"
         )
     target = current_target()
     config = configuration(plan, kind, target, q.shape[3], v.shape[3], q.dtype)

@@ -48,7 +48,7 @@ class Spec:
 
     @property
     def natural(self) -> bool:
-        """Whether scores are kept in natural units. Others are in powers of two, which saves a product but rounds more."""
+        """Whether scores are kept in natural units: in powers of two they cost a product less, but round more."""
         return self.dtype is torch.float32
 
     @property

@@ -1,0 +1,118 @@
+"""Counts are exact, at any length, without a matrix."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from attnir import count
+from attnir import expr as ex
+from attnir.call import Call, bind
+from attnir.count import count_live, count_tiles
+from attnir.cover import cover
+from attnir.expr import K, Q
+from attnir.pattern import Mask, causal, mask, param, window
+from attnir.walk import tile_map
+from tests import strategies as some
+from tests.meaning import matrix
+from tests.patterns import PATTERNS, call_of
+
+LONG = 2**20
+
+
+@given(st.data())
+@settings(max_examples=200)
+def test_live_pairs_are_counted(data: st.DataObject) -> None:
+    p = data.draw(some.predicates)
+    call = data.draw(some.calls(p, longest=8))
+    assert count_live(p, call) == int(matrix(p, call).sum())
+
+
+@given(st.data())
+@settings(max_examples=200)
+def test_tiles_are_counted(data: st.DataObject) -> None:
+    p = data.draw(some.predicates)
+    call = data.draw(some.calls(p, longest=16))
+    program = cover(p, data.draw(some.tiles), transposed=data.draw(st.booleans()))
+    tiles = tile_map(program, call)
+    shape = (call.batch, call.heads, -1, -1)
+    full, partial = tiles.full.expand(shape), tiles.partial.expand(shape)
+    counts = count_tiles(program, call)
+    assert (counts.full, counts.partial) == (int(full.sum()), int(partial.sum()))
+    assert counts.empty == int((full + partial == 0).sum())
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_named_patterns(name: str) -> None:
+    named = PATTERNS[name]
+    for q_len, k_len, q_start in ((1, 1, None), (13, 13, None), (7, 16, None), (16, 7, 3)):
+        call = call_of(named, 1, q_len, k_len, q_start=q_start)
+        assert count_live(named.mask(1).predicate, call) == int(matrix(named.mask(1).predicate, call).sum())
+
+
+def plain(q_len: int, k_len: int | None = None, *, batch: int = 1, heads: int = 1, **params: int) -> Call:
+    decls = tuple(ex.ParamDecl(name) for name in params)
+    sizes = {"batch": batch, "heads": heads, "q_len": q_len, "k_len": q_len if k_len is None else k_len}
+    return bind((), decls, params, **sizes)
+
+
+@pytest.mark.parametrize(
+    "m, params, expected",
+    [
+        (causal(), {}, LONG * (LONG + 1) // 2),
+        (~causal(), {}, LONG * (LONG - 1) // 2),
+        (window(param("w"), 0), {"w": 1023}, 1024 * LONG - 1023 * 1024 // 2),
+        (window(param("w"), 0), {"w": 2**30}, LONG * (LONG + 1) // 2),
+        (window(1), {}, 3 * LONG - 2),
+        (mask(lambda q, k: q // 64 == k // 64), {}, 64 * LONG),
+        (mask(lambda q, k: 2 * k <= q), {}, (LONG // 2) * (LONG // 2 + 1)),
+        (causal() & mask(lambda q, k: q % 2 == 0), {}, (LONG // 2) ** 2),
+    ],
+    ids=str,
+)
+def test_a_million_tokens_are_counted_exactly_and_at_once(m: Mask, params: dict[str, int], expected: int) -> None:
+    call = plain(LONG, batch=2, heads=3, **params)
+    start = time.perf_counter()
+    assert count_live(m.predicate, call) == 6 * expected
+    for transposed in (False, True):
+        counts = count_tiles(cover(m.predicate, (128, 64), transposed=transposed), call)
+        assert counts.full + counts.partial + counts.empty == 6 * LONG * LONG // (128 * 64)
+        assert 64 * 128 * counts.full <= 6 * expected <= 64 * 128 * (counts.full + counts.partial)
+    assert time.perf_counter() - start < 10  # a second at most; pair by pair it would be hours
+
+
+def test_packed_documents_of_a_million_tokens() -> None:
+    named = PATTERNS["documents"]
+    call = call_of(named, 64, LONG, batch=1, heads=1)
+    lengths = torch.unique_consecutive(call.fields["doc"].keys[0], return_counts=True)[1]
+    assert count_live(named.mask(64).predicate, call) == int((lengths * (lengths + 1) // 2).sum())
+
+
+def test_the_work_is_bounded_where_pairs_must_be_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
+    p = ex.eq((Q * K) % 5, 0)
+    call = plain(60, 50, heads=2)
+    expected = count_live(p, call)
+    seen: list[int] = []
+    evaluate = count.live_block
+
+    def spy(predicate: ex.Expr, call: Call, rows: slice, columns: slice) -> torch.Tensor:
+        seen.append((rows.stop - rows.start) * (columns.stop - columns.start) * call.heads)
+        return evaluate(predicate, call, rows, columns)
+
+    monkeypatch.setattr(count, "live_block", spy)
+    monkeypatch.setattr(count, "WORKSPACE", 300)
+    assert count_live(p, call) == expected == int(matrix(p, call).sum())
+    assert max(seen) <= 300
+    assert sum(seen) == 60 * 50 * 2
+
+
+def test_nothing_is_counted_of_nothing() -> None:
+    assert count_live(K <= Q, plain(0)) == 0
+    assert count_live(ex.FALSE, plain(5)) == 0
+    assert count_live(ex.TRUE, plain(0, 5)) == 0
+    assert count_live(ex.eq((Q * K) % 5, 0), plain(5, 0)) == 0
+    assert count_tiles(cover(ex.FALSE, (4, 4)), plain(9)) == count.TileCounts(0, 0, 9)

@@ -1,0 +1,171 @@
+"""The cover pass: every live pair is visited exactly once, forward and transposed, and no tile twice.
+
+The goldens in programs.txt are the programs of the named patterns, to be read; ATTNIR_ACCEPT=1 rewrites them.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from attnir import pattern as an
+from attnir.call import Call
+from attnir.cover import MOST_SWEPT, cover
+from attnir.evaluate import dense_mask
+from attnir.expr import Expr
+from attnir.program import TileProgram
+from attnir.walk import runs, tile_map, walk_pairs
+from tests import strategies as some
+from tests.patterns import PATTERNS, call_of
+
+GOLDEN = Path(__file__).with_name("programs.txt")
+TILES = [(1, 1), (2, 7), (3, 4), (4, 4), (5, 3), (8, 8), (16, 2), (24, 24)]
+
+
+def check_exact(predicate: Expr, program: TileProgram, call: Call) -> None:
+    """Every live pair counts once, every dead pair never, and no tile is visited twice."""
+    live = dense_mask(predicate, call).expand(call.batch, call.heads, -1, -1)
+    assert torch.equal(walk_pairs(program, call), live.long())
+    tiles = tile_map(program, call)
+    assert int((tiles.full + tiles.partial).amax()) <= 1
+
+
+@lru_cache(maxsize=512)
+def program_of(name: str, tile: tuple[int, int], transposed: bool) -> TileProgram:
+    return cover(PATTERNS[name].mask(1).predicate, tile, transposed=transposed)
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_named_patterns_at_every_length(name: str) -> None:
+    """Every S up to 24, as many keys as queries, fewer and more; each with three of the tile sizes, in turn."""
+    named = PATTERNS[name]
+    p = named.mask(1).predicate
+    for s in range(1, 25):
+        other = s * 7 % 24 + 1
+        for q_len, k_len, q_start in ((s, s, None), (s, other, None), (other, s, s % 5 * 3)):
+            call = call_of(named, 1, q_len, k_len, q_start=q_start)
+            for turn in range(3 if q_len == k_len else 1):
+                tile = TILES[(s + 3 * turn + k_len) % len(TILES)]
+                for transposed in (False, True):
+                    check_exact(p, program_of(name, tile, transposed), call)
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_named_patterns_with_every_tile(name: str) -> None:
+    """Every tile size at one awkward length, and longer rows of tiles at unit 3."""
+    named = PATTERNS[name]
+    call = call_of(named, 1, 19, 23)
+    for m in range(1, 25, 2):
+        for n in (1, 2, 4, 7, 8, 23, 24):
+            check_exact(named.mask(1).predicate, program_of(name, (m, n), m % 4 == 1), call)
+    wide = named.mask(3).predicate
+    for q_len, k_len in ((97, 97), (64, 130), (130, 64)):
+        for transposed in (False, True):
+            program = cover(wide, (16, 8), transposed=transposed)
+            check_exact(wide, program, call_of(named, 3, q_len, k_len, batch=2, heads=2))
+
+
+@given(st.data())
+@settings(max_examples=400)
+def test_any_predicate(data: st.DataObject) -> None:
+    p = data.draw(some.predicates)
+    call = data.draw(some.calls(p, longest=16))
+    tile = data.draw(some.tiles)
+    for transposed in (False, True):
+        check_exact(p, cover(p, tile, transposed=transposed), call)
+
+
+@given(st.data())
+@settings(max_examples=150)
+def test_any_union_of_bands(data: st.DataObject) -> None:
+    """Bands whose order is known only at run time, which must be swept without overlap."""
+    names = [f"w{i}" for i in range(data.draw(st.integers(2, MOST_SWEPT)))]
+    widths = [data.draw(st.integers(0, 3)) for _ in names]
+    kept = data.draw(st.sampled_from([an.full(), an.causal(), an.mask(lambda q, k, h: q % 5 > h), ~an.window(2)]))
+    union = ~an.full()
+    for name, width in zip(names, widths, strict=True):
+        union = union | _band(name, width)
+    p = (union & kept).predicate
+    program = cover(p, data.draw(some.tiles), transposed=data.draw(st.booleans()))
+    check_exact(p, program, data.draw(some.calls(p, longest=16)))
+
+
+def _band(name: str, width: int) -> an.Mask:
+    center = an.param(name)
+    return an.mask(lambda q, k: abs(q - k - center) <= width)
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+@pytest.mark.parametrize("q_len, k_len", [(0, 0), (0, 5), (5, 0)])
+def test_empty_axes(name: str, q_len: int, k_len: int) -> None:
+    named = PATTERNS[name]
+    for transposed in (False, True):
+        counts = walk_pairs(program_of(name, (4, 4), transposed), call_of(named, 1, q_len, k_len))
+        assert counts.shape == (2, 3, q_len, k_len)
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_how_the_live_tiles_are_found(name: str) -> None:
+    program = cover(PATTERNS[name].mask(1).predicate, (128, 64))
+    way = "lists" if program.listed else "tables" if program.tables() else "closed"
+    assert way == PATTERNS[name].way
+    starts = {"lists": "block lists: ", "tables": "row tables: ", "closed": "closed ranges: "}
+    assert program.reason.startswith(starts[way])
+
+
+@pytest.mark.parametrize("w", [2**30, -(2**30), 2**30 - 1, 0])
+def test_windows_of_extreme_parameters(w: int) -> None:
+    named = PATTERNS["window_params"]
+    p = named.mask(1).predicate
+    for transposed in (False, True):
+        program = cover(p, (4, 3), transposed=transposed)
+        for left, right in ((w, 0), (0, w), (w, w), (w, -w)):
+            call = call_of(named, 1, 11, 13)
+            check_exact(p, program, replace_params(call, left=left, right=right))
+
+
+def replace_params(call: Call, **params: int) -> Call:
+    return Call(call.batch, call.heads, call.q_len, call.k_len, call.q_start, call.fields, params, call.device)
+
+
+def test_the_last_positions_that_there_are() -> None:
+    """At the end of all positions, where 2 ** 28 is one past the last."""
+    named = PATTERNS["window_left"]
+    p = named.mask(1).predicate
+    call = call_of(named, 1, 7, 2**28, batch=1, heads=1)
+    program = cover(p, (4, 64))
+    found = [(run.start.flatten().tolist(), run.stop.flatten().tolist()) for run in runs(program, call)]
+    visited = {tile for start, stop in found for a, b in zip(start, stop, strict=True) for tile in range(a, b)}
+    assert visited == {2**28 // 64 - 1}
+
+
+def goldens() -> str:
+    parts = []
+    for name in PATTERNS:
+        for transposed in (False, True):
+            program = cover(PATTERNS[name].mask(64).predicate, (128, 64), transposed=transposed)
+            parts.append(f"# {name}{', transposed' if transposed else ''}\n{program}\n")
+    return "\n".join(parts)
+
+
+def test_the_programs_of_the_named_patterns() -> None:
+    now = goldens()
+    if os.environ.get("ATTNIR_ACCEPT") == "1":
+        GOLDEN.write_text(now)
+    before = GOLDEN.read_text().split("\n# ")
+    assert now.split("\n# ") == before, "a program changed; read it, then accept it with ATTNIR_ACCEPT=1"
+
+
+def test_sweeps_of_one_program_follow_each_other() -> None:
+    """Within one row tile the visits are in ascending order, as kernels rely on to prefetch."""
+    named = PATTERNS["window_sinks"]
+    call = call_of(named, 1, 24, batch=1, heads=1)
+    for run, later in pairwise(runs(program_of("window_sinks", (4, 4), False), call)):
+        assert bool(((run.stop <= later.start) | (later.start >= later.stop) | (run.start >= run.stop)).all())
