@@ -221,7 +221,7 @@ def _repeats(e: Expr, column: Expr, within: int) -> bool:
     """Whether the column enters only as a remainder by a constant of at most `within`."""
     if not contains(e, column):
         return True
-    if e.op is Op.MOD and e.args[1].op is Op.CONST and 0 < e.args[1].const <= within:
+    if e.op is Op.MOD and e.args[1].op is Op.CONST and 0 < abs(e.args[1].const) <= within:
         form = linear(e.args[0])
         return abs(form.coefficient(column)) == 1 and not any(
             contains(a, column) for a, _ in form.terms if a is not column

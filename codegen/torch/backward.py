@@ -115,12 +115,11 @@ def _product(
     hide: Callable[[Tensor], None] | None = None,
 ) -> None:
     """Add what the pairs of rows and keys give to dq, dk and dv."""
-    shape = (rows.q.shape[0], rows.q.shape[1], k.shape[1])
-    s = products.scores(rows.q, k, work.take("s", *shape))
+    s = products.scores(rows.q, k, work, "s")
     if hide:
         hide(s)
     p = s.sub_(rows.lse).exp2_()
-    products.mix_transposed(p, rows.do, dv)
-    ds = products.scores(rows.do, v, work.take("ds", *shape)).sub_(rows.delta).mul_(p)
-    products.mix(ds, k, rows.dq)
-    products.mix_transposed(ds, rows.q, dk)
+    dv.add_(products.mix_transposed(p, rows.do, work))
+    ds = products.scores(rows.do, v, work, "ds").sub_(rows.delta).mul_(p)
+    rows.dq.add_(products.mix(ds, k, work))
+    dk.add_(products.mix_transposed(ds, rows.q, work))

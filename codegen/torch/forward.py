@@ -43,14 +43,10 @@ def _walk(step: Step, q: Tensor, k: Tensor, v: Tensor, rows: Rows, work: Workspa
     for cols, parts in step.wide(q):
         keys, values = work.columns("k", k, cols), work.columns("v", v, cols)
         for n in parts:
-            s = _scores(q[n], keys[n], work)
-            rows.part(n, slice(None)).absorb(s, values[n], first=cols[0] == step.panel.wide[0])
+            s = products.scores(q[n], keys[n], work, "s")
+            rows.part(n, slice(None)).absorb(s, values[n], cols[0] == step.panel.wide[0], work)
     for piece in step.panel.narrow:
         r = step.rows_of(piece)
-        s = _scores(q[:, r], work.columns("k", k, piece.cols), work)
+        s = products.scores(q[:, r], work.columns("k", k, piece.cols), work, "s")
         step.dead.hide(piece, s)
-        rows.part(slice(None), r).absorb(s, work.columns("v", v, piece.cols), piece.first)
-
-
-def _scores(q: Tensor, k: Tensor, work: Workspace) -> Tensor:
-    return products.scores(q, k, work.take("s", q.shape[0], q.shape[1], k.shape[1]))
+        rows.part(slice(None), r).absorb(s, work.columns("v", v, piece.cols), piece.first, work)

@@ -37,17 +37,18 @@ class Rows:
         """Some of the rows, as views."""
         return Rows(self.top[n, r], self.total[n, r], self.mixed[n, r])
 
-    def absorb(self, s: Tensor, values: Tensor, first: bool) -> None:
+    def absorb(self, s: Tensor, values: Tensor, first: bool, work: Workspace) -> None:
         """Take in scores s [n, r, c], which are overwritten, and values [n, c, Dv]; first: no key was met before."""
         top = torch.maximum(s.amax(-1, keepdim=True), self.top)
         weights = s.sub_(top).exp2_()
+        total, mixed = weights.sum(-1, keepdim=True), products.mix(weights, values, work)
         if first:
-            torch.sum(weights, -1, keepdim=True, out=self.total)
+            self.total.copy_(total)
+            self.mixed.copy_(mixed)
         else:
             fade = torch.exp2(self.top - top)
-            self.total.mul_(fade).add_(weights.sum(-1, keepdim=True))
-            self.mixed.mul_(fade)
-        products.mix(weights, values, self.mixed, first)
+            self.total.mul_(fade).add_(total)
+            self.mixed.mul_(fade).add_(mixed)
         self.top.copy_(top)
 
     def output(self) -> Tensor:

@@ -1,8 +1,8 @@
 """Panels: neighbouring visits of queries, joined.
 
 The keys that all rows of a panel see in full become one wide product of many rows, which runs at twice the speed of
-narrow ones; what is left of each visit becomes narrow products of its own rows. The predicate is evaluated for a
-whole panel at once. Every span of every visit lands in exactly one product.
+narrow ones; what is left of each visit becomes narrow products of its own rows. The predicate is evaluated for
+several visits at once. Every span of every visit lands in exactly one product.
 """
 
 from __future__ import annotations
@@ -19,11 +19,18 @@ Range = tuple[int, int]  # [start, stop)
 NOTHING: Range = (0, 0)
 
 
+class Area(NamedTuple):
+    """Pairs for which the predicate is evaluated at once."""
+
+    rows: Range
+    cols: Range
+
+
 class Check(NamedTuple):
-    """Keys whose pairs the predicate decides, and the part of the panel's keys for which it is evaluated at once."""
+    """Keys whose pairs with a product's rows the predicate decides, and the area in which they lie."""
 
     cols: Range
-    area: Range
+    area: Area
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +58,17 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """Visits to be joined, the keys common to the widest full span of each, and the union of their partial spans."""
+    """Visits to be joined, and the keys common to the widest full span of each."""
 
     visits: tuple[Visit, ...]
     common: Range
-    areas: tuple[Range, ...]
-
-    @property
-    def rows(self) -> int:
-        return self.visits[-1].stop - self.visits[0].start
 
 
 def panels(visits: Iterable[Visit], heads: int, shared: int, budget: Budget) -> Iterator[Panel]:
     """Join visits; `heads` query heads are in one product, `shared` of them to a key head."""
     draft: _Draft | None = None
     for visit in visits:
-        alone = _Draft((visit,), _widest(visit), _union((s.start, s.stop) for s in visit.spans if not s.full))
+        alone = _Draft((visit,), _widest(visit))
         both = draft and _joined(draft, alone)
         if draft and both and _fits(draft, both, shared, budget):
             draft = both
@@ -80,22 +82,53 @@ def panels(visits: Iterable[Visit], heads: int, shared: int, budget: Budget) -> 
 
 def _joined(a: _Draft, b: _Draft) -> _Draft:
     common = (max(a.common[0], b.common[0]), min(a.common[1], b.common[1]))
-    return _Draft(a.visits + b.visits, common if common[0] < common[1] else NOTHING, _union(a.areas + b.areas))
+    return _Draft(a.visits + b.visits, common if common[0] < common[1] else NOTHING)
 
 
 def _fits(draft: _Draft, both: _Draft, shared: int, budget: Budget) -> bool:
-    """Whether a visit may join: in rows, in the cost of the predicate, and without spoiling the wide product."""
-    adjacent = draft.visits[-1].stop == both.visits[-1].start
+    """Whether a visit may join: its rows are the next ones, they are not too many, and the wide product stays."""
+    rows = (both.visits[-1].stop - both.visits[0].start) * shared
     wide = [d.common[1] - d.common[0] >= budget.wide for d in (draft, both)]
-    checked = both.rows * sum(stop - start for start, stop in both.areas)
-    return adjacent and both.rows * shared <= budget.rows and checked <= budget.checks and wide[0] == wide[1]
+    return draft.visits[-1].stop == both.visits[-1].start and rows <= budget.rows and wide[0] == wide[1]
 
 
 def _widest(visit: Visit) -> Range:
     return max(((s.start, s.stop) for s in visit.spans if s.full), key=lambda r: r[1] - r[0], default=NOTHING)
 
 
-def _union(ranges: Iterable[Range]) -> tuple[Range, ...]:
+def _panel(draft: _Draft, heads: int, budget: Budget) -> Panel:
+    wide = draft.common if draft.common[1] - draft.common[0] >= budget.wide else NOTHING
+    narrow = (
+        piece
+        for visits, areas in _areas(draft.visits, budget)
+        for visit in visits
+        for piece in _pieces(visit, wide, areas, budget.pairs // heads)
+    )
+    rows = (draft.visits[0].start, draft.visits[-1].stop)
+    return Panel(rows, wide, tuple(narrow), any(not v.spans for v in draft.visits))
+
+
+def _areas(visits: Iterable[Visit], budget: Budget) -> Iterator[tuple[list[Visit], list[Area]]]:
+    """Visits in turn, as many as share areas, and these: the union of their partial spans, ascending."""
+    block: list[Visit] = []
+    union: list[Range] = []
+    for visit in visits:
+        more = _union([*union, *((s.start, s.stop) for s in visit.spans if not s.full)])
+        rows = visit.stop - block[0].start if block else 0
+        if rows > budget.checked_rows or rows * sum(stop - start for start, stop in more) > budget.checks:
+            yield block, _cut_areas(block, union, budget.checks)
+            block, more = [], _union((s.start, s.stop) for s in visit.spans if not s.full)
+        block.append(visit)
+        union = more
+    yield block, _cut_areas(block, union, budget.checks)
+
+
+def _cut_areas(block: list[Visit], union: list[Range], limit: int) -> list[Area]:
+    rows = (block[0].start, block[-1].stop)
+    return [Area(rows, part) for cols in union for part in _cut(cols, max(1, limit // (rows[1] - rows[0])))]
+
+
+def _union(ranges: Iterable[Range]) -> list[Range]:
     """Ranges as disjoint ascending ones; those that touch become one."""
     found: list[Range] = []
     for start, stop in sorted(ranges):
@@ -103,16 +136,7 @@ def _union(ranges: Iterable[Range]) -> tuple[Range, ...]:
             found[-1] = (found[-1][0], max(found[-1][1], stop))
         else:
             found.append((start, stop))
-    return tuple(found)
-
-
-def _panel(draft: _Draft, heads: int, budget: Budget) -> Panel:
-    wide = draft.common if draft.common[1] - draft.common[0] >= budget.wide else NOTHING
-    step = max(1, budget.checks // draft.rows)
-    areas = [part for area in draft.areas for part in _cut(area, step)]
-    narrow = (piece for v in draft.visits for piece in _pieces(v, wide, areas, budget.pairs // heads))
-    rows = (draft.visits[0].start, draft.visits[-1].stop)
-    return Panel(rows, wide, tuple(narrow), any(not v.spans for v in draft.visits))
+    return found
 
 
 def _cut(whole: Range, width: int) -> Iterator[Range]:
@@ -124,7 +148,7 @@ def _cut(whole: Range, width: int) -> Iterator[Range]:
         yield at, min(at + step, stop)
 
 
-def _pieces(visit: Visit, wide: Range, areas: list[Range], pairs: int) -> Iterator[Piece]:
+def _pieces(visit: Visit, wide: Range, areas: list[Area], pairs: int) -> Iterator[Piece]:
     """The products of one visit besides the wide one."""
     rows = (visit.start, visit.stop)
     first = wide == NOTHING
@@ -158,13 +182,13 @@ def _outside(spans: Iterable[Span], wide: Range) -> Iterator[Span]:
             yield Span(wide[1], span.stop, span.full)
 
 
-def _checks(span: Span, part: Range, areas: list[Range]) -> Iterator[Check]:
+def _checks(span: Span, part: Range, areas: list[Area]) -> Iterator[Check]:
     """What a partial span asks to check within a product's keys, area by area."""
     start, stop = max(span.start, part[0]), min(span.stop, part[1])
-    at = bisect_right(areas, (start, start)) - 1 if start < stop else len(areas)
-    for area in areas[max(0, at) :]:
-        if area[0] >= stop:
-            break
-        cols = (max(start, area[0]), min(stop, area[1]))
-        if cols[0] < cols[1]:
-            yield Check(cols, area)
+    if start >= stop:
+        return
+    at = bisect_right(areas, start, key=lambda area: area.cols[0]) - 1
+    while at < len(areas) and areas[at].cols[0] < stop:
+        area = areas[at]
+        yield Check((max(start, area.cols[0]), min(stop, area.cols[1])), area)
+        at += 1

@@ -12,6 +12,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from attnir.codegen.torch.operands import Workspace
+
 LARGE = 1 << 21  # multiplications, from which oneDNN pays
 
 
@@ -36,27 +38,23 @@ def _one(a: Tensor, b: Tensor) -> bool:
     return a.shape[0] == 1 and takes_one(a, a.shape[1] * a.shape[2] * b.shape[1])
 
 
-def scores(a: Tensor, b: Tensor, out: Tensor) -> Tensor:
-    """a [n, r, d] @ b^T for b [n, c, d]: [n, r, c], in `out` or in a tensor of its own."""
+def scores(a: Tensor, b: Tensor, work: Workspace, name: str) -> Tensor:
+    """a [n, r, d] @ b^T for b [n, c, d]: [n, r, c], in the buffer of that name or in a tensor of its own."""
     if LINEAR and _one(a, b):
         return LINEAR(a[0], b[0])[None]
-    return torch.bmm(a, b.transpose(1, 2), out=out)
+    return torch.bmm(a, b.transpose(1, 2), out=work.take(name, a.shape[0], a.shape[1], b.shape[1]))
 
 
-def mix(p: Tensor, b: Tensor, out: Tensor, first: bool = False) -> None:
-    """out [n, r, d] += p [n, r, c] @ b [n, c, d]; first: `out` holds nothing yet and is overwritten."""
+def mix(p: Tensor, b: Tensor, work: Workspace) -> Tensor:
+    """p [n, r, c] @ b [n, c, d]: [n, r, d], in a buffer of its own or in a new tensor."""
     if LINEAR and _one(p, b.transpose(1, 2)):
-        product = LINEAR(p[0], b[0].t())
-        out[0].copy_(product) if first else out[0].add_(product)
-    elif first:
-        torch.bmm(p, b, out=out)
-    else:
-        out.baddbmm_(p, b)
+        return LINEAR(p[0], b[0].t())[None]
+    # Into a contiguous buffer: bmm takes the matrices of another one by one.
+    return torch.bmm(p, b, out=work.take("mix", p.shape[0], p.shape[1], b.shape[2]))
 
 
-def mix_transposed(p: Tensor, a: Tensor, out: Tensor) -> None:
-    """out [n, c, d] += p^T @ a, for p [n, r, c] and a [n, r, d]."""
+def mix_transposed(p: Tensor, a: Tensor, work: Workspace) -> Tensor:
+    """p^T @ a, for p [n, r, c] and a [n, r, d]: [n, c, d]."""
     if LINEAR and _one(p, a.transpose(1, 2)):
-        out[0].add_(LINEAR(a[0].t(), p[0].t()).t())  # this way round p is the weight, which oneDNN takes transposed
-    else:
-        out.baddbmm_(p.transpose(1, 2), a)
+        return LINEAR(a[0].t(), p[0].t()).t()[None]  # this way round p is the weight, which oneDNN takes transposed
+    return torch.bmm(p.transpose(1, 2), a, out=work.take("mix", p.shape[0], p.shape[2], a.shape[2]))

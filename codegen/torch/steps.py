@@ -55,7 +55,7 @@ def steps(schedule: Schedule, q: Tensor, k: Tensor, budget: Budget) -> Iterator[
     for group in schedule.groups:
         for unit in units(group, q, k, budget.heads):
             for panel in panels(group.visits, unit.n * unit.shared, unit.shared, budget):
-                yield Step(unit, panel, DeadPairs(schedule, unit, panel, budget.checks), budget.pairs)
+                yield Step(unit, panel, DeadPairs(schedule, unit, budget.checks), budget.pairs)
 
 
 def covers(schedule: Schedule, q: Tensor) -> bool:

@@ -95,8 +95,7 @@ def compile_for(kind: str, program: TileProgram | None, spec: Spec, target: Targ
         if a.is_pointer and not a.is_metadata and spec.aligned:
             attributes[(i,)] = [["tt.divisibility", 16]]
     source = ASTSource(function, signature, {}, attributes)
-    options = {"num_warps": spec.config.num_warps, "num_stages": spec.config.num_stages, "enable_fp_fusion": True}
-    return triton.compile(source, target=_gpu(target), options=options)
+    return triton.compile(source, target=_gpu(target), options=spec.options)
 
 
 def _gpu(target: Target) -> GPUTarget:

@@ -139,12 +139,7 @@ def _launch(
     ordered = [values[a.name] for a in arguments(kind, program, spec)]
     on_device: AbstractContextManager[object] = torch.cuda.device(device) if device.type == "cuda" else nullcontext()
     with on_device:
-        getattr(module, kind)[(instances,)](
-            *ordered,
-            num_warps=spec.config.num_warps,
-            num_stages=spec.config.num_stages,
-            enable_fp_fusion=True,  # s * scale - m as one operation
-        )
+        getattr(module, kind)[(instances,)](*ordered, **spec.options)
 
 
 @lru_cache(maxsize=1024)

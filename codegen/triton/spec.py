@@ -37,6 +37,15 @@ class Spec:
     signed: bool = False
 
     @property
+    def options(self) -> dict[str, int | bool]:
+        """What the kernel is compiled with, by the names of Triton's launch options."""
+        known: dict[str, int | bool] = {"num_warps": self.config.num_warps, "num_stages": self.config.num_stages}
+        known["enable_fp_fusion"] = True  # s * scale - m in one operation
+        if self.family == "cuda":
+            known["maxnreg"] = 255  # else ptxas may aim at 128 (or 32!) for the sake of occupancy, and spill
+        return known
+
+    @property
     def vector(self) -> int:
         """Elements in 16 bytes."""
         return 16 // self.dtype.itemsize

@@ -33,11 +33,16 @@ def test_a_plain_loop_counts_every_live_pair_once(data: st.DataObject) -> None:
 @pytest.mark.parametrize("name", [name for name, named in PATTERNS.items() if named.way != "lists"])
 def test_a_plain_loop_over_named_patterns(name: str) -> None:
     named = PATTERNS[name]
+    looped = 0
     for q_len, k_len, q_start, tile in ((9, 9, None, (4, 4)), (5, 12, None, (4, 8)), (12, 5, 4, (8, 4))):
         call = call_of(named, 1, q_len, k_len, batch=1, heads=2, q_start=q_start)
+        live = matrix(named.mask(1).predicate, call).long()
         for transposed in (False, True):
             program = cover(named.mask(1).predicate, tile, transposed=transposed)
-            assert torch.equal(plain_loop(program, call), matrix(named.mask(1).predicate, call).long())
+            if not program.listed:  # what repeats within a large tile only, and guards of the columns, are listed here
+                assert torch.equal(plain_loop(program, call), live)
+                looped += 1
+    assert looped
 
 
 def test_the_runs_of_a_causal_mask() -> None:

@@ -221,7 +221,7 @@ def test_wide_products(pattern: Callable[[Tensor, Tensor], Tensor], s: Sizes) ->
 
 
 def test_products_cut_by_a_small_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    tight = budget.Budget(heads=2, rows=64, wide=48, pairs=1 << 10, checks=1 << 9)
+    tight = budget.Budget(heads=2, rows=64, wide=48, pairs=1 << 10, checks=1 << 9, checked_rows=40)
     monkeypatch.setattr(budget, "CPU", tight)
     s = Sizes(batch=3, heads=6, kv_heads=3)
     for pattern in PATTERNS:
@@ -372,11 +372,12 @@ def visited(panel: Panel, counts: Tensor, checked: Tensor) -> None:
     for piece in panel.narrow:
         counts[slice(*piece.rows), slice(*piece.cols)] += 1
         for cols, area in piece.checks:
-            assert area[0] <= cols[0] < cols[1] <= area[1], "a check lies in its area"
+            assert area.cols[0] <= cols[0] < cols[1] <= area.cols[1], "a check lies in its area"
+            assert area.rows[0] <= piece.rows[0] < piece.rows[1] <= area.rows[1]
             checked[slice(*piece.rows), slice(*cols)] += 1
 
 
-@pytest.mark.parametrize("limits", [budget.CPU, budget.Budget(16, 128, 64, 1 << 12, 1 << 11)], ids=str)
+@pytest.mark.parametrize("limits", [budget.CPU, budget.Budget(16, 128, 64, 1 << 12, 1 << 11, 128)], ids=str)
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_panels_visit_every_span_once(pattern: Callable[[Tensor, Tensor], Tensor], limits: budget.Budget) -> None:
     mask = dense_mask(pattern, 1500, 1500)[0, 0]
