@@ -15,6 +15,7 @@ from torch import Tensor
 
 from attnir.bounds import Interval, decide
 from attnir.call import Call
+from attnir.errors import ShapeError
 from attnir.evaluate import Evaluator, side_of, token_axes
 from attnir.expr import Expr, FieldDecl, ParamDecl, reads
 from attnir.program import Axis, TileProgram
@@ -47,6 +48,9 @@ def list_blocks(program: TileProgram, call: Call) -> BlockList:
     return _Lister(program, call).build()
 
 
+Piece = tuple[Tensor, tuple[Tensor, ...]]
+
+
 class _Lister:
     def __init__(self, program: TileProgram, call: Call) -> None:
         self.program, self.call = program, call
@@ -66,31 +70,38 @@ class _Lister:
         return len(first), Interval(first, (first + size - 1).clamp(max=start + length - 1))
 
     def build(self) -> BlockList:
-        status = [self._classify(rows) for rows in self._row_chunks()]
+        pieces = [self._compress(self._classify(rows)) for rows in self._row_chunks()]
         shape = (self.batch, self.heads, self.rows)
-        full, partial = (self._compress([s == code for s in status]) for code in (2, 1))
-        return BlockList(shape, self.columns, full, partial)
+        return BlockList(shape, self.columns, *(self._joined([p[i] for p in pieces]) for i in (0, 1)))
 
     def _row_chunks(self) -> Iterator[slice]:
         step = max(1, WORKSPACE // (self.batch * self.heads * max(1, self.columns) * 8))
         for at in range(0, self.rows, step):
             yield slice(at, min(self.rows, at + step))
 
-    def _compress(self, chunks: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Chunks of row tiles [B, H, rows, columns] to (offsets, indices) over the flat rows [B, H, all rows]."""
-        counts = torch.cat([c.sum(-1) for c in chunks], -1).flatten() if chunks else torch.zeros(0, dtype=torch.int64)
-        offsets = torch.zeros(counts.numel() + 1, dtype=torch.int32, device=self.call.device)
-        offsets[1:] = counts.cumsum(0)
-        places = [c.nonzero() for c in chunks]
-        if not places:
+    def _compress(self, status: Tensor) -> tuple[Piece, Piece]:
+        """The FULL and the PARTIAL tiles of some row tiles: counts [B, H, rows], and columns for each (b, h)."""
+        found = []
+        for code in (2, 1):
+            tiles = status == code
+            counts = tiles.sum(-1)
+            columns = tiles.nonzero()[:, 3].to(torch.int32)
+            found.append((counts, columns.split(counts.sum(-1).flatten().tolist())))
+        return found[0], found[1]
+
+    def _joined(self, pieces: list[Piece]) -> tuple[Tensor, Tensor]:
+        """(offsets, indices) over the flat rows [B, H, all rows], from consecutive pieces of the rows."""
+        offsets = torch.zeros(self.batch * self.heads * self.rows + 1, dtype=torch.int32, device=self.call.device)
+        if not pieces:
             return offsets, torch.zeros(0, dtype=torch.int32, device=self.call.device)
-        at = 0
-        for p, c in zip(places, chunks, strict=True):
-            p[:, 2] += at
-            at += c.shape[2]
-        every = torch.cat(places)
-        order = ((every[:, 0] * self.heads + every[:, 1]) * self.rows + every[:, 2]).argsort(stable=True)
-        return offsets, every[order, 3].to(torch.int32)
+        ends = torch.cat([counts for counts, _ in pieces], -1).flatten().cumsum(0)
+        if int(ends[-1]) >= 2**31:
+            raise ShapeError(
+                f"a block list of {int(ends[-1])} tiles is too long; take larger tiles, or shorter sequences"
+            )
+        offsets[1:] = ends
+        by_copy = zip(*(columns for _, columns in pieces), strict=True)
+        return offsets, torch.cat([part for parts in by_copy for part in parts])
 
     def _classify(self, rows: slice) -> Tensor:
         """0 EMPTY, 1 PARTIAL, 2 FULL, int8 [batch, heads, rows, columns], for some row tiles."""

@@ -14,6 +14,7 @@ import argparse
 import itertools
 import multiprocessing
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -90,13 +91,22 @@ def main() -> int:
     a = parser.parse_args()
     axes = (a.targets, a.kinds, a.widths, a.dtypes, a.patterns)
     cases = [Case(*names, not a.unaligned) for names in itertools.product(*(axis.split(",") for axis in axes))]
-    failures = 0
-    with multiprocessing.get_context("spawn").Pool(a.jobs) as pool:
-        for case, config, report, problems in pool.imap(_inspect, cases, chunksize=2):
-            failures += bool(problems)
-            print(_row(case, config, report, problems), flush=True)
+    if a.jobs == 1:
+        failures = _show(map(_inspect, cases))
+    else:
+        with multiprocessing.get_context("spawn").Pool(a.jobs) as pool:
+            failures = _show(pool.imap(_inspect, cases, chunksize=2))
     print(f"{len(cases)} kernels, {failures} with a broken promise")
     return 1 if failures else 0
+
+
+def _show(findings: Iterable[tuple[Case, str, Report | None, list[str]]]) -> int:
+    """Print the table as it comes in; how many kernels break a promise."""
+    failures = 0
+    for case, config, report, problems in findings:
+        failures += bool(problems)
+        print(_row(case, config, report, problems), flush=True)
+    return failures
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ Calibrated against what Triton 3.9 compiles for full, causal, window and documen
   one stage more than it is asked for.
 - gfx942 has 512 registers per thread with 4 warps. Operands pass through them on the way to shared memory and back,
   whole moving tiles at a time; pipelining the backward doubles that, so it is not pipelined.
-- Head widths of several chunks cost sm_80 more than their sum, about 30 registers a chunk.
+- On sm_80 a head width of several chunks costs the backward about 60 registers more than its sum.
+- Told nothing, ptxas may aim at 128 registers (once, at 32) for the sake of occupancy, and spill: `maxnreg` is 255.
 """
 
 from __future__ import annotations
@@ -114,7 +115,7 @@ def chunks(width: int) -> tuple[int, ...]:
 # Up to which estimate of registers per thread kernels were seen free of spills, by kind and matrix instructions.
 BUDGETS = {
     "forward": {"mma": 170, "wgmma": 195, "tcgen05": 165, "mfma": 370},
-    "dq": {"mma": 145, "wgmma": 195, "tcgen05": 150, "mfma": 340},
+    "dq": {"mma": 140, "wgmma": 195, "tcgen05": 150, "mfma": 340},
     "dkv": {"mma": 130, "wgmma": 181, "tcgen05": 150, "mfma": 350},
 }
 
@@ -169,14 +170,15 @@ class Estimate:
         out = 0 if self.products == "tcgen05" and not forward else {"forward": dv, "dq": d, "dkv": d + dv}[p.kind]
         total = self.rows * out + pairs * (1 if forward else 2) + pairs * itemsize // 4
         total += 3 * self.moving * (d + dv) * itemsize // 16
-        if self.products in ("mma", "mfma"):
-            held = d if forward else d + dv if self.products == "mfma" else 0
-            total += self.rows * held * itemsize // 4
         if self.products == "mma":
-            return total // self.threads + 30 * (len(chunks(p.d)) + len(chunks(p.dv)) - 2)
+            across = min(self.c.num_warps, self.rows // 16)  # warps beside each other hold the same rows of q
+            if forward:
+                return total // self.threads + self.rows * d * itemsize // 4 // (across * p.target.warp)
+            return total // self.threads + 60 * (len(chunks(p.d)) + len(chunks(p.dv)) > 2)
         if self.products == "mfma":  # every warp holds the moving operands, as often as they are used
+            total += pairs + self.rows * (d if forward else d + dv) * itemsize // 4
             uses = {"forward": d + dv, "dq": 2 * d + dv, "dkv": 2 * (d + dv)}[p.kind]
-            return (total + pairs) // self.threads + self.moving * uses * itemsize // 4 // p.target.warp
+            return total // self.threads + self.moving * uses * itemsize // 4 // p.target.warp
         return total // self.threads
 
     @property

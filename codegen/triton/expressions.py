@@ -118,7 +118,9 @@ class Printer:
 
     def _wide(self, e: Expr) -> Text:
         found = self.text(e)
-        return found if e.op is Op.CONST else Text(f"{found.within(ATOM)}.to(tl.int64)", ATOM, found.shape)
+        if e.op is Op.CONST or self._overflows(e):
+            return found
+        return Text(f"{found.within(ATOM)}.to(tl.int64)", ATOM, found.shape)
 
     def _spread(self, parts: list[Text], args: tuple[Expr, ...]) -> list[Text]:
         """Bring row and column values to the shape of a tile, where they meet, by names that are computed once."""

@@ -85,7 +85,11 @@ def test_fields_of_no_tokens() -> None:
 
 ERRORS: dict[str, tuple[type[AttnirError], list[str], dict[str, object]]] = {
     "misspelt": (UnknownBindingError, ["`docs`", "`doc`, `w`", "spelling"], {"docs": IDS, "doc": IDS, "w": 1}),
-    "none read": (UnknownBindingError, ["`doc`", "no field and no parameter"], {"fields": (), "params": (), "doc": IDS}),
+    "none read": (
+        UnknownBindingError,
+        ["`doc`", "no field and no parameter"],
+        {"fields": (), "params": (), "doc": IDS},
+    ),
     "field missing": (MissingBindingError, ["reads `doc`", "doc=..."], {"w": 1}),
     "parameter missing": (MissingBindingError, ["reads `w`", "w=..."], {"doc": IDS}),
     "both missing": (MissingBindingError, ["`doc`, `w`"], {}),

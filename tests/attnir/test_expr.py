@@ -88,7 +88,7 @@ def test_an_expression_has_no_truth_value() -> None:
         (Q % 1, ZERO),
         (Q + -3, Q - 3),
         (Q - -3, Q + 3),
-        (-(-Q), Q),
+        (ex.neg(ex.neg(Q)), Q),
         (ex.absolute(ex.absolute(Q)), ex.absolute(Q)),
         (ex.minimum(Q, Q), Q),
         (ex.maximum(Q, Q), Q),

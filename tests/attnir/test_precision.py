@@ -96,9 +96,12 @@ def test_over_compute_that_is_promised(m: Mask, most: float, given: dict[str, ob
     assert 1 <= over_compute(m, 16384, transposed=transposed, **given) <= most
 
 
-def test_closed_ranges_stay_closed() -> None:
+LISTED_WHEN_TRANSPOSED = {"dead_tiles"}  # its condition on q guards whole rows forward, and bounds no column transposed
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_closed_ranges_stay_closed(name: str) -> None:
     """A pattern that loses its closed form would still be right, and slow."""
-    for name, named in PATTERNS.items():
-        for transposed in (False, True):
-            program = cover(named.mask(UNIT).predicate, TILE, transposed=transposed)
-            assert program.listed == (named.way == "lists"), name
+    predicate, listed = PATTERNS[name].mask(UNIT).predicate, PATTERNS[name].way == "lists"
+    assert cover(predicate, TILE).listed == listed
+    assert cover(predicate, TILE, transposed=True).listed == (listed or name in LISTED_WHEN_TRANSPOSED)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -55,7 +57,7 @@ def test_directions(data: st.DataObject) -> None:
     values = [meaning(e, {**call.sizes, "b": 0, "h": 0, axis.name: start + i}, call) for i in range(length)]
     found = direction(e, axis.token)
     if found is not None:
-        assert all((y - x) * found >= 0 if found else x == y for x, y in zip(values, values[1:], strict=False))
+        assert all((y - x) * found >= 0 if found else x == y for x, y in pairwise(values))
 
 
 @pytest.mark.parametrize(
