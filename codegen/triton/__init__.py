@@ -17,13 +17,14 @@ Instances are numbered with the tile fastest, then the head, then the sample. Th
 1. tensors [B, H, S, D] in the dtype: `q, k, v, o` (forward), `o, do` (delta), `q, k, v, do, dq` (dq),
    `q, k, v, do, dk, dv` (dkv);
 2. float32 [B, Hq, Sq], contiguous: `lse`; `lse, dlse, delta` (delta; dlse may be None); `lse, delta` (dq, dkv);
-3. metadata, as the program reads it: `field_<name>_q`, `field_<name>_k` (integers [Bf, S]), `table_<i>` (int32
-   [Bt, Ht, rows], the i-th of `program.tables()`), `full_offsets, full_indices, partial_offsets, partial_indices` (int32);
-4. `scale` (not for delta), then int32 `q_len, k_len, q_start, heads, group` (delta: `q_len, heads`; `group`, query heads
-   per key head, only where heads are grouped), then `param_<name>`;
-5. int64 strides in elements: `<tensor>_batch, <tensor>_head, <tensor>_row` for each tensor; `field_<name>_<side>_batch`,
-   `table_<i>_batch`, `table_<i>_head` (where the table differs by head), `list_batch, list_head` (rows of offsets between
-   samples and heads). The stride of an axis that is shared is 0.
+3. metadata, as the program reads it: `field_<name>_q`, `field_<name>_k` (integers [Bf, S]); `table_<i>` (int32
+   [Bt, Ht, rows], the i-th of `program.tables()`); `full_offsets, full_indices, partial_offsets, partial_indices`
+   (int32, a block list);
+4. `scale` (not for delta); int32 `q_len, k_len, q_start, heads, group` (delta: `q_len, heads`; `group`, the query
+   heads of a key head, only where heads are grouped); `param_<name>`;
+5. int64 strides in elements: `<tensor>_batch, <tensor>_head, <tensor>_row` for each tensor;
+   `field_<name>_<side>_batch`; `table_<i>_batch`, and `table_<i>_head` where the table differs by head;
+   `list_batch, list_head`, in rows of offsets. The stride of an axis that is shared is 0.
 
 `num_warps` and `num_stages` come from the configuration; sizes and strides are never specialised.
 """

@@ -161,28 +161,26 @@ def separated(e: Expr, shape: Callable[[Expr], Shape]) -> Expr:
     >>> kinds = {ex.Q: Shape.ROW, ex.K: Shape.COLUMN}
     >>> of = lambda e: kinds.get(e, Shape.TILE if e.args else Shape.SCALAR)
     >>> print(separated(ex.Q - ex.K <= 9, of), separated(ex.K <= ex.Q, of), separated(ex.eq((ex.Q - ex.K) % 3, 0), of))
-    q - 9 <= k k <= q q % 3 == k % 3
+    q - 9 <= k q >= k q % 3 == k % 3
     """
     a, b = e.args
     if e.op in (Op.EQ, Op.NE) and a.op is Op.MOD and a.args[1].op is Op.CONST and ex.is_int(b, 0):
         sides = _sides(linear(a.args[0]), shape)
-        return e if sides is None else ex.compare(e.op, *(ex.mod(side, a.args[1]) for side in sides))
+        return e if sides is None else ex.compare(e.op, *(ex.mod(side.expr(), a.args[1]) for side in sides))
     sides = _sides(linear(a - b), shape)
     if sides is None:
         return e
-    rows, columns = sides
-    if rows.op is Op.NEG or columns.op is Op.NEG:
-        rows, columns = ex.neg(rows), ex.neg(columns)
-        return ex.compare(FLIPPED[e.op], rows, columns)
-    return ex.compare(e.op, rows, columns)
+    rest, columns = sides
+    if columns.terms[0][1] < 0:
+        return ex.compare(FLIPPED[e.op], rest.times(-1).expr(), columns.times(-1).expr())
+    return ex.compare(e.op, rest.expr(), columns.expr())
 
 
-def _sides(form: Linear, shape: Callable[[Expr], Shape]) -> tuple[Expr, Expr] | None:
+def _sides(form: Linear, shape: Callable[[Expr], Shape]) -> tuple[Linear, Linear] | None:
     """(rest, columns) with form == rest - columns; None where an atom varies along both axes, or none along one."""
     kinds = [(shape(atom), atom, c) for atom, c in form.terms]
     found = {kind for kind, _, _ in kinds}
     if Shape.TILE in found or not {Shape.ROW, Shape.COLUMN} <= found:
         return None
     columns = Linear(tuple((atom, -c) for kind, atom, c in kinds if kind is Shape.COLUMN), 0)
-    rest = Linear(tuple((atom, c) for kind, atom, c in kinds if kind is not Shape.COLUMN), form.constant)
-    return rest.expr(), columns.expr()
+    return Linear(tuple((atom, c) for kind, atom, c in kinds if kind is not Shape.COLUMN), form.constant), columns

@@ -42,6 +42,8 @@ def score_unit(f: Frame) -> None:
 
 def load_rows(f: Frame, *names: str) -> None:
     """The tensors that an instance keeps, for its rows."""
+    f.w.line()
+    f.w.line(f"# What stays: {' and '.join(names)} of these {f.rows.index}; then, what is summed up.")
     lanes(f.w, f.spec)
     for name in names:
         t = Operand(name, f.spec)
@@ -103,7 +105,7 @@ def _finish(f: Frame) -> None:
     w = f.w
     w.line()
     w.line("# A row without a live key gives 0, and lse -inf.")
-    w.let("any_live", "l > 0.0")
+    w.let("any_live", "l != 0.0")
     w.let("total", "tl.where(any_live, l, 1.0)")
     o = Operand("o", f.spec)
     o.place(w, "queries")

@@ -110,6 +110,7 @@ class Frame:
     def place(self) -> None:
         """Which tile, batch and head the instance has."""
         w, rows = self.w, self.rows
+        w.line(f"# One instance: a tile of {rows.index}, of one {'' if rows is QUERY else 'key '}head of one sample.")
         w.let("tiles", f"tl.cdiv({rows.length}, {rows.block})")
         if rows is QUERY:
             w.line("# The last queries often see the most keys: they begin first.")
@@ -150,6 +151,9 @@ class Frame:
 
     def metadata(self) -> None:
         """Where the instance's fields and row tables begin, and the fields of its rows."""
+        if self.reads.fields or self.reads.tables:
+            self.w.line()
+            self.w.line("# What is known of the tokens of this sample.")
         for name, side in self.reads.fields:
             self.w.let(f"field_{name}_{side}_at", f"field_{name}_{side} + b64 * field_{name}_{side}_batch")
         for name, side in self.reads.fields:
@@ -164,6 +168,9 @@ class Frame:
         for i, table in enumerate(self.reads.tables):
             if table_reads_head(table):
                 self.w.let(f"table_{i}_at", f"table_{i} + b64 * table_{i}_batch + h64 * table_{i}_head")
+        if self.program.lets:
+            self.w.line()
+            self.w.line(f"# Which tiles of {self.columns.index} this tile visits, by index.")
         show = self.printer()
         for name, value in self.program.lets:
             self.w.let(f"tile_{name}", show(value))

@@ -74,10 +74,9 @@ def broken(kind: str, spec: Spec, target: Target, report: Report) -> list[str]:
         expected = "HMMA|HGMMA"
     if not any(re.match(expected, name) for name in report.matrix):
         found.append(f"no {expected} but {', '.join(report.matrix) or 'nothing'}")
-    if report.masked or (report.loops and report.loops[0].masking > FEW):
-        found.append(
-            f"the loop over full tiles masks: {report.masked} operations, {report.loops[0].masking} instructions"
-        )
+    masking = report.loops[0].masking if report.loops else 0
+    if report.masked or masking > FEW:
+        found.append(f"the loop over full tiles masks: {report.masked} operations, {masking} instructions")
     return found
 
 
@@ -128,10 +127,8 @@ def _read_sass(compiled: Any) -> tuple[int, int, str, list[Any]]:
 
 def _read_gcn(compiled: Any) -> tuple[int, int, str, list[Any]]:
     assembly = compiled.asm["amdgcn"]
-    spilled = [
-        int(_found(rf"\.{name}:\s+(\d+)", assembly)) for name in ("vgpr_spill_count", "private_segment_fixed_size")
-    ]
-    return int(_found(r"\.vgpr_count:\s+(\d+)", assembly)), sum(spilled), assembly, gcn_lines(assembly)
+    registers = int(_found(r"\.vgpr_count:\s+(\d+)", assembly))
+    return registers, int(_found(r"\.private_segment_fixed_size:\s+(\d+)", assembly)), assembly, gcn_lines(assembly)
 
 
 def _tool(*command: str) -> str:

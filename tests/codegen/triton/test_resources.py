@@ -1,4 +1,4 @@
-"""The resource model: there is always a configuration, it fits by its own estimate, and larger needs give smaller tiles."""
+"""The resource model: there is always a configuration, and it fits by its own estimate."""
 
 from __future__ import annotations
 

@@ -1,0 +1,123 @@
+"""Measure the torch target on this CPU, beside compiled FlexAttention and dense-mask attention, in one run.
+
+    python benchmarks/bench_cpu.py [--quick] [--repeats 7] [--json PATH]
+
+Medians in milliseconds of interleaved repeats, float32, B = 1, 8 heads, D = 64, and ratios (other / attnir: above 1
+attnir is faster). Then forward + backward of the window, whose cost should grow linearly with the length.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+# Threads that spin while they wait for each other slow every contestant down on a machine that has other work.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import torch
+from torch import Tensor
+from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+from torch.nn.functional import scaled_dot_product_attention
+
+import attnir as an
+
+HEADS, D, WINDOW, DOCUMENTS = 8, 64, 256, 16
+DOC = an.field("doc", sorted=True)
+PATTERNS = {
+    "window 256": an.window(WINDOW - 1, 0),
+    "causal": an.causal(),
+    "documents": an.causal() & an.mask(lambda q, k: DOC(q) == DOC(k)),
+}
+Runner = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def live(name: str, q: Tensor, k: Tensor, ids: Tensor) -> Tensor:
+    """The patterns as torch expressions, for the others."""
+    causal = k <= q
+    if name == "window 256":
+        return causal & (q - k < WINDOW)
+    return causal if name == "causal" else causal & (ids[q] == ids[k])
+
+
+def contestants(name: str, length: int) -> dict[str, Runner]:
+    """attnir first, then what it is compared with; block masks and dense masks are made outside the measurement."""
+    ids = torch.arange(length) // (length // DOCUMENTS)
+    attention = an.compile(PATTERNS[name])
+    bindings = {"doc": ids} if name == "documents" else {}
+    blocks = create_block_mask(lambda b, h, q, k: live(name, q, k, ids), None, None, length, length, device="cpu")
+    index = torch.arange(length)
+    dense = live(name, index[:, None], index[None, :], ids)
+    compiled = torch.compile(flex_attention, dynamic=False)
+    return {
+        "attnir": lambda q, k, v: attention(q, k, v, **bindings),
+        "flex": lambda q, k, v: compiled(q, k, v, block_mask=blocks),
+        "dense mask": lambda q, k, v: scaled_dot_product_attention(q, k, v, attn_mask=dense),
+    }
+
+
+def medians(actions: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """Median milliseconds of each action, taken in turn so that noise meets all of them."""
+    taken: dict[str, list[float]] = {name: [] for name in actions}
+    for action in actions.values():
+        action()
+    for _ in range(repeats):
+        for name, action in actions.items():
+            began = time.perf_counter()
+            action()
+            taken[name].append(1e3 * (time.perf_counter() - began))
+    return {name: median(times) for name, times in taken.items()}
+
+
+def forward(name: str, length: int, repeats: int) -> dict[str, float]:
+    q, k, v = (torch.randn(1, HEADS, length, D) for _ in range(3))
+    runners = contestants(name, length)
+    with torch.no_grad():
+        results = {label: run(q, k, v) for label, run in runners.items()}
+        for label, o in results.items():
+            torch.testing.assert_close(o, results["attnir"], rtol=1e-3, atol=1e-4, msg=f"{label} computes another thing")
+        return medians({label: lambda run=run: run(q, k, v) for label, run in runners.items()}, repeats)
+
+
+def both(length: int, repeats: int) -> float:
+    """Forward and backward of the window, milliseconds."""
+    attention = an.compile(PATTERNS["window 256"])
+    q, k, v = (torch.randn(1, HEADS, length, D, requires_grad=True) for _ in range(3))
+    do = torch.randn(1, HEADS, length, D)
+    return medians({"both": lambda: torch.autograd.grad(attention(q, k, v), (q, k, v), do)}, repeats)["both"]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="two lengths, three repeats")
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--json", type=Path, help="also write the figures there")
+    options = parser.parse_args()
+    lengths = [2048, 8192] if options.quick else [2048, 4096, 8192, 16384]
+    repeats = 3 if options.quick else options.repeats
+    torch._dynamo.config.cache_size_limit = 64
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, float32, {HEADS} heads, D = {D}")
+    print(f"{'forward':12} {'S':>6} {'attnir ms':>10} {'flex ms':>9} {'dense ms':>9} {'flex/attnir':>12} {'dense/attnir':>13}")
+    rows = []
+    for name in PATTERNS:
+        for length in lengths:
+            ms = forward(name, length, repeats)
+            rows.append({"pattern": name, "length": length, "ms": ms})
+            own, flex, dense = ms["attnir"], ms["flex"], ms["dense mask"]
+            print(f"{name:12} {length:6} {own:10.1f} {flex:9.1f} {dense:9.1f} {flex / own:11.2f}x {dense / own:12.2f}x", flush=True)
+    print(f"\n{'window, forward + backward':28} {'S':>6} {'ms':>9} {'us per token':>13}")
+    for length in lengths:
+        ms_both = both(length, repeats)
+        rows.append({"pattern": "window 256, forward + backward", "length": length, "ms": {"attnir": ms_both}})
+        print(f"{'':28} {length:6} {ms_both:9.1f} {1e3 * ms_both / length:13.2f}", flush=True)
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
