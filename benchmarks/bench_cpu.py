@@ -79,7 +79,9 @@ def forward(name: str, length: int, repeats: int) -> dict[str, float]:
     with torch.no_grad():
         results = {label: run(q, k, v) for label, run in runners.items()}
         for label, o in results.items():
-            torch.testing.assert_close(o, results["attnir"], rtol=1e-3, atol=1e-4, msg=f"{label} computes another thing")
+            torch.testing.assert_close(
+                o, results["attnir"], rtol=1e-3, atol=1e-4, msg=f"{label} computes another thing"
+            )
         return medians({label: lambda run=run: run(q, k, v) for label, run in runners.items()}, repeats)
 
 
@@ -101,14 +103,19 @@ def main() -> int:
     repeats = 3 if options.quick else options.repeats
     torch._dynamo.config.cache_size_limit = 64
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, float32, {HEADS} heads, D = {D}")
-    print(f"{'forward':12} {'S':>6} {'attnir ms':>10} {'flex ms':>9} {'dense ms':>9} {'flex/attnir':>12} {'dense/attnir':>13}")
+    print(
+        f"{'forward':12} {'S':>6} {'attnir ms':>10} {'flex ms':>9} {'dense ms':>9} {'flex/attnir':>12} {'dense/attnir':>13}"
+    )
     rows = []
     for name in PATTERNS:
         for length in lengths:
             ms = forward(name, length, repeats)
             rows.append({"pattern": name, "length": length, "ms": ms})
             own, flex, dense = ms["attnir"], ms["flex"], ms["dense mask"]
-            print(f"{name:12} {length:6} {own:10.1f} {flex:9.1f} {dense:9.1f} {flex / own:11.2f}x {dense / own:12.2f}x", flush=True)
+            print(
+                f"{name:12} {length:6} {own:10.1f} {flex:9.1f} {dense:9.1f} {flex / own:11.2f}x {dense / own:12.2f}x",
+                flush=True,
+            )
     print(f"\n{'window, forward + backward':28} {'S':>6} {'ms':>9} {'us per token':>13}")
     for length in lengths:
         ms_both = both(length, repeats)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from attnir.codegen.torch import products
 from attnir.codegen.torch.budget import budget_on
-from attnir.codegen.torch.online import LOG2E, Rows
+from attnir.codegen.torch.online import LOG2E, Rows, are_calm
 from attnir.codegen.torch.operands import Workspace, compute_dtype
 from attnir.codegen.torch.schedule import Schedule
 from attnir.codegen.torch.steps import Step, covers, exact, steps
@@ -27,9 +27,12 @@ def forward(q: Tensor, k: Tensor, v: Tensor, schedule: Schedule, scale: float) -
         o.zero_()
         lse.fill_(-torch.inf)
     work = Workspace(compute_dtype(q.dtype), q.device)
+    lengths = torch.linalg.vector_norm(k, dim=-1, dtype=work.dtype)
     for step in steps(schedule, q, k, budget_on(q.device)):
         queries = work.rows("q", step.unit.queries(q), step.panel.rows).mul_(scale * LOG2E)
-        rows = Rows.empty(work, queries.shape[0], queries.shape[1], v.shape[3])
+        key_lengths = step.unit.keys(lengths).flatten(0, 1)
+        calm = are_calm(queries, (key_lengths[:, start:stop] for start, stop in step.panel.keys()))
+        rows = Rows.empty(work, (queries.shape[0], queries.shape[1]), v.shape[3], calm)
         if step.panel.bare:
             rows.mixed.zero_()
         _walk(step, queries, step.unit.keys(k), step.unit.keys(v), rows, work)
