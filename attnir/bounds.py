@@ -104,7 +104,8 @@ def _finite(a: Interval) -> Truth:
 
 def _modulo(a: Interval, b: Interval) -> Interval:
     positive = b.low > 0
-    widest = Interval(choose(positive, 0, b.low + 1), choose(positive, b.high - 1, 0))
+    below, above = b + Interval(1, 1), b + Interval(-1, -1)
+    widest = Interval(choose(positive, 0, below.low), choose(positive, above.high, 0))
     # Inside one period of a known divisor the remainder moves with its argument.
     known = (b.low == b.high) & (a.low // b.low == a.high // b.low) & _finite(a)
     return Interval(choose(known, a.low % b.low, widest.low), choose(known, a.high % b.low, widest.high))

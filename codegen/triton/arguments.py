@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from attnir.codegen.triton.spec import NAMES, Spec
 from attnir.expr import TABLES, Expr, Op, Searched, contains, params_of, sym
@@ -54,6 +55,7 @@ class Reads:
     lists: tuple[Status, ...]
 
 
+@lru_cache(maxsize=1024)
 def reads_of(program: TileProgram | None) -> Reads:
     """What a kernel of this program reads besides its tensors."""
     if program is None:
@@ -88,6 +90,7 @@ def table_reads_head(table: Expr) -> bool:
     return contains(table.args[0], HEAD)
 
 
+@lru_cache(maxsize=1024)
 def arguments(kind: str, program: TileProgram | None, spec: Spec) -> tuple[Argument, ...]:
     """The arguments of a kernel, in order. `program` is None for `delta`."""
     found = reads_of(program)

@@ -143,7 +143,7 @@ def _launch(
 
 
 def _on(device: torch.device) -> AbstractContextManager[object]:
-    """The device of a launch. In the interpreter an overflow is silent, as in hardware: rows past the end may have one."""
+    """The device of a launch. In the interpreter an overflow is silent, as in hardware; rows past the end have some."""
     if device.type == "cuda":
         return torch.cuda.device(device)
     return np.errstate(over="ignore", invalid="ignore")

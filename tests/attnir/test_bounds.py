@@ -47,6 +47,7 @@ def inside(value: int, found: Interval) -> bool:
 @example((Q * Q * Q) % 7, {"q": 2**27 + 1})
 @example((Q * Q * Q * K * K) // (Q + 1), {"q": 2**28 - 1, "k": 2**28 - 1})
 @example(DOC_Q % 7, {"doc(q)": -(2**63)})
+@example(DOC_Q % (ex.absolute(DOC_K) + 1), {"doc(q)": 2**61, "doc(k)": 2**61})
 @example(ex.where(Q < K, DOC_Q, Q) - DOC_K, {"q": 1, "k": 2, "doc(q)": 2**63 - 1, "doc(k)": -(2**63)})
 def test_every_value_lies_within_the_bounds(e: Expr, tokens: dict[str, int]) -> None:
     assert inside(meaning(e, tokens), bounds(e))
