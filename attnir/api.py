@@ -15,7 +15,7 @@ from attnir.codegen.operator import attend
 from attnir.codegen.plan import BACKENDS, KINDS, Plan
 from attnir.codegen.resources import Config
 from attnir.errors import BackendError, ConfigError, DeclarationError
-from attnir.inputs import check_inputs
+from attnir.inputs import DTYPES, check_inputs
 from attnir.pattern import Mask
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _autocast(*tensors: Tensor) -> list[Tensor]:
     if not torch.is_autocast_enabled(kind):
         return list(tensors)
     dtype = torch.get_autocast_dtype(kind)
-    return [t.to(dtype) if t.is_floating_point() else t for t in tensors]
+    return [t.to(dtype) if t.dtype in DTYPES else t for t in tensors]
 
 
 def compile(

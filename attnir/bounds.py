@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from attnir import expr as ex
-from attnir.expr import PARAM_LIMIT, POSITION_LIMIT, Expr, FieldDecl, Op, ParamDecl
+from attnir.expr import COPIES_LIMIT, PARAM_LIMIT, POSITION_LIMIT, Expr, FieldDecl, Op, ParamDecl
 from attnir.linear import Linear, linear
 
 Number = Any  # int, or an int64 tensor of them
@@ -256,8 +256,8 @@ def _atom_congruence(atom: Expr) -> tuple[int, int]:
 _SYMBOLS: Mapping[str, Interval] = {
     **{name: Interval(0, POSITION_LIMIT - 1) for name in ("q", "k", "q0", "q1", "k0", "k1", "q_start")},
     **{name: Interval(0, POSITION_LIMIT) for name in ("q_len", "k_len")},
-    "b": Interval(0, 2**20),
-    "h": Interval(0, 2**20),
+    "b": Interval(0, COPIES_LIMIT - 1),
+    "h": Interval(0, COPIES_LIMIT - 1),
 }
 UNKNOWN = Interval(-INFINITE, INFINITE)
 

@@ -18,7 +18,7 @@ from attnir.errors import (
     ShapeError,
     UnknownBindingError,
 )
-from attnir.expr import POSITION_LIMIT, FieldDecl, ParamDecl
+from attnir.expr import COPIES_LIMIT, POSITION_LIMIT, FieldDecl, ParamDecl
 
 _FIELD_DTYPES = (torch.int32, torch.int64, torch.int16, torch.int8, torch.uint8, torch.bool)
 
@@ -67,6 +67,8 @@ def bind(
     Raises MissingBindingError, UnknownBindingError, FieldError, NotSortedError (with `check`), ParamError, ShapeError.
     """
     device = torch.device(device)
+    if max(batch, heads) > COPIES_LIMIT:
+        raise ShapeError(f"at most 2**20 samples and 2**20 heads, not {batch} and {heads}; split the batch")
     start = first_position(q_start, q_len, k_len)
     known = [d.name for d in fields] + [p.name for p in params]
     if unknown := sorted(set(bindings) - set(known)):
@@ -86,12 +88,19 @@ def bind(
 def first_position(q_start: int | None, q_len: int, k_len: int) -> int:
     """The first query's position: as given, else such that the last query is the last key, else 0."""
     try:
-        start = max(0, k_len - q_len) if q_start is None else operator.index(q_start)
+        start = max(0, k_len - q_len) if q_start is None else _index(q_start)
     except TypeError:
         raise ShapeError(f"q_start, the position of the first query, is an integer, not {q_start!r}") from None
     if start < 0 or start + q_len > POSITION_LIMIT or k_len > POSITION_LIMIT:
         raise ShapeError(f"positions lie in [0, 2**28); q_start={start}, {q_len} queries and {k_len} keys leave it")
     return start
+
+
+def _index(value: object) -> int:
+    """The integer that is given; one that torch traces stays symbolic, so that a graph serves every value."""
+    if isinstance(value, torch.SymInt):
+        return value  # type: ignore[return-value]  # a SymInt stands for an int
+    return operator.index(value)  # type: ignore[arg-type]  # a TypeError says what was given
 
 
 def _listed(names: list[str]) -> str:
@@ -102,7 +111,7 @@ def _param(decl: ParamDecl, value: object) -> int:
     try:
         if isinstance(value, bool):
             raise TypeError
-        number = operator.index(value)  # type: ignore[arg-type]  # the error says what was given
+        number = _index(value)
     except TypeError:
         raise ParamError(f"the parameter `{decl.name}` is an integer, not {value!r}") from None
     if not decl.low <= number <= decl.high:

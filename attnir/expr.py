@@ -71,6 +71,7 @@ LEAVES = frozenset({Op.CONST, Op.BOOL, Op.SYM, Op.PARAM})
 NEGATED = {Op.LT: Op.GE, Op.LE: Op.GT, Op.GT: Op.LE, Op.GE: Op.LT, Op.EQ: Op.NE, Op.NE: Op.EQ}
 
 POSITION_LIMIT = 2**28  # positions stay below it, so that sums and differences of positions fit 32 bits
+COPIES_LIMIT = 2**20  # samples, and query heads
 PARAM_LIMIT = 2**30  # parameters stay within +- this
 CONSTANT_LIMIT = 2**62  # and constants within this
 

@@ -17,10 +17,9 @@ import threading
 import types
 import warnings
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
-
-GENERATOR = 1  # raise it when the generated text changes, so that old entries are not taken for new ones
 
 
 class CacheInfo(NamedTuple):
@@ -51,7 +50,7 @@ class KernelCache:
 
     def load(self, name: str, structure: str, generate: Callable[[], str]) -> types.ModuleType:
         """The module of the kernel `name` with this structure; `generate` writes its source if nobody has yet."""
-        digest = hashlib.sha256(f"{GENERATOR}\n{name}\n{structure}".encode()).hexdigest()
+        digest = hashlib.sha256(f"{_generator()}\n{name}\n{structure}".encode()).hexdigest()
         with self._lock:
             if digest in self._modules:
                 self._counts["reused"] += 1
@@ -104,6 +103,13 @@ class KernelCache:
         if message not in self._warned:
             self._warned.add(message)
             warnings.warn(message, RuntimeWarning, stacklevel=2)
+
+
+@lru_cache(maxsize=1)
+def _generator() -> str:
+    """The hash of the code that writes the sources: what another version wrote is not taken for this one's."""
+    files = sorted((Path(__file__).parent / "triton").glob("*.py"))
+    return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
 
 
 def _seal(source: str) -> str:

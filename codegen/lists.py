@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 
 from attnir.blocks import BlockList, list_blocks
@@ -9,6 +10,7 @@ from attnir.call import Call
 from attnir.program import TileProgram
 
 _KEPT = 16  # lists, the least recently used goes first
+_lock = threading.Lock()
 _lists: OrderedDict[tuple[object, ...], BlockList] = OrderedDict()
 
 
@@ -18,9 +20,10 @@ def block_list(program: TileProgram, call: Call) -> BlockList:
         return list_blocks(program, call)
     sizes = (call.batch, call.heads, call.q_len, call.k_len, call.q_start, call.device)
     key = (program, sizes, tuple(sorted(call.params.items())))
-    if key not in _lists:
-        _lists[key] = list_blocks(program, call)
-        if len(_lists) > _KEPT:
-            _lists.popitem(last=False)
-    _lists.move_to_end(key)
-    return _lists[key]
+    with _lock:  # the backward runs in threads of its own
+        if key not in _lists:
+            _lists[key] = list_blocks(program, call)
+            if len(_lists) > _KEPT:
+                _lists.popitem(last=False)
+        _lists.move_to_end(key)
+        return _lists[key]

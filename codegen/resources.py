@@ -45,6 +45,14 @@ class Config:
     num_warps: int
     num_stages: int
 
+    def __post_init__(self) -> None:
+        for name in ("block_q", "block_k", "num_warps", "num_stages"):
+            value = getattr(self, name)
+            if type(value) is not int or not 1 <= value <= 1024:
+                raise ConfigError(f"{name} is an integer from 1 to 1024, not {value!r}")
+        if self.num_warps & (self.num_warps - 1):
+            raise ConfigError(f"num_warps = {self.num_warps} is no power of two")
+
     def __str__(self) -> str:
         return f"{self.block_q} x {self.block_k} tiles, {self.num_warps} warps, {self.num_stages} stages"
 
@@ -90,13 +98,14 @@ class Target:
         return Target(f"sm_{capability}", "cuda", products, large * 1024)
 
 
-def current_target() -> Target:
-    """The GPU at hand; sm_90 where there is none."""
-    if not torch.cuda.is_available():
+@lru_cache(maxsize=64)
+def current_target(device: torch.device | None = None) -> Target:
+    """The GPU at hand, or the one that is named; sm_90 where there is none."""
+    if not torch.cuda.is_available() or (device is not None and device.type != "cuda"):
         return Target.parse("sm_90")
     if torch.version.hip:
-        return Target.parse(torch.cuda.get_device_properties().gcnArchName.split(":")[0])
-    return Target.parse("sm_{}{}".format(*torch.cuda.get_device_capability()))
+        return Target.parse(torch.cuda.get_device_properties(device).gcnArchName.split(":")[0])
+    return Target.parse("sm_{}{}".format(*torch.cuda.get_device_capability(device)))
 
 
 def chunks(width: int) -> tuple[int, ...]:

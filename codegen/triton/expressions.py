@@ -111,6 +111,8 @@ class Printer:
         return Text(f"{parts[0].within(left)} {sign} {parts[1].within(binding + 1)}", binding, shape)
 
     def _overflows(self, e: Expr) -> bool:
+        if e.op is not Op.WHERE and any(a.op is Op.CONST and abs(a.const) > INT32 for a in e.args):
+            return True
         if e.op not in (Op.ADD, Op.SUB, Op.MUL, Op.NEG, Op.ABS):
             return False
         found = self.range(e)

@@ -107,7 +107,7 @@ def _run(kind: str, plan: Plan, call: Call, tensors: Mapping[str, Tensor | None]
             "the Triton kernels need a GPU, and q is on the CPU; take backend='torch', or set TRITON_INTERPRET=1 "
             "before Python starts, to run them, slowly, in Triton's interpreter"
         )
-    target = current_target()
+    target = current_target(q.device)
     config = configuration(plan, kind, target, q.shape[3], v.shape[3], q.dtype)
     program = program_of(plan, kind, config)
     used = [t for name in TENSORS[kind] if (t := tensors[name]) is not None]

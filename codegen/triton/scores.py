@@ -5,6 +5,7 @@ from __future__ import annotations
 from attnir.codegen.triton.expressions import Printer, Shape
 from attnir.codegen.triton.frame import Frame
 from attnir.expr import FALSE, TRUE, Expr, contains, sym
+from attnir.program import Status
 
 
 class Liveness:
@@ -36,6 +37,9 @@ class Liveness:
         return name
 
     def write_before(self) -> None:
+        """Values of rows that partial tiles check; nothing where the program has none."""
+        if not any(v.status is Status.PARTIAL for v in self.f.program.visits):
+            return
         for name, source in self.before:
             self.f.w.let(name, source)
 

@@ -35,8 +35,8 @@ COMMENT = {
 def walk(f: Frame, body: Body) -> None:
     """Write the loops. `body` finds the column tile's first token in `first_key` (`first_query` for dK and dV)."""
     if f.loops_over_heads and f.walks_by_head:
-        with f.w.block("for h in tl.range(kv_head * group, kv_head * group + group):"):
-            f.w.let("h64", "kv64 * 0 + h")
+        with f.w.block("for member in tl.range(0, group):"):
+            f.head("kv_head * group + member")
             f.scalars()
             _loops(f, body, over_heads=False)
     else:
@@ -55,7 +55,7 @@ def _loops(f: Frame, body: Body, *, over_heads: bool) -> None:
 
 @contextmanager
 def _loop(f: Frame, status: Status, over_heads: bool) -> Iterator[None]:
-    runs = list(_runs(f, status))
+    runs = list(_runs(f, status, over_heads))
     first, block = f"first_{f.columns.one}", f.columns.block
     if len(runs) == 1 and not over_heads and not f.program.listed:
         sweep = next(v for v in f.program.visits if isinstance(v, Sweep) and v.status is status)
@@ -83,7 +83,7 @@ def _steps(f: Frame, span: str, over_heads: bool) -> Iterator[None]:
         yield
 
 
-def _runs(f: Frame, status: Status) -> Iterator[Run]:
+def _runs(f: Frame, status: Status, over_heads: bool) -> Iterator[Run]:
     """The runs of one status; writes their lengths."""
     if f.program.listed:
         name = status.value
@@ -95,7 +95,7 @@ def _runs(f: Frame, status: Status) -> Iterator[Run]:
         return
     show = f.printer()
     sweeps = [v for v in f.program.visits if isinstance(v, Sweep) and v.status is status]
-    if len(sweeps) == 1 and not f.loops_over_heads:
+    if len(sweeps) == 1 and not over_heads:
         yield Run("", "")
         return
     before = ""

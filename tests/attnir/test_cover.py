@@ -44,14 +44,14 @@ def program_of(name: str, tile: tuple[int, int], transposed: bool) -> TileProgra
 
 @pytest.mark.parametrize("name", PATTERNS)
 def test_named_patterns_at_every_length(name: str) -> None:
-    """Every S up to 24, as many keys as queries, fewer and more; each with three of the tile sizes, in turn."""
+    """Every S up to 24, as many keys as queries, fewer and more; each with tile sizes in turn."""
     named = PATTERNS[name]
     p = named.mask(1).predicate
     for s in range(1, 25):
         other = s * 7 % 24 + 1
         for q_len, k_len, q_start in ((s, s, None), (s, other, None), (other, s, s % 5 * 3)):
             call = call_of(named, 1, q_len, k_len, q_start=q_start)
-            for turn in range(3 if q_len == k_len else 1):
+            for turn in range(2 if q_len == k_len else 1):
                 tile = TILES[(s + 3 * turn + k_len) % len(TILES)]
                 for transposed in (False, True):
                     check_exact(p, program_of(name, tile, transposed), call)
@@ -59,12 +59,12 @@ def test_named_patterns_at_every_length(name: str) -> None:
 
 @pytest.mark.parametrize("name", PATTERNS)
 def test_named_patterns_with_every_tile(name: str) -> None:
-    """Every tile size at one awkward length, and longer rows of tiles at unit 3."""
+    """Many tile sizes at one awkward length, and longer rows of tiles at unit 3."""
     named = PATTERNS[name]
     call = call_of(named, 1, 19, 23)
-    for m in range(1, 25, 2):
-        for n in (1, 2, 4, 7, 8, 23, 24):
-            check_exact(named.mask(1).predicate, program_of(name, (m, n), m % 4 == 1), call)
+    for m in range(1, 25, 3):
+        for n in (1, 2, 7, 8, 24):
+            check_exact(named.mask(1).predicate, program_of(name, (m, n), m % 2 == 0), call)
     wide = named.mask(3).predicate
     for q_len, k_len in ((97, 97), (64, 130), (130, 64)):
         for transposed in (False, True):
@@ -73,7 +73,7 @@ def test_named_patterns_with_every_tile(name: str) -> None:
 
 
 @given(st.data())
-@settings(max_examples=400)
+@settings(max_examples=300)
 def test_any_predicate(data: st.DataObject) -> None:
     p = data.draw(some.predicates)
     call = data.draw(some.calls(p, longest=16))
