@@ -98,7 +98,7 @@ def first_position(q_start: int | None, q_len: int, k_len: int) -> int:
 
 def _index(value: object) -> int:
     """The integer that is given; one that torch traces stays symbolic, so that a graph serves every value."""
-    if isinstance(value, torch.SymInt):
+    if isinstance(value, int | torch.SymInt):
         return value  # type: ignore[return-value]  # a SymInt stands for an int
     return operator.index(value)  # type: ignore[arg-type]  # a TypeError says what was given
 

@@ -69,6 +69,13 @@ CASES = {
     "per sample": Case(SAMPLES, q_len=129, batch=3),
     "first tile masked": Case(LATE, q_len=257),
     "dead rows and tiles": Case(DEAD, q_len=257),
+    "proved empty, with a field": Case(
+        an.mask(lambda q, k: (k < q) & (k > q) & (KIND(q) + 1 > an.param("w"))),
+        q_len=40,
+        bindings={"kind": kinds(40), "w": 1},
+    ),
+    "a constant of 33 bits": Case(an.mask(lambda q, k: k <= an.minimum(q, 5_000_000_000)), q_len=40),
+    "ranges by head, grouped": Case(an.mask(lambda q, k, h: k <= q + q * h), q_len=40, heads=4, kv_heads=2),
     "all dead": Case(an.mask(lambda q, k: k > q + 1000), q_len=129),
     "batch of short": Case(CAUSAL, q_len=17, batch=5),
     **{f"group {g}": Case(WINDOW, q_len=129, heads=2 * g, kv_heads=2, d=16) for g in (1, 3, 7, 8)},

@@ -10,6 +10,8 @@ from torch.utils.checkpoint import checkpoint
 import attnir as an
 from attnir.codegen.cache import CACHE
 from attnir.codegen.operator import attend, attend_backward
+from attnir.codegen.plan import read_plan
+from attnir.errors import ConfigError
 from tests.checks import Case, run
 
 DOC = an.field("doc", sorted=True)
@@ -55,6 +57,23 @@ def test_fullgraph_compile_equals_eager_for_new_lengths_and_parameters() -> None
             grads.append(torch.autograd.grad(f(*leaves, ids, w), leaves, do))
         for a, b in zip(*grads, strict=True):
             torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+def test_one_graph_serves_every_position_and_parameter() -> None:
+    """Chunked decoding: more values than torch would compile graphs for."""
+    attention = an.compile(an.window(an.param("w"), 0), backend="torch")
+    k = torch.randn(1, 2, 300, 16)
+    step = torch.compile(lambda q, s, w: attention(q, k, k, q_start=s, w=w), fullgraph=True, backend="eager")
+    for s in range(12):
+        q = torch.randn(1, 2, 4, 16)
+        assert torch.equal(step(q, 7 * s, s + 2), attention(q, k, k, q_start=7 * s, w=s + 2))
+
+
+def test_a_plan_from_elsewhere_is_checked() -> None:
+    text = an.compile(an.causal(), config={"forward": an.Config(64, 64, 4, 2)}).text
+    assert read_plan(text).config("forward") == an.Config(64, 64, 4, 2)
+    with pytest.raises(ConfigError, match="num_warps"):
+        read_plan(text.replace('"num_warps": 4', '"num_warps": "4"'))
 
 
 def test_mixed_precision_runs_in_the_low_dtype_and_returns_gradients_in_the_leaves_dtype() -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from attnir.codegen.torch.schedule import Group, Schedule, Span, Visit
-from attnir.codegen.torch.target import default_tile
 from torch import Tensor
 
 from attnir.blocks import BlockList
 from attnir.call import Call
 from attnir.codegen.lists import block_list
 from attnir.codegen.plan import Plan
+from attnir.codegen.torch.schedule import Group, Schedule, Span, Visit
+from attnir.codegen.torch.target import default_tile
 from attnir.evaluate import live_block
 from attnir.program import Status, TileProgram
 from attnir.walk import runs

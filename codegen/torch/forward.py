@@ -31,7 +31,7 @@ def forward(q: Tensor, k: Tensor, v: Tensor, schedule: Schedule, scale: float) -
     for step in steps(schedule, q, k, budget_on(q.device)):
         queries = work.rows("q", step.unit.queries(q), step.panel.rows).mul_(scale * LOG2E)
         key_lengths = step.unit.keys(lengths).flatten(0, 1)
-        calm = are_calm(queries, (key_lengths[:, start:stop] for start, stop in step.panel.keys()))
+        calm = are_calm(queries, (key_lengths[:, start:stop] for start, stop in step.panel.seen()))
         rows = Rows.empty(work, (queries.shape[0], queries.shape[1]), v.shape[3], calm)
         if step.panel.bare:
             rows.mixed.zero_()

@@ -1,8 +1,9 @@
 """Online softmax: what rows have gathered from the keys met so far, and how they take in more.
 
-A weight is exp2(score - top). The row keeps the sum of its weights and the weighted sum of values. In general top is the
-largest score that the row has met, and both sums fade when a larger one comes. Rows are *calm* when the lengths of
-queries and keys prove that no score leaves [-CALM, CALM]: then top is 0, and nothing is searched for, subtracted or faded.
+A weight is exp2(score - top). The row keeps the sum of its weights and the weighted sum of values. In general top is
+the largest score that the row has met, and both sums fade when a larger one comes. Rows are *calm* when the lengths of
+queries and keys prove that no score leaves [-CALM, CALM]: then top is 0, and nothing is searched for, subtracted or
+faded.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class Rows:
 
 
 def are_calm(q: Tensor, key_lengths: Iterable[Tensor]) -> bool:
-    """Whether |q| |k| <= CALM for q [n, r, D], scaled for scores in units of log 2, and the lengths of its keys [n, c]."""
+    """Whether |q| |k| <= CALM for q [n, r, D], scaled to units of log 2, and the lengths of its keys [n, c]."""
     longest = [lengths.amax(-1) for lengths in key_lengths]
     if not longest:
         return True

@@ -55,7 +55,7 @@ class Panel:
     narrow: tuple[Piece, ...]
     bare: bool
 
-    def keys(self) -> list[Range]:
+    def seen(self) -> list[Range]:
         """The keys that some row sees, in disjoint runs."""
         return _union([r for r in (self.wide, *(p.cols for p in self.narrow)) if r != NOTHING])
 
