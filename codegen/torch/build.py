@@ -11,6 +11,7 @@ from attnir.blocks import BlockList
 from attnir.call import Call
 from attnir.codegen.lists import block_list
 from attnir.codegen.plan import Plan
+from attnir.codegen.torch.distance import by_distance
 from attnir.codegen.torch.schedule import Group, Schedule, Span, Visit
 from attnir.codegen.torch.target import default_tile
 from attnir.evaluate import live_block
@@ -28,7 +29,11 @@ def schedule(plan: Plan, call: Call, q: Tensor, v: Tensor) -> Schedule:
         Group(*_members(call, shape, at), tuple(_visits(tiles, tile, call)))
         for shape, at, tiles in _tile_runs(program, call)
     )
-    return Schedule(groups, lambda g, rows, cols: live_block(plan.predicate, call, rows, cols, g.batches, g.heads))
+    return Schedule(
+        groups,
+        lambda g, rows, cols: live_block(plan.predicate, call, rows, cols, g.batches, g.heads),
+        by_distance(plan.predicate),
+    )
 
 
 def _members(call: Call, shape: tuple[int, int], at: tuple[int, int]) -> tuple[slice, slice]:

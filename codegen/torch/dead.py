@@ -6,6 +6,7 @@ without a live key either.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from attnir.codegen.torch.operands import Unit
@@ -16,10 +17,10 @@ DEAD, FLOOR = -1e30, -1e29
 
 
 class DeadPairs:
-    """The predicate over one panel of one unit, evaluated area by area when it is asked for."""
+    """The predicate over one unit, evaluated area by area when it is asked for; the last areas are kept."""
 
     def __init__(self, schedule: Schedule, unit: Unit, limit: int) -> None:
-        self.live, self.unit, self.limit = schedule.live, unit, limit
+        self.schedule, self.unit, self.limit = schedule, unit, limit
         self.held: dict[Area, Tensor] = {}
 
     def hide(self, piece: Piece, s: Tensor) -> None:
@@ -28,24 +29,21 @@ class DeadPairs:
             return
         samples = self.unit.group.batches.stop - self.unit.group.batches.start
         tile = s.view(samples, -1, piece.rows[1] - piece.rows[0], self.unit.shared, s.shape[2])
-        for cols, area in piece.checks:
+        for (start, stop), area in piece.checks:
             rows = slice(piece.rows[0] - area.rows[0], piece.rows[1] - area.rows[0])
-            bias = self._bias(area)[:, :, rows, :, cols[0] - area.cols[0] : cols[1] - area.cols[0]]
-            tile[..., cols[0] - piece.cols[0] : cols[1] - piece.cols[0]].add_(bias)
+            bias = self._bias(area)[:, :, rows, :, start - area.cols[0] : stop - area.cols[0]]
+            tile[..., start - piece.cols[0] : stop - piece.cols[0]].add_(bias)
 
     def _bias(self, area: Area) -> Tensor:
         """0 where a pair is live, else DEAD: [samples or 1, key heads or 1, rows, shared or 1, keys] of an area."""
-        if area not in self.held:
-            if sum(map(_size, (*self.held, area))) > self.limit:
+        key = area.moved(-area.rows[0]) if self.schedule.by_distance else area
+        if key not in self.held:
+            if sum(held.pairs for held in (*self.held, key)) > self.limit:
                 self.held.clear()
-            live = self.live(self.unit.group, slice(*area.rows), slice(*area.cols))
-            bias = live.float().sub_(1).mul_(-DEAD)  # torch.where is far slower
+            live = self.schedule.live(self.unit.group, slice(*area.rows), slice(*area.cols))
+            bias = live.view(torch.uint8).float().sub_(1).mul_(-DEAD)  # far faster than where, or from bool
             shape = (area.rows[1] - area.rows[0], area.cols[1] - area.cols[0])
             bias = bias[(None,) * (4 - bias.dim())].expand(-1, -1, *shape)
             heads = (-1, self.unit.shared) if bias.shape[1] > 1 else (1, 1)
-            self.held[area] = bias.unflatten(1, heads).transpose(2, 3)
-        return self.held[area]
-
-
-def _size(area: Area) -> int:
-    return (area.rows[1] - area.rows[0]) * (area.cols[1] - area.cols[0])
+            self.held[key] = bias.unflatten(1, heads).transpose(2, 3)
+        return self.held[key]

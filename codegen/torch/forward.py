@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from attnir.codegen.torch import products
-from attnir.codegen.torch.budget import budget_on
+from attnir.codegen.torch.budget import Budget, budget_on
+from attnir.codegen.torch.dead import DeadPairs
 from attnir.codegen.torch.online import LOG2E, Rows, are_calm
-from attnir.codegen.torch.operands import Workspace, compute_dtype
+from attnir.codegen.torch.operands import Keys, Unit, Workspace, compute_dtype, units
+from attnir.codegen.torch.panels import Panel, Range, panels
 from attnir.codegen.torch.schedule import Schedule
-from attnir.codegen.torch.steps import Step, covers, exact, steps
+from attnir.codegen.torch.steps import ALL, covers, exact, rows_of, wide_parts
 
 
 @exact
@@ -26,30 +31,68 @@ def forward(q: Tensor, k: Tensor, v: Tensor, schedule: Schedule, scale: float) -
     if not covers(schedule, q):
         o.zero_()
         lse.fill_(-torch.inf)
-    work = Workspace(compute_dtype(q.dtype), q.device)
-    lengths = torch.linalg.vector_norm(k, dim=-1, dtype=work.dtype)
-    for step in steps(schedule, q, k, budget_on(q.device)):
-        queries = work.rows("q", step.unit.queries(q), step.panel.rows).mul_(scale * LOG2E)
-        key_lengths = step.unit.keys(lengths).flatten(0, 1)
-        calm = are_calm(queries, (key_lengths[:, start:stop] for start, stop in step.panel.seen()))
-        rows = Rows.empty(work, (queries.shape[0], queries.shape[1]), v.shape[3], calm)
-        if step.panel.bare:
-            rows.mixed.zero_()
-        _walk(step, queries, step.unit.keys(k), step.unit.keys(v), rows, work)
-        step.put(rows.output(), o)
-        step.put(rows.lse(), lse[..., None])
+    work, budget = Workspace(compute_dtype(q.dtype), q.device), budget_on(q.device)
+    lengths = torch.linalg.vector_norm(k, dim=-1, keepdim=True, dtype=work.dtype)
+    for unit in units(schedule, q, k, budget.heads):
+        state = _Unit(
+            unit,
+            DeadPairs(schedule, unit, budget.checks),
+            work,
+            budget,
+            scale * LOG2E,
+            q=unit.queries(q),
+            o=unit.queries(o),
+            lse=unit.queries(lse[..., None]),
+            k=Keys(work, "k", unit.keys(k)),
+            v=Keys(work, "v", unit.keys(v)),
+            lengths=Keys(work, "lengths", unit.keys(lengths)),
+        )
+        for panel in panels(unit.group.visits, unit.n * unit.shared, unit.shared, budget):
+            state.run(panel)
     return o, lse
 
 
-def _walk(step: Step, q: Tensor, k: Tensor, v: Tensor, rows: Rows, work: Workspace) -> None:
-    """All products of a panel; q [n, rows * shared, D], k and v as `Unit.keys` gives them."""
-    for cols, parts in step.wide(q):
-        keys, values = work.columns("k", k, cols), work.columns("v", v, cols)
-        for n in parts:
-            s = products.scores(q[n], keys[n], work, "s")
-            rows.part(n, slice(None)).absorb(s, values[n], cols[0] == step.panel.wide[0], work)
-    for piece in step.panel.narrow:
-        r = step.rows_of(piece)
-        s = products.scores(q[:, r], work.columns("k", k, piece.cols), work, "s")
-        step.dead.hide(piece, s)
-        rows.part(slice(None), r).absorb(s, work.columns("v", v, piece.cols), piece.first, work)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Unit:
+    """A unit's own part of the call: q, o and lse as `Unit.queries` gives them, keys, values, and the keys' lengths."""
+
+    unit: Unit
+    dead: DeadPairs
+    work: Workspace
+    budget: Budget
+    factor: float
+    q: Tensor
+    o: Tensor
+    lse: Tensor
+    k: Keys
+    v: Keys
+    lengths: Keys
+
+    def run(self, panel: Panel) -> None:
+        """Compute and write the rows of a panel."""
+        q = self.work.rows("q", self.q[:, :, slice(*panel.rows)], self.factor)
+        calm = are_calm(q, [self.lengths.at(cols) for cols in panel.seen()])
+        parts = self._products(panel, q, calm)
+        if not panel.whole:
+            rows = Rows.none(self.work, q.shape[0], q.shape[1], self.o.shape[4], calm)
+            for n, at, part in parts:
+                rows.part(n, rows_of(panel, at, self.unit.shared)).merge(part)
+            parts = iter([(ALL, panel.rows, rows)])
+        for _, at, part in parts:
+            part.write(self.o[:, :, slice(*at)], self.lse[:, :, slice(*at)])
+
+    def _products(self, panel: Panel, q: Tensor, calm: bool) -> Iterator[tuple[slice, Range, Rows]]:
+        """All products of a panel: the part of n, the query rows, and what they met, in buffers that the next reuses.
+
+        q is [n, rows * shared, D].
+        """
+        for cols, parts in wide_parts(panel, q, self.budget.pairs):
+            k, v = self.k.at(cols), self.v.at(cols)
+            for n in parts:
+                s = products.scores(q[n], k[n], self.work, "s")
+                yield n, panel.rows, Rows.of(s, v[n], calm, self.work)
+        for piece in panel.narrow:
+            rows = q[:, rows_of(panel, piece.rows, self.unit.shared)]
+            s = products.scores(rows, self.k.at(piece.cols), self.work, "s")
+            self.dead.hide(piece, s)
+            yield ALL, piece.rows, Rows.of(s, self.v.at(piece.cols), calm, self.work)

@@ -6,6 +6,7 @@ out [n, rows * shared, width], row by row and within a row head by head; n count
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from attnir.codegen.torch.panels import Range
-from attnir.codegen.torch.schedule import Group
+from attnir.codegen.torch.schedule import Group, Schedule
 
 Shape = tuple[int, ...]
 
@@ -45,12 +46,16 @@ class Unit:
         return t[self.group.batches, self.kv_heads]
 
 
-def units(group: Group, q: Tensor, k: Tensor, limit: int) -> Iterator[Unit]:
-    """A group in parts of about `limit` query heads, of several samples only where they and the heads make one axis."""
-    for heads, kv_heads, shared in _head_parts(group.heads, q.shape[1] // k.shape[1], limit):
-        one_axis = _len(kv_heads) in (1, k.shape[1])
-        for batches in _steps(group.batches, max(1, limit // _len(heads)) if one_axis else 1):
-            yield Unit(replace(group, batches=batches, heads=heads), kv_heads, shared)
+def units(schedule: Schedule, q: Tensor, k: Tensor, limit: int) -> Iterator[Unit]:
+    """All groups in parts of about `limit` query heads, in the order of the schedule.
+
+    A part has several samples only where they and its key heads make one axis.
+    """
+    for group in schedule.groups:
+        for heads, kv_heads, shared in _head_parts(group.heads, q.shape[1] // k.shape[1], limit):
+            one_axis = _len(kv_heads) in (1, k.shape[1])
+            for batches in _steps(group.batches, max(1, limit // _len(heads)) if one_axis else 1):
+                yield Unit(replace(group, batches=batches, heads=heads), kv_heads, shared)
 
 
 def _len(s: slice) -> int:
@@ -82,28 +87,43 @@ class Workspace:
     def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
         self.dtype, self.device = dtype, device
         self.held: dict[str, Tensor] = {}
+        self.views: dict[tuple[str, Shape], Tensor] = {}
 
     def take(self, name: str, *shape: int) -> Tensor:
         """A contiguous tensor with the contents of the last use, or none in particular."""
-        size = 1
-        for length in shape:
-            size *= length
-        if name not in self.held or self.held[name].numel() < size:
-            self.held[name] = torch.empty(size, dtype=self.dtype, device=self.device)
-        return self.held[name][:size].view(shape)
+        found = self.views.get((name, shape))
+        if found is None:
+            size = math.prod(shape)
+            if name not in self.held or self.held[name].numel() < size:
+                self.held[name] = torch.empty(size, dtype=self.dtype, device=self.device)
+                self.views = {key: view for key, view in self.views.items() if key[0] != name}
+            found = self.views[name, shape] = self.held[name][:size].view(shape)
+        return found
 
-    def rows(self, name: str, t: Tensor, rows: Range) -> Tensor:
-        """A copy of rows of `Unit.queries`: [n, rows * shared, d]."""
-        part = t[:, :, rows[0] : rows[1]]
-        copy = self.take(name, *part.shape).copy_(part)
-        return copy.view(part.shape[0] * part.shape[1], -1, part.shape[4])
+    def rows(self, name: str, t: Tensor, factor: float = 1.0) -> Tensor:
+        """A copy of rows t [samples, key heads, rows, shared, d], times a factor: [n, rows * shared, d]."""
+        copy = self.take(name, *t.shape)
+        if t.dtype == self.dtype:
+            torch.mul(t, factor, out=copy)
+        else:
+            copy.copy_(t).mul_(factor)
+        return copy.view(t.shape[0] * t.shape[1], -1, t.shape[4])
 
-    def columns(self, name: str, t: Tensor, cols: Range) -> Tensor:
-        """Some keys of `Unit.keys`: [n, cols, d]; a view where it serves, else a copy."""
-        part = t[:, :, cols[0] : cols[1]]
-        if t.dtype != self.dtype or not _is_batch_of_matrices(part):
-            part = self.take(name, *part.shape).copy_(part)
-        return part.flatten(0, 1)
+
+class Keys:
+    """Keys or values of a unit as matrices [n, keys, d]: views where they serve, else copies in a buffer."""
+
+    def __init__(self, work: Workspace, name: str, t: Tensor) -> None:
+        """t is what `Unit.keys` gives."""
+        self.work, self.name, self.t = work, name, t
+        self.flat = t.flatten(0, 1) if t.dtype == work.dtype and _is_batch_of_matrices(t) else None
+
+    def at(self, cols: Range) -> Tensor:
+        """Some of the keys; what came before may be gone."""
+        if self.flat is not None:
+            return self.flat[:, cols[0] : cols[1]]
+        part = self.t[:, :, cols[0] : cols[1]]
+        return self.work.take(self.name, *part.shape).copy_(part).flatten(0, 1)
 
 
 def _is_batch_of_matrices(t: Tensor) -> bool:

@@ -25,6 +25,14 @@ class Area(NamedTuple):
     rows: Range
     cols: Range
 
+    @property
+    def pairs(self) -> int:
+        return (self.rows[1] - self.rows[0]) * (self.cols[1] - self.cols[0])
+
+    def moved(self, by: int) -> Area:
+        """The area as far along the diagonal."""
+        return Area((self.rows[0] + by, self.rows[1] + by), (self.cols[0] + by, self.cols[1] + by))
+
 
 class Check(NamedTuple):
     """Keys whose pairs with a product's rows the predicate decides, and the area in which they lie."""
@@ -35,25 +43,24 @@ class Check(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One product: some rows of a panel against a run of keys. first: these rows have seen no key yet."""
+    """One product: some rows of a panel against a run of keys."""
 
     rows: Range
     cols: Range
     checks: tuple[Check, ...]
-    first: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
     """Query rows, the run of keys that all of them see in full, or NOTHING, and the products for the other keys.
 
-    bare: some of the rows see no key at all.
+    whole: each of the products has all keys of its rows, and all rows have one.
     """
 
     rows: Range
     wide: Range
     narrow: tuple[Piece, ...]
-    bare: bool
+    whole: bool
 
     def seen(self) -> list[Range]:
         """The keys that some row sees, in disjoint runs."""
@@ -102,14 +109,15 @@ def _widest(visit: Visit) -> Range:
 
 def _panel(draft: _Draft, heads: int, budget: Budget) -> Panel:
     wide = draft.common if draft.common[1] - draft.common[0] >= budget.wide else NOTHING
-    narrow = (
+    narrow = tuple(
         piece
         for visits, areas in _areas(draft.visits, budget)
         for visit in visits
         for piece in _pieces(visit, wide, areas, budget.pairs // heads)
     )
     rows = (draft.visits[0].start, draft.visits[-1].stop)
-    return Panel(rows, wide, tuple(narrow), any(not v.spans for v in draft.visits))
+    whole = wide == NOTHING and [p.rows for p in narrow] == [(v.start, v.stop) for v in draft.visits]
+    return Panel(rows, wide, narrow, whole)
 
 
 def _areas(visits: Iterable[Visit], budget: Budget) -> Iterator[tuple[list[Visit], list[Area]]]:
@@ -155,12 +163,10 @@ def _cut(whole: Range, width: int) -> Iterator[Range]:
 def _pieces(visit: Visit, wide: Range, areas: list[Area], pairs: int) -> Iterator[Piece]:
     """The products of one visit besides the wide one."""
     rows = (visit.start, visit.stop)
-    first = wide == NOTHING
     for run in _runs(visit.spans, wide):
         for part in _cut((run[0].start, run[-1].stop), max(1, pairs // (visit.stop - visit.start))):
             checks = (c for s in run if not s.full for c in _checks(s, part, areas))
-            yield Piece(rows, part, tuple(checks), first)
-            first = False
+            yield Piece(rows, part, tuple(checks))
 
 
 def _runs(spans: Iterable[Span], wide: Range) -> Iterator[list[Span]]:

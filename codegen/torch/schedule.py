@@ -44,8 +44,10 @@ class Schedule:
     """All groups of a call; a query row that no visit names is dead.
 
     live(group, rows, cols) is bool, broadcastable to [samples, heads, rows, cols] of the group; it may be asked for any
-    part of a group, and for keys that the rows do not visit.
+    part of a group, and for keys that the rows do not visit. by_distance: it gives the same for rows and cols that are
+    moved by one amount.
     """
 
     groups: tuple[Group, ...]
     live: Callable[[Group, slice, slice], Tensor]
+    by_distance: bool = False

@@ -387,13 +387,14 @@ def test_panels_visit_every_span_once(pattern: Callable[[Tensor, Tensor], Tensor
     for visit in visits:
         for span in visit.spans:
             (wanted if span.full else partial)[visit.start : visit.stop, span.start : span.stop] += 1
-    firsts = []
     for panel in panels(visits, 4, 2, limits):
         visited(panel, counts, checked)
         assert panel.rows[1] - panel.rows[0] <= max(64, limits.rows // 2)
-        firsts += [p.rows for p in panel.narrow if p.first]
+        alone = sorted(p.rows for p in panel.narrow) == [
+            (v.start, v.stop) for v in visits if v.start in range(*panel.rows)
+        ]
+        assert panel.whole == (alone and panel.wide == NOTHING)
     assert torch.equal(counts, wanted + partial) and torch.equal(checked, partial)
-    assert len(firsts) == len(set(firsts)), "rows begin once"
 
 
 def test_no_step_holds_more_than_its_budget(monkeypatch: pytest.MonkeyPatch) -> None:
