@@ -256,8 +256,8 @@ def _atom_congruence(atom: Expr) -> tuple[int, int]:
 _SYMBOLS: Mapping[str, Interval] = {
     **{name: Interval(0, POSITION_LIMIT - 1) for name in ("q", "k", "q0", "q1", "k0", "k1", "q_start")},
     **{name: Interval(0, POSITION_LIMIT) for name in ("q_len", "k_len")},
-    "b": Interval(0, COPIES_LIMIT - 1),
-    "h": Interval(0, COPIES_LIMIT - 1),
+    "b": Interval(0, COPIES_LIMIT),
+    "h": Interval(0, COPIES_LIMIT),
 }
 UNKNOWN = Interval(-INFINITE, INFINITE)
 
