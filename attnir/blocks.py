@@ -16,8 +16,8 @@ from torch import Tensor
 from attnir.bounds import Interval, decide
 from attnir.call import Call
 from attnir.errors import ShapeError
-from attnir.evaluate import Evaluator, side_of, token_axes
-from attnir.expr import Expr, FieldDecl, ParamDecl, reads
+from attnir.evaluate import Evaluator, token_axes
+from attnir.expr import B, Expr, FieldDecl, H, ParamDecl, Side, reads, side_of
 from attnir.program import Axis, TileProgram
 
 WORKSPACE = 2**22  # elements evaluated at once
@@ -61,11 +61,11 @@ class _Lister:
         self.heads = call.heads if "h" in names else 1
         self.rows, self.row_ends = self._ends(program.rows, program.tile[0])
         self.columns, self.column_ends = self._ends(program.columns, program.tile[1])
-        self.ranges: dict[tuple[str, str], Interval] = {}
+        self.ranges: dict[tuple[str, Side], Interval] = {}
 
     def _ends(self, axis: Axis, size: int) -> tuple[int, Interval]:
         """How many tiles an axis has, and the first and last position of each."""
-        start, length = (self.call.q_start, self.call.q_len) if axis.name == "q" else (0, self.call.k_len)
+        start, length = self.call.start(axis.side), self.call.length(axis.side)
         first = start + torch.arange(0, length, size, device=self.call.device)
         return len(first), Interval(first, (first + size - 1).clamp(max=start + length - 1))
 
@@ -124,20 +124,19 @@ class _Lister:
                 return Interval(self.call.params[name], self.call.params[name])
             case FieldDecl(name=name):
                 return self._field(name, leaf.args[0], rows)
-        name = str(leaf.value)
-        if name in ("b", "h"):
-            index = token_axes(self.call)[name]
+        if leaf is B or leaf is H:
+            index = token_axes(self.call)[str(leaf)]
             return Interval(index, index)
-        if name == self.program.rows.name:
+        if leaf is self.program.rows.token:
             return Interval(*(e[rows].view(1, 1, -1, 1) for e in (self.row_ends.low, self.row_ends.high)))
         return Interval(*(e.view(1, 1, 1, -1) for e in (self.column_ends.low, self.column_ends.high)))
 
     def _field(self, name: str, token: Expr, rows: slice) -> Interval:
         """The smallest and largest value of a field within each tile."""
-        side = str(token.value)
-        is_row = side == self.program.rows.name
+        side = side_of(token)
+        is_row = side is self.program.rows.side
         if (name, side) not in self.ranges:
-            values = side_of(self.call.fields[name], token).long()
+            values = self.call.fields[name].on(side).long()
             size = self.program.tile[0 if is_row else 1]
             count = -(-values.shape[1] // size)
             padding = values[:, -1:].expand(-1, count * size - values.shape[1])
@@ -153,7 +152,7 @@ class _Lister:
         b, h, r, c = tiles.T
         row = _positions(self.row_ends, r + first_row, self.program.tile[0])[:, :, None]
         column = _positions(self.column_ends, c, self.program.tile[1])[:, None, :]
-        names = {self.program.rows.name: row, self.program.columns.name: column}
+        names: dict[str, Tensor] = {self.program.rows.side: row, self.program.columns.side: column}
         tokens = {**names, "b": b.view(-1, 1, 1), "h": h.view(-1, 1, 1)}
         live = Evaluator(self.call, tokens)(self.predicate).expand(len(tiles), *self.program.tile)
         return live.flatten(1).any(1), live.flatten(1).all(1)

@@ -253,11 +253,10 @@ def _atom_congruence(atom: Expr) -> tuple[int, int]:
     return 1, 0
 
 
-_SYMBOLS: Mapping[str, Interval] = {
-    **{name: Interval(0, POSITION_LIMIT - 1) for name in ("q", "k", "q0", "q1", "k0", "k1", "q_start")},
-    **{name: Interval(0, POSITION_LIMIT) for name in ("q_len", "k_len")},
-    "b": Interval(0, COPIES_LIMIT),
-    "h": Interval(0, COPIES_LIMIT),
+_SYMBOLS: Mapping[Expr, Interval] = {
+    **dict.fromkeys((*ex.SIDES, ex.Q_START), Interval(0, POSITION_LIMIT - 1)),
+    **dict.fromkeys((ex.Q_LEN, ex.K_LEN), Interval(0, POSITION_LIMIT)),
+    **dict.fromkeys((ex.B, ex.H), Interval(0, COPIES_LIMIT)),
 }
 UNKNOWN = Interval(-INFINITE, INFINITE)
 
@@ -269,8 +268,8 @@ def any_call(e: Expr) -> Interval:
             return Interval(low, high)
         case FieldDecl():
             return UNKNOWN
-        case str(name):
-            return _SYMBOLS.get(name, Interval(-PARAM_LIMIT, PARAM_LIMIT))
+        case str():
+            return _SYMBOLS.get(e, Interval(-PARAM_LIMIT, PARAM_LIMIT))
     return Interval(0, POSITION_LIMIT)  # a row table holds positions
 
 
@@ -286,9 +285,9 @@ def bounds(e: Expr) -> Interval:
 # What holds in every call, as substitutions by something that is not negative: q_start <= q0 <= q1, and so on.
 _ORDER = {
     ex.Q: ex.Q_START + ex.sym("later"),
-    ex.sym("q0"): ex.Q_START + ex.sym("later0"),
-    ex.sym("q1"): ex.Q_START + ex.sym("later0") + ex.sym("rows"),
-    ex.sym("k1"): ex.sym("k0") + ex.sym("rows"),
+    ex.Q0: ex.Q_START + ex.sym("later0"),
+    ex.Q1: ex.Q_START + ex.sym("later0") + ex.sym("rows"),
+    ex.K1: ex.K0 + ex.sym("rows"),
 }
 _ORDERED = Interval(0, POSITION_LIMIT)
 

@@ -18,7 +18,7 @@ from attnir.errors import (
     ShapeError,
     UnknownBindingError,
 )
-from attnir.expr import COPIES_LIMIT, POSITION_LIMIT, FieldDecl, ParamDecl
+from attnir.expr import COPIES_LIMIT, POSITION_LIMIT, FieldDecl, ParamDecl, Side
 
 _FIELD_DTYPES = (torch.int32, torch.int64, torch.int16, torch.int8, torch.uint8, torch.bool)
 
@@ -29,6 +29,9 @@ class FieldValues:
 
     queries: Tensor
     keys: Tensor
+
+    def on(self, side: Side) -> Tensor:
+        return self.queries if side is Side.QUERIES else self.keys
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,6 +50,18 @@ class Call:
     @property
     def sizes(self) -> dict[str, int]:
         return {"q_start": self.q_start, "q_len": self.q_len, "k_len": self.k_len}
+
+    def start(self, side: Side) -> int:
+        """The first position of a side."""
+        return self.q_start if side is Side.QUERIES else 0
+
+    def length(self, side: Side) -> int:
+        """The number of tokens of a side."""
+        return self.q_len if side is Side.QUERIES else self.k_len
+
+    def positions(self, side: Side) -> Tensor:
+        """The positions of a side, int64 [length]."""
+        return self.start(side) + torch.arange(self.length(side), device=self.device)
 
 
 def bind(

@@ -10,10 +10,10 @@ from torch import Tensor
 from attnir.blocks import WORKSPACE, list_blocks
 from attnir.call import Call
 from attnir.evaluate import Evaluator, live_block, token_axes
-from attnir.expr import Expr, K, Q
+from attnir.expr import Expr, K, Q, Side
 from attnir.program import Status, TileProgram
 from attnir.solve import Band, solve
-from attnir.walk import extent, runs, tiles_of
+from attnir.walk import runs, tiles_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,8 @@ class TileCounts:
 
 def count_tiles(program: TileProgram, call: Call) -> TileCounts:
     """The tiles that the program visits, and those that it does not."""
-    rows = tiles_of(extent(program.rows, call)[1], program.tile[0])
-    columns = tiles_of(extent(program.columns, call)[1], program.tile[1])
+    rows = tiles_of(call.length(program.rows.side), program.tile[0])
+    columns = tiles_of(call.length(program.columns.side), program.tile[1])
     copies = call.batch * call.heads
     if program.listed:
         blocks = list_blocks(program, call)
@@ -60,7 +60,7 @@ def count_live(predicate: Expr, call: Call) -> int:
 
 def _row_range(band: Band, call: Call) -> tuple[Tensor, Tensor]:
     """The band of every query: first key and one past the last, [B or 1, H or 1, q_len, 1]."""
-    q = call.q_start + torch.arange(call.q_len, device=call.device).view(1, 1, -1, 1)
+    q = call.positions(Side.QUERIES).view(1, 1, -1, 1)
     evaluate = Evaluator(call, {**token_axes(call), "q": q})
     start, stop = torch.zeros_like(q), torch.full_like(q, call.k_len)
     for bound in band.lower:

@@ -79,15 +79,15 @@ class _Shape:
     def needs_list(self, bands: Sequence[Band]) -> str:
         """Why the live tiles must be listed; empty when they need not."""
         if len(bands) > MOST_SWEPT:
-            return f"block lists: the predicate falls into {len(bands)} ranges of {self.columns.name}"
+            return f"block lists: the predicate falls into {len(bands)} ranges of {self.columns.side}"
         for band in bands:
             for condition in band.residual:
                 if not _repeats(condition, self.columns.token, self.tile[1]):
-                    return f"block lists: `{condition}` bounds {self.columns.name} by no expression of {self.rows.name}"
+                    return f"block lists: `{condition}` bounds {self.columns.side} by no expression of {self.rows.side}"
         return ""
 
     def why(self, bands: Sequence[Band]) -> str:
-        column, row = self.columns.name, self.rows.name
+        column, row = self.columns.side, self.rows.side
         if any(contains_table(e) for b in bands for e in (*b.lower, *b.upper)):
             return f"row tables: sorted fields bound {column} for each {row}"
         if any(b.residual for b in bands):

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attnir.call import Call, FieldValues
-from attnir.expr import TABLES, Expr, FieldDecl, Op, ParamDecl, Searched
+from attnir.call import Call
+from attnir.expr import TABLES, Expr, FieldDecl, Op, ParamDecl, Searched, side_of
 
 Tokens = Mapping[str, Tensor]
 Tables = dict[tuple[Op, object, Expr], Tensor]  # the row tables of one call, by what defines them
@@ -69,7 +69,7 @@ class Evaluator:
     def _value(self, n: Expr) -> Tensor:
         match n.value:
             case FieldDecl(name=name):
-                return self._at(side_of(self.call.fields[name], n.args[0]), n.args[0])
+                return self._field(name, n.args[0])
             case ParamDecl(name=name):
                 return self._scalar(self.call.params[name])
             case Searched():
@@ -81,19 +81,22 @@ class Evaluator:
         result: Tensor = _ELEMENTWISE[n.op](*(self.done[a] for a in n.args))
         return result
 
-    def _at(self, values: Tensor, token: Expr) -> Tensor:
-        """A row of values [Bf, length] per sample, read at a token."""
-        index = self.done[token] - self.call.sizes["q_start"] * str(token.value).startswith("q")
+    def _field(self, name: str, position: Expr) -> Tensor:
+        """A field's row of values per sample, read at a position."""
+        side = side_of(position)
+        values = self.call.fields[name].on(side)
+        index = self.done[position] - self.call.start(side)
         batch = self.tokens["b"] if values.shape[0] > 1 else torch.zeros_like(index)
         return values[batch, index].long()
 
     def _table(self, n: Expr) -> Tensor:
+        assert isinstance(n.value, Searched)
         bound, at = n.args
         key = (n.op, n.value, bound)
         if key not in self.tables:
             self.tables[key] = row_table(n, self.call)
         table = self.tables[key]
-        index = self.done[at] - self.call.sizes["q_start"] * str(at.value).startswith("q")
+        index = self.done[at] - self.call.start(n.value.side.other)
         batch = self.tokens["b"] if table.shape[0] > 1 else torch.zeros_like(index)
         head = self.tokens["h"] if table.shape[1] > 1 else torch.zeros_like(index)
         return table[batch, head, index].long()
@@ -114,11 +117,6 @@ def _outside_tables(e: Expr) -> list[Expr]:
     return list(seen)
 
 
-def side_of(values: FieldValues, token: Expr) -> Tensor:
-    """The field's values on the side that the token, or the end of a tile, belongs to."""
-    return values.queries if str(token.value).startswith("q") else values.keys
-
-
 def token_axes(call: Call) -> dict[str, Tensor]:
     """b as [batch, 1, 1, 1] and h as [1, heads, 1, 1]."""
     b = torch.arange(call.batch, device=call.device).view(-1, 1, 1, 1)
@@ -128,17 +126,15 @@ def token_axes(call: Call) -> dict[str, Tensor]:
 def row_table(n: Expr, call: Call) -> Tensor:
     """The row table of a LOWER_BOUND or UPPER_BOUND node: int32 positions [Bt, Ht, rows]; Bt and Ht may be 1."""
     assert isinstance(n.value, Searched)
-    columns = call.fields[n.value.field.name]
-    values = columns.keys if n.value.axis == "k" else columns.queries
-    first = 0 if n.value.axis == "k" else call.q_start
-    row, start, length = ("q", call.q_start, call.q_len) if n.value.axis == "k" else ("k", 0, call.k_len)
-    tokens = {**token_axes(call), row: start + torch.arange(length, device=call.device)}
+    columns, rows = n.value.side, n.value.side.other
+    values, length = call.fields[n.value.field.name].on(columns), call.length(rows)
+    tokens = {**token_axes(call), rows.value: call.positions(rows)}
     bound = Evaluator(call, tokens)(n.args[0])
     bound = bound.broadcast_to((*[1] * (4 - bound.dim()), *bound.shape))[..., 0, :] if bound.dim() else bound
     bound = bound.expand(*torch.broadcast_shapes(bound.shape, (values.shape[0], 1, length)))
     haystack = values.long()[:, None].expand(bound.shape[0], bound.shape[1], -1).contiguous()
     found = torch.searchsorted(haystack, bound.contiguous(), right=n.op is Op.UPPER_BOUND)
-    return (found + first).to(torch.int32)
+    return (found + call.start(columns)).to(torch.int32)
 
 
 def dense_mask(predicate: Expr, call: Call) -> Tensor:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, StrEnum
 from weakref import WeakValueDictionary
 
 
@@ -76,6 +76,17 @@ PARAM_LIMIT = 2**30  # parameters stay within +- this
 CONSTANT_LIMIT = 2**62  # and constants within this
 
 
+class Side(StrEnum):
+    """A side of the score matrix. The value names its token."""
+
+    QUERIES = "q"
+    KEYS = "k"
+
+    @property
+    def other(self) -> Side:
+        return Side.KEYS if self is Side.QUERIES else Side.QUERIES
+
+
 @dataclass(frozen=True, slots=True)
 class FieldDecl:
     """A named fact about tokens: one integer per token. `sorted`: it never decreases along the sequence."""
@@ -95,10 +106,10 @@ class ParamDecl:
 
 @dataclass(frozen=True, slots=True)
 class Searched:
-    """A sorted field along one axis ("q" or "k"), in which LOWER_BOUND and UPPER_BOUND search."""
+    """A sorted field along one side, in which LOWER_BOUND and UPPER_BOUND search; the table has the other's rows."""
 
     field: FieldDecl
-    axis: str
+    side: Side
 
 
 Value = int | bool | str | FieldDecl | ParamDecl | Searched | None
@@ -222,7 +233,20 @@ TRUE = node(Op.BOOL, (), True)
 FALSE = node(Op.BOOL, (), False)
 ZERO = const(0)
 Q, K, B, H = sym("q"), sym("k"), sym("b"), sym("h")
+Q0, Q1, K0, K1 = sym("q0"), sym("q1"), sym("k0"), sym("k1")  # first and last position of a row tile
 Q_START, Q_LEN, K_LEN = sym("q_start"), sym("q_len"), sym("k_len")
+
+# The symbols that have a meaning of their own; no field, parameter or scalar of a program takes such a name.
+TOKENS = {"q": Q, "k": K, "b": B, "h": H}  # what a predicate reads
+SIZES = {"q_start": Q_START, "q_len": Q_LEN, "k_len": K_LEN}
+TILE_ENDS = {"q0": Q0, "q1": Q1, "k0": K0, "k1": K1}
+SYMBOLS = TOKENS | SIZES | TILE_ENDS
+SIDES = {Q: Side.QUERIES, Q0: Side.QUERIES, Q1: Side.QUERIES, K: Side.KEYS, K0: Side.KEYS, K1: Side.KEYS}
+
+
+def side_of(position: Expr) -> Side:
+    """The side on which a position symbol lies: a token, or an end of a tile."""
+    return SIDES[position]
 
 
 def boolean(value: bool) -> Expr:

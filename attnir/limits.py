@@ -9,13 +9,12 @@ from __future__ import annotations
 import keyword
 
 from attnir.bounds import INFINITE, any_call, interval
-from attnir.expr import LEAVES, PARAM_LIMIT, Expr, Op, fields_of, params_of, walk
+from attnir.expr import LEAVES, PARAM_LIMIT, SYMBOLS, Expr, Op, fields_of, params_of, walk
 
-_IN_EXPRESSIONS = {"q", "k", "b", "h", "q0", "q1", "k0", "k1", "q_start", "q_len", "k_len"}
 _FUNCTIONS = {"abs", "min", "max", "where", "rowmin", "rowmax", "lower_bound", "upper_bound"}
 _IN_CALLS = {"self", "v", "scale", "return_lse"}
 _IN_EXPLAIN = {"heads", "batch", "tile", "d", "dv", "dtype", "target", "backend", "path", "head", "sample", "attention"}
-RESERVED = frozenset({"because"} | _IN_EXPRESSIONS | _FUNCTIONS | _IN_CALLS | _IN_EXPLAIN)
+RESERVED = frozenset({"because"} | SYMBOLS.keys() | _FUNCTIONS | _IN_CALLS | _IN_EXPLAIN)
 
 DEEPEST = 128  # operations inside one another
 LARGEST = 4096  # operations, written out; a node that is used twice counts twice

@@ -18,18 +18,29 @@ from enum import Enum
 
 from attnir.errors import InvalidProgram
 from attnir.expr import (
+    K0,
+    K1,
     K_LEN,
+    Q0,
+    Q1,
     Q_LEN,
     Q_START,
+    SIZES,
+    SYMBOLS,
     TABLES,
+    TOKENS,
     ZERO,
+    B,
     Expr,
+    H,
     K,
     Op,
     Q,
     Searched,
+    Side,
     reads,
     row_table,
+    side_of,
     sym,
     walk,
 )
@@ -56,12 +67,12 @@ class Axis:
     last: Expr  # last position of the tile that exists
 
     @property
-    def name(self) -> str:
-        return str(self.token.value)
+    def side(self) -> Side:
+        return side_of(self.token)
 
 
-QUERIES = Axis(Q, Q_START, Q_START + Q_LEN, sym("q0"), sym("q1"))
-KEYS = Axis(K, ZERO, K_LEN, sym("k0"), sym("k1"))
+QUERIES = Axis(Q, Q_START, Q_START + Q_LEN, Q0, Q1)
+KEYS = Axis(K, ZERO, K_LEN, K0, K1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,19 +140,19 @@ class TileProgram:
 
     def verify(self) -> None:
         """Raise InvalidProgram unless the program is well formed."""
-        known = {"b", "h", "q_start", "q_len", "k_len", *(str(e.value) for e in (self.rows.first, self.rows.last))}
+        known = {B, H, *SIZES.values(), self.rows.first, self.rows.last}
         for name, value in self.lets:
-            if name in known or name in {"q", "k"}:
+            if name in SYMBOLS or sym(name) in known:
                 raise InvalidProgram(f"`{name}` is defined twice", str(self))
             _check_scalar(self, value, known)
-            known = known | {name}
+            known = known | {sym(name)}
         for v in self.visits:
             if isinstance(v, Sweep):
                 _check_scalar(self, v.start, known)
                 _check_scalar(self, v.stop, known)
         if not self.predicate.is_bool:
             raise InvalidProgram(f"the predicate `{self.predicate}` is not Boolean")
-        if unknown := reads(self.predicate) - {"q", "k", "b", "h"}:
+        if unknown := reads(self.predicate) - TOKENS.keys():
             raise InvalidProgram(f"the predicate reads {', '.join(sorted(unknown))}; it may read q, k, b, h")
         if self.listed and any(isinstance(v, Sweep) for v in self.visits):
             raise InvalidProgram("sweeps and block lists do not mix; list every live tile, or none")
@@ -154,7 +165,7 @@ class TileProgram:
         return format_program(self)
 
 
-def _check_scalar(program: TileProgram, e: Expr, known: set[str]) -> None:
+def _check_scalar(program: TileProgram, e: Expr, known: set[Expr]) -> None:
     """A scalar of a tile reads its rows only under ROWMIN, ROWMAX and where a row table is defined, and no column."""
     seen: set[tuple[Expr, bool]] = set()
     stack = [(e, False)]  # a node, and whether its value is taken for every row of the tile
@@ -163,7 +174,7 @@ def _check_scalar(program: TileProgram, e: Expr, known: set[str]) -> None:
         if at in seen:
             continue
         seen.add(at)
-        if n.op is Op.SYM and n.value not in known and not (each_row and n is program.rows.token):
+        if n.op is Op.SYM and n not in known and not (each_row and n is program.rows.token):
             raise InvalidProgram(f"`{e}` reads `{n}`, which is not known there", str(program))
         inside = each_row or n.op in (Op.ROWMIN, Op.ROWMAX)
         stack += [(a, inside or (n.op in TABLES and i == 0)) for i, a in enumerate(n.args)]

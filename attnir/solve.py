@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from attnir import expr as ex
 from attnir.bounds import at_most, bounds, decided
-from attnir.expr import COMPARISONS, NEGATED, Expr, FieldDecl, Op, Searched, const, contains, row_table
+from attnir.expr import COMPARISONS, NEGATED, Expr, FieldDecl, Op, Searched, const, contains, row_table, side_of
 from attnir.limits import width_problem
 from attnir.linear import Linear, linear, simplify
 
@@ -202,7 +202,7 @@ class _Solver:
 
     def search(self, op: Op, atom: Expr, limit: Expr) -> Expr:
         assert isinstance(atom.value, FieldDecl)
-        return row_table(op, Searched(atom.value, str(self.column.value)), limit, self.row)
+        return row_table(op, Searched(atom.value, side_of(self.column)), limit, self.row)
 
 
 def _tightest(limits: Iterable[Expr], *, lower: bool) -> tuple[Expr, ...]:

@@ -42,8 +42,8 @@ def _format(e: Expr, around: int) -> str:
             return f"{name}({_format(e.args[0], 0)})"
         case ParamDecl(name=name):
             return name
-        case Searched(field=decl, axis=axis):
-            return f"{e.op.value}({decl.name}({axis}), {_format(e.args[0], 0)}, {_format(e.args[1], 0)})"
+        case Searched(field=decl, side=side):
+            return f"{e.op.value}({decl.name}({side}), {_format(e.args[0], 0)}, {_format(e.args[1], 0)})"
     if e.op in (Op.CONST, Op.BOOL, Op.SYM):
         text = str(e.value)
         return f"({text})" if around >= _BINDING[Op.NEG] and text.startswith("-") else text
@@ -82,7 +82,7 @@ def format_predicate(e: Expr) -> str:
 
 def format_program(program: TileProgram) -> str:
     """One line per declaration, scalar and sweep."""
-    rows, columns = program.rows.name, program.columns.name
+    rows, columns = program.rows.side, program.columns.side
     lines = _declarations(*program.expressions())
     lines.append(f"tiles of {program.tile[0]} {rows} by {program.tile[1]} {columns}")
     lines += [f"let {name} = {format_expr(value)}" for name, value in program.lets]
@@ -113,7 +113,6 @@ _FUNCTIONS: dict[str, tuple[int, Callable[..., Expr]]] = {
     "rowmin": (1, lambda a: ex.build(Op.ROWMIN, (a,))),
     "rowmax": (1, lambda a: ex.build(Op.ROWMAX, (a,))),
 }
-_POSITIONS = {"q", "k", "q0", "q1", "k0", "k1"}  # where a field can be read
 _TABLES = {op.value: op for op in ex.TABLES}
 _ONLY_IN_PROGRAMS = {"rowmin", "rowmax", *_TABLES}
 
@@ -197,8 +196,8 @@ class _Reader:
     def call(self, n: ast.expr, name: str, args: list[ast.expr]) -> Expr:
         declared = self.names.get(name)
         if isinstance(declared, FieldDecl):
-            if len(args) == 1 and isinstance(args[0], ast.Name) and args[0].id in _POSITIONS & self.names.keys():
-                return ex.field(declared, self.expr(args[0]))
+            if len(args) == 1 and (position := self.position(args[0])) is not None:
+                return ex.field(declared, position)
             raise self.fail(n, f"the field `{name}` is read at a token: {name}(q) or {name}(k)")
         if name in self.patterns:
             return self.pattern(n, name, [self.integer(a) for a in args])
@@ -214,6 +213,11 @@ class _Reader:
         if name == "where":
             return make(self.condition(args[0]), self.integer(args[1]), self.integer(args[2]))
         return make(*(self.integer(a) for a in args))
+
+    def position(self, n: ast.expr) -> Expr | None:
+        """The token, or the end of a tile, that a name says."""
+        found = self.names.get(n.id) if isinstance(n, ast.Name) else None
+        return found if isinstance(found, Expr) and found in ex.SIDES else None
 
     @property
     def in_program(self) -> bool:
@@ -232,7 +236,9 @@ class _Reader:
             case [ast.Call(func=ast.Name(id=f), args=[ast.Name(id="q" | "k" as axis)], keywords=[]), value, at] if (
                 isinstance(decl := self.names.get(f), FieldDecl) and decl.sorted
             ):
-                return ex.row_table(_TABLES[name], Searched(decl, axis), self.integer(value), self.integer(at))
+                row, side = self.position(at), ex.Side(axis)
+                if row is not None and ex.side_of(row) is side.other:
+                    return ex.row_table(_TABLES[name], Searched(decl, side), self.integer(value), row)
         raise self.fail(n, f"{name} takes a sorted field, a bound and a row: {name}(doc(k), doc(q), q0)")
 
 
@@ -267,13 +273,10 @@ def _declared(name: str, kind: str, given: dict[str, object]) -> Expr | FieldDec
     raise ValueError("expected field(), field(sorted=True) or param(), param(low=..., high=...)")
 
 
-_TOKENS: dict[str, Expr] = {name: ex.sym(name) for name in ("q", "k", "b", "h")}
-
-
 def read_predicate(text: str, patterns: Mapping[str, Callable[..., Expr]] | None = None) -> Expr:
     """The predicate that `text` says. `patterns` are names with a meaning of their own, such as `causal`."""
     *declarations, body = text.split(";")
-    names: dict[str, Expr | FieldDecl] = dict(_TOKENS)
+    names: dict[str, Expr | FieldDecl] = dict(ex.TOKENS)
     for part in declarations:
         if not _declare(part, names):
             raise TextError(f"expected `name = field()` or `name = param()` before the last `;`, not {part.strip()!r}")
@@ -299,7 +302,7 @@ def _declare(text: str, names: dict[str, Expr | FieldDecl]) -> bool:
 
 def read_program(text: str) -> TileProgram:
     """The tile program that `format_program` printed."""
-    names: dict[str, Expr | FieldDecl] = {**_TOKENS, **{n: ex.sym(n) for n in ("q_start", "q_len", "k_len")}}
+    names: dict[str, Expr | FieldDecl] = dict(ex.TOKENS | ex.SIZES)
     tile, rows, columns = (0, 0), QUERIES, KEYS
     lets: list[tuple[str, Expr]] = []
     visits: list[Sweep | Listed] = []

@@ -252,17 +252,16 @@ def trace(function: Callable[..., object]) -> Expr:
     where_ = (
         f"{code.co_filename}:{line}: {linecache.getline(code.co_filename, line).strip()}" if code else repr(function)
     )
-    tokens = {"q": ex.Q, "k": ex.K, "b": ex.B, "h": ex.H}
     parameters = inspect.signature(function).parameters
     if starred := [n for n, p in parameters.items() if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]:
         fail(UnknownNameError, f"a mask's arguments are named, among q, k, b, h; `*{starred[0]}` is not", where_)
-    if unknown := [n for n in parameters if n not in tokens]:
+    if unknown := [n for n in parameters if n not in ex.TOKENS]:
         fail(
             UnknownNameError, f"a mask's arguments are among q, k, b, h; `{', '.join(unknown)}` is none of them", where_
         )
     try:
-        by_name = {n: Value(tokens[n]) for n, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
-        result = function(*(Value(tokens[n]) for n in parameters if n not in by_name), **by_name)
+        by_name = {n: Value(ex.TOKENS[n]) for n, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+        result = function(*(Value(ex.TOKENS[n]) for n in parameters if n not in by_name), **by_name)
     except NameError as error:
         if isinstance(error, DeclarationError):
             raise

@@ -10,7 +10,7 @@ from torch import Tensor
 from attnir.blocks import BlockList, list_blocks
 from attnir.call import Call
 from attnir.evaluate import Evaluator, dense_mask, token_axes
-from attnir.program import Axis, Status, Sweep, TileProgram
+from attnir.program import Status, Sweep, TileProgram
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,25 +22,19 @@ class Run:
     status: Status
 
 
-def extent(axis: Axis, call: Call) -> tuple[int, int]:
-    """(first position, number of tokens) of an axis."""
-    return (call.q_start, call.q_len) if axis.name == "q" else (0, call.k_len)
-
-
 def tiles_of(length: int, tile: int) -> int:
     return -(-length // tile)
 
 
 def tile_tokens(program: TileProgram, call: Call, row_tiles: slice | None = None) -> dict[str, Tensor]:
     """The scalars of every row tile, [1, 1, tiles, 1], and the row token itself, [1, 1, tiles, rows of a tile]."""
-    start, length = extent(program.rows, call)
-    size = program.tile[0]
+    axis, size = program.rows, program.tile[0]
+    start, length = call.start(axis.side), call.length(axis.side)
     index = torch.arange(tiles_of(length, size), device=call.device)
     first = start + index[row_tiles or slice(None)].view(1, 1, -1, 1) * size
     last = (first + size - 1).clamp(max=start + length - 1)
     rows = torch.minimum(first + torch.arange(size, device=call.device), last)
-    axis = program.rows
-    return {**token_axes(call), str(axis.first.value): first, str(axis.last.value): last, axis.name: rows}
+    return {**token_axes(call), str(axis.first.value): first, str(axis.last.value): last, axis.side.value: rows}
 
 
 def runs(program: TileProgram, call: Call) -> list[Run]:
@@ -48,7 +42,7 @@ def runs(program: TileProgram, call: Call) -> list[Run]:
     evaluate = Evaluator(call, tile_tokens(program, call))
     for name, value in program.lets:
         evaluate.define(name, value)
-    tiles = tiles_of(extent(program.rows, call)[1], program.tile[0])
+    tiles = tiles_of(call.length(program.rows.side), program.tile[0])
     found = []
     for v in program.visits:
         assert isinstance(v, Sweep), "a listed program has block lists, not runs"
@@ -72,8 +66,8 @@ def tile_map(program: TileProgram, call: Call) -> TileMap:
     if program.listed:
         blocks = list_blocks(program, call)
         return TileMap(_expand_list(blocks.full, blocks), _expand_list(blocks.partial, blocks))
-    columns = tiles_of(extent(program.columns, call)[1], program.tile[1])
-    rows = tiles_of(extent(program.rows, call)[1], program.tile[0])
+    columns = tiles_of(call.length(program.columns.side), program.tile[1])
+    rows = tiles_of(call.length(program.rows.side), program.tile[0])
     index = torch.arange(columns, device=call.device)
     totals = {s: torch.zeros(1, 1, rows, columns, dtype=torch.int64, device=call.device) for s in Status}
     for run in runs(program, call):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from attnir.call import Call
-from attnir.expr import TABLES, Expr, FieldDecl, Op, ParamDecl, Searched
+from attnir.expr import TABLES, Expr, FieldDecl, Op, ParamDecl, Searched, Side
 from attnir.program import Status, Sweep, TileProgram
 
 _PLAIN: dict[Op, Callable[..., Any]] = {
@@ -75,7 +75,7 @@ def _field(name: str, token: str, tokens: Tokens, call: Call) -> int:
 def _searched(e: Expr, tokens: Tokens, call: Call, rows: range) -> int:
     """The first column whose field is >= (>) the bound of the row that the table is read at."""
     assert isinstance(e.value, Searched)
-    of_keys = e.value.axis == "k"
+    of_keys = e.value.side is Side.KEYS
     values = call.fields[e.value.field.name].keys if of_keys else call.fields[e.value.field.name].queries
     at = meaning(e.args[1], tokens, call, rows)
     bound = meaning(e.args[0], {**tokens, "q" if of_keys else "k": at}, call)
@@ -111,7 +111,7 @@ def plain_loop(program: TileProgram, call: Call) -> Tensor:
     """
     counts = torch.zeros(call.batch, call.heads, call.q_len, call.k_len, dtype=torch.int64)
     starts, lengths = {"q": call.q_start, "k": 0}, {"q": call.q_len, "k": call.k_len}
-    row, column = program.rows.name, program.columns.name
+    row, column = program.rows.side, program.columns.side
     row_tile, column_tile = program.tile
     for b in range(call.batch):
         for h in range(call.heads):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from attnir.codegen.triton.spec import NAMES, Spec
-from attnir.expr import TABLES, Expr, Op, Searched, contains, params_of, sym
+from attnir.expr import TABLES, Expr, H, Op, Searched, Side, contains, params_of, side_of
 from attnir.program import Listed, Status, TileProgram
 
 TENSORS = {
@@ -27,7 +27,6 @@ ROWS = {  # float32, contiguous [B, Hq, Sq]
     "dkv": ("lse", "delta"),
     "delta": ("lse", "dlse", "delta"),
 }
-HEAD = sym("h")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +47,9 @@ class Argument:
 
 @dataclass(frozen=True, slots=True)
 class Reads:
-    """The metadata that a kernel reads: (field name, "q" or "k"), row tables, and whether it has block lists."""
+    """The metadata that a kernel reads: (field name, side), row tables, and whether it has block lists."""
 
-    fields: tuple[tuple[str, str], ...]
+    fields: tuple[tuple[str, Side], ...]
     tables: tuple[Expr, ...]
     lists: tuple[Status, ...]
 
@@ -60,7 +59,7 @@ def reads_of(program: TileProgram | None) -> Reads:
     """What a kernel of this program reads besides its tensors."""
     if program is None:
         return Reads((), (), ())
-    fields = {(e.value.name, str(e.args[0].value)[0]) for e in evaluated(program) if e.op is Op.FIELD}  # type: ignore[union-attr]
+    fields = {(e.value.name, side_of(e.args[0])) for e in evaluated(program) if e.op is Op.FIELD}  # type: ignore[union-attr]
     lists = tuple(v.status for v in program.visits if isinstance(v, Listed))
     return Reads(tuple(sorted(fields)), program.tables(), lists)
 
@@ -87,7 +86,7 @@ def outside_tables(*roots: Expr) -> Iterator[Expr]:
 
 def table_reads_head(table: Expr) -> bool:
     """Whether a row table differs from head to head."""
-    return contains(table.args[0], HEAD)
+    return contains(table.args[0], H)
 
 
 @lru_cache(maxsize=1024)
@@ -130,5 +129,5 @@ def describe_table(table: Expr) -> str:
     """A row table in words, for the header of a kernel."""
     assert isinstance(table.value, Searched)
     end = ">=" if table.op is Op.LOWER_BOUND else ">"
-    axis = table.value.axis
-    return f"the first {axis} with {table.value.field.name}({axis}) {end} {table.args[0]}, for every {table.args[1]}"
+    side = table.value.side
+    return f"the first {side} with {table.value.field.name}({side}) {end} {table.args[0]}, for every {table.args[1]}"

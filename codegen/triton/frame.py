@@ -14,15 +14,15 @@ from attnir.codegen.triton.expressions import Printer, Shape, Text
 from attnir.codegen.triton.operations import ATOM
 from attnir.codegen.triton.spec import Spec
 from attnir.codegen.triton.writer import Writer
-from attnir.expr import Expr, FieldDecl, ParamDecl, Searched, contains, sym
+from attnir.expr import SYMBOLS, Expr, FieldDecl, H, K, ParamDecl, Q, Searched, Side, contains, side_of
 from attnir.program import TileProgram
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
-    """How the text names one axis."""
+class Names:
+    """How the text names one side."""
 
-    token: str  # "q"
+    side: Side
     block: str  # "BLOCK_Q"
     index: str  # "queries"
     one: str  # "query"
@@ -30,8 +30,8 @@ class Side:
     length: str  # "q_len"
 
 
-QUERY = Side("q", "BLOCK_Q", "queries", "query", "q_pos", "q_len")
-KEY = Side("k", "BLOCK_K", "keys", "key", "k_pos", "k_len")
+QUERY = Names(Side.QUERIES, "BLOCK_Q", "queries", "query", "q_pos", "q_len")
+KEY = Names(Side.KEYS, "BLOCK_K", "keys", "key", "k_pos", "k_len")
 
 
 @dataclass(slots=True)
@@ -50,11 +50,11 @@ class Frame:
         self.reads = reads_of(self.program)
 
     @property
-    def rows(self) -> Side:
+    def rows(self) -> Names:
         return KEY if self.program.transposed else QUERY
 
     @property
-    def columns(self) -> Side:
+    def columns(self) -> Names:
         return QUERY if self.program.transposed else KEY
 
     @property
@@ -66,9 +66,9 @@ class Frame:
     def walks_by_head(self) -> bool:
         """Whether which tiles are visited differs from head to head."""
         if self.reads.lists:
-            return contains(self.program.predicate, sym("h"))
+            return contains(self.program.predicate, H)
         spans = list(self.program.expressions())[:-1]
-        return any(contains(e, sym("h")) for e in spans) or any(table_reads_head(t) for t in self.reads.tables)
+        return any(contains(e, H) for e in spans) or any(table_reads_head(t) for t in self.reads.tables)
 
     def printer(self) -> Printer:
         """Prints scalars of the row tile."""
@@ -86,26 +86,28 @@ class Frame:
                 return self._field(name, e.args[0])
             case Searched():
                 return self._table(e)
-        name = str(e.value)
-        if name in ("q", "k"):
-            return Text(f"{name}_pos", ATOM, Shape.ROW if name == self.rows.token else Shape.COLUMN)
-        known = name in ("b", "h", "q0", "q1", "k0", "k1", "q_start", "q_len", "k_len")
-        return Text(name if known else f"tile_{name}", ATOM, Shape.SCALAR)
+        shape = self._shape(e)
+        if shape is not Shape.SCALAR:
+            return Text(f"{e.value}_pos", ATOM, shape)
+        return Text(str(e.value) if e.value in SYMBOLS else f"tile_{e.value}", ATOM, shape)
 
-    def _field(self, name: str, token: Expr) -> Text:
-        side, where = str(token.value)[0], str(token.value)
-        if where in ("q", "k"):
-            shape = Shape.ROW if where == self.rows.token else Shape.COLUMN
+    def _shape(self, symbol: Expr) -> Shape:
+        """The shape of a symbol's value: tokens vary along their side of the tile."""
+        if symbol is not Q and symbol is not K:
+            return Shape.SCALAR
+        return Shape.ROW if symbol is self.program.rows.token else Shape.COLUMN
+
+    def _field(self, name: str, position: Expr) -> Text:
+        side, shape = side_of(position), self._shape(position)
+        if shape is not Shape.SCALAR:
             return Text(f"f_{name}_{side}", ATOM, shape)
-        return Text(f"tl.load(field_{name}_{side}_at + {index_of(where)})", ATOM, Shape.SCALAR)
+        return Text(f"tl.load(field_{name}_{side}_at + {index_of(str(position), side)})", ATOM, shape)
 
     def _table(self, e: Expr) -> Text:
-        bound, at = e.args
+        bound, row = e.args
         numbers = [i for i, t in enumerate(self.reads.tables) if (t.op, t.value, t.args[0]) == (e.op, e.value, bound)]
-        where = str(at.value)
-        if where in ("q", "k"):
-            return Text(f"tl.load(table_{numbers[0]}_at + {index_of(f'{where}_pos')})", ATOM, Shape.ROW)
-        return Text(f"tl.load(table_{numbers[0]}_at + {index_of(where)})", ATOM, Shape.SCALAR)
+        at = self.leaf(row)
+        return Text(f"tl.load(table_{numbers[0]}_at + {index_of(at.source, side_of(row))})", ATOM, at.shape)
 
     def place(self) -> None:
         """Which tile, batch and head the instance has."""
@@ -141,7 +143,7 @@ class Frame:
     def row_tile(self) -> None:
         """The rows: their indices, which of them exist, their positions. Rows past the end repeat the last position."""
         w, rows = self.w, self.rows
-        t, start = rows.token, "q_start + " if rows is QUERY else ""
+        t, start = rows.side, "q_start + " if rows is QUERY else ""
         w.let(f"first_{rows.one}", f"tile * {rows.block}")
         w.let(rows.index, f"first_{rows.one} + tl.arange(0, {rows.block})")
         w.let(f"{rows.one}_in", f"{rows.index} < {rows.length}")
@@ -157,8 +159,10 @@ class Frame:
         for name, side in self.reads.fields:
             self.w.let(f"field_{name}_{side}_at", f"field_{name}_{side} + b64 * field_{name}_{side}_batch")
         for name, side in self.reads.fields:
-            if side == self.rows.token:
-                self.w.let(f"f_{name}_{side}", f"tl.load(field_{name}_{side}_at + {index_of(self.rows.position)})")
+            if side is self.rows.side:
+                self.w.let(
+                    f"f_{name}_{side}", f"tl.load(field_{name}_{side}_at + {index_of(self.rows.position, side)})"
+                )
         for i, table in enumerate(self.reads.tables):
             if not table_reads_head(table):
                 self.w.let(f"table_{i}_at", f"table_{i} + b64 * table_{i}_batch")
@@ -177,6 +181,6 @@ class Frame:
             self.ranges[name] = show.range(value)
 
 
-def index_of(position: str) -> str:
+def index_of(position: str, side: Side) -> str:
     """The index in its tensor of a token at a position."""
-    return f"({position} - q_start)" if position.startswith("q") else position
+    return f"({position} - q_start)" if side is Side.QUERIES else position

@@ -18,7 +18,7 @@ def metadata(program: TileProgram, call: Call) -> dict[str, Any]:
     reads = reads_of(program)
     values: dict[str, Any] = {f"param_{name}": value for name, value in call.params.items()}
     for name, side in reads.fields:
-        given = call.fields[name].queries if side == "q" else call.fields[name].keys
+        given = call.fields[name].on(side)
         values |= _strided(f"field_{name}_{side}", given if given.stride(-1) == 1 else given.contiguous(), "batch")
     for i, table in enumerate(reads.tables):
         values |= _strided(f"table_{i}", row_table(table, call).contiguous(), "batch", "head")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attnir.codegen.triton.expressions import Printer, Shape
 from attnir.codegen.triton.frame import Frame
-from attnir.expr import FALSE, TRUE, Expr, contains, sym
+from attnir.expr import FALSE, TRUE, Expr, H, Side, contains
 from attnir.program import Status
 
 
@@ -30,7 +30,7 @@ class Liveness:
 
     def _name(self, e: Expr, source: str, shape: Shape) -> str:
         """What depends on rows alone is known before the loops, unless the head is not."""
-        late = self.f.loops_over_heads and contains(e, sym("h"))
+        late = self.f.loops_over_heads and contains(e, H)
         name = f"{'row' if shape is Shape.ROW else 'column'}_{self.counts[shape]}"
         self.counts[shape] += 1
         (self.before if shape is Shape.ROW and not late else self.inside).append((name, source))
@@ -46,10 +46,10 @@ class Liveness:
     def write(self) -> None:
         """Positions and fields of the columns, then `live`."""
         f, columns = self.f, self.f.columns
-        position = f"q_start + {columns.index}" if columns.token == "q" else columns.index
+        position = f"q_start + {columns.index}" if columns.side is Side.QUERIES else columns.index
         f.w.let(columns.position, position)
         for name, side in f.reads.fields:
-            if side == columns.token:
+            if side is columns.side:
                 where = f"field_{name}_{side}_at + {columns.index}"
                 f.w.let(f"f_{name}_{side}", f"tl.load({where}, mask={columns.one}_in, other=0)")
         for name, source in self.inside:

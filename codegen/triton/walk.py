@@ -60,8 +60,8 @@ def _loop(f: Frame, status: Status, over_heads: bool) -> Iterator[None]:
     if len(runs) == 1 and not over_heads and not f.program.listed:
         sweep = next(v for v in f.program.visits if isinstance(v, Sweep) and v.status is status)
         show = f.printer()
-        with f.w.block(f"for {f.columns.token}_tile in tl.range({show(sweep.start)}, {show(sweep.stop)}):"):
-            f.w.let(first, f"{f.columns.token}_tile * {block}")
+        with f.w.block(f"for {f.columns.side}_tile in tl.range({show(sweep.start)}, {show(sweep.stop)}):"):
+            f.w.let(first, f"{f.columns.side}_tile * {block}")
             yield
         return
     with _steps(f, runs[-1].end, over_heads):
@@ -110,7 +110,7 @@ def _runs(f: Frame, status: Status, over_heads: bool) -> Iterator[Run]:
 
 def _write_tile(f: Frame, status: Status, runs: list[Run]) -> str:
     """Find the column tile of step `at`; its name."""
-    name = f"{f.columns.token}_tile"
+    name = f"{f.columns.side}_tile"
     if f.program.listed:
         f.w.let(name, f"tl.load({status.value}_indices + {runs[0].start} + at)")
         return name

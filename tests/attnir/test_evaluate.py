@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from attnir import expr as ex
 from attnir.call import Call, bind
 from attnir.evaluate import Evaluator, dense_mask, live_block, row_table
-from attnir.expr import Expr, FieldDecl, K, Op, Q, Searched, const
+from attnir.expr import Expr, FieldDecl, K, Op, Q, Searched, Side, const
 from tests import strategies as some
 from tests.meaning import matrix, meaning
 from tests.patterns import PATTERNS, call_of
@@ -74,11 +74,11 @@ def test_large_values_do_not_wrap() -> None:
 
 @given(st.data())
 def test_row_tables_hold_the_first_column_at_or_past_a_bound(data: st.DataObject) -> None:
-    axis = data.draw(st.sampled_from("qk"))
-    row = Q if axis == "k" else K
+    side = data.draw(st.sampled_from(Side))
+    row = Q if side is Side.KEYS else K
     op = data.draw(st.sampled_from([Op.LOWER_BOUND, Op.UPPER_BOUND]))
     bound = data.draw(some.row_values(row))
-    searched = Searched(some.DOC, axis)
+    searched = Searched(some.DOC, side)
     table = ex.row_table(op, searched, bound, row)
     call = data.draw(some.calls(table))
     found = row_table(table, call).expand(call.batch, call.heads, -1)
@@ -95,7 +95,7 @@ def test_a_row_table_of_documents() -> None:
     doc = FieldDecl("doc", sorted=True)
     call = bind((doc,), (), {"doc": torch.tensor([4, 4, 7, 7, 7, 9])}, batch=1, heads=1, q_len=6, k_len=6)
     first, last = (
-        row_table(ex.row_table(op, Searched(doc, "k"), ex.field(doc, Q), Q), call)
+        row_table(ex.row_table(op, Searched(doc, Side.KEYS), ex.field(doc, Q), Q), call)
         for op in (Op.LOWER_BOUND, Op.UPPER_BOUND)
     )
     assert first.tolist() == [[[0, 0, 2, 2, 2, 5]]]

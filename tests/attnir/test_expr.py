@@ -13,7 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from attnir import expr as ex
-from attnir.expr import FALSE, TRUE, ZERO, B, Expr, FieldDecl, H, K, Op, ParamDecl, Q, Searched, const, sym
+from attnir.expr import FALSE, TRUE, ZERO, B, Expr, FieldDecl, H, K, Op, ParamDecl, Q, Searched, Side, const, sym
 from tests import strategies as some
 from tests.meaning import meaning
 
@@ -64,7 +64,7 @@ def test_pickled_and_copied_nodes_are_the_same_nodes(p: Expr) -> None:
 
 
 def test_a_pickle_does_not_need_the_original() -> None:
-    text = pickle.dumps(ex.row_table(Op.LOWER_BOUND, Searched(FieldDecl("doc", True), "k"), Q + 12345, Q))
+    text = pickle.dumps(ex.row_table(Op.LOWER_BOUND, Searched(FieldDecl("doc", True), Side.KEYS), Q + 12345, Q))
     gc.collect()
     assert str(pickle.loads(text)) == "lower_bound(doc(k), q + 12345, q)"
 
@@ -154,7 +154,7 @@ def test_substitution_replaces_all_at_once() -> None:
 
 def test_a_position_reads_a_table_there_and_leaves_its_definition() -> None:
     doc = FieldDecl("doc", sorted=True)
-    table = ex.row_table(Op.LOWER_BOUND, Searched(doc, "k"), ex.field(doc, Q), Q)
+    table = ex.row_table(Op.LOWER_BOUND, Searched(doc, Side.KEYS), ex.field(doc, Q), Q)
     moved = ex.at_position(table + Q, Q, sym("q0"))
     assert str(moved) == "lower_bound(doc(k), doc(q), q0) + q0"
 
@@ -176,5 +176,5 @@ def test_what_an_expression_reads() -> None:
     assert ex.reads(e) == {"q", "k", "h"}
     assert ex.contains(e, W)
     assert not ex.contains(e, B)
-    table = ex.row_table(Op.UPPER_BOUND, Searched(doc, "k"), Q, Q)
+    table = ex.row_table(Op.UPPER_BOUND, Searched(doc, Side.KEYS), Q, Q)
     assert ex.fields_of(table) == (doc,)

@@ -27,7 +27,7 @@ from attnir.errors import InvalidProgram
 from attnir.evaluate import dense_mask
 from attnir.expr import TRUE, B, Expr, H, K, Op, Q, const
 from attnir.program import KEYS, QUERIES, Axis, Listed, Status, Sweep, TileProgram
-from attnir.walk import extent, runs, tile_map, tiles_of, walk_pairs
+from attnir.walk import runs, tile_map, tiles_of, walk_pairs
 from tests.patterns import PATTERNS, call_of
 
 Change = Callable[[TileProgram], TileProgram]
@@ -52,7 +52,7 @@ def findings(program: TileProgram, predicate: Expr, call: Call) -> set[str]:
 
 
 def _outside(program: TileProgram, call: Call) -> set[str]:
-    length = extent(program.columns, call)[1]
+    length = call.length(program.columns.side)
     for run in runs(program, call):
         visited = run.stop > run.start
         last = length // program.tile[1] if run.status is Status.FULL else tiles_of(length, program.tile[1])

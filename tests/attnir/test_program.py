@@ -9,14 +9,14 @@ import pytest
 from attnir import expr as ex
 from attnir.cover import cover
 from attnir.errors import InvalidProgram
-from attnir.expr import K_LEN, Expr, FieldDecl, H, K, Op, ParamDecl, Q, Searched, const, sym
+from attnir.expr import K_LEN, SIDES, Expr, FieldDecl, H, K, Op, ParamDecl, Q, Searched, Side, const, side_of, sym
 from attnir.program import KEYS, QUERIES, Listed, Status, Sweep, TileProgram
 from tests.patterns import PATTERNS
 
 CAUSAL = cover(K <= Q, (128, 64))
 Q0, Q1 = sym("q0"), sym("q1")
 DOC = FieldDecl("doc", sorted=True)
-TABLE = ex.row_table(Op.LOWER_BOUND, Searched(DOC, "k"), ex.field(DOC, Q), Q0)
+TABLE = ex.row_table(Op.LOWER_BOUND, Searched(DOC, Side.KEYS), ex.field(DOC, Q), Q0)
 ROWMAX = ex.build(Op.ROWMAX, (Q % 3,))
 
 
@@ -46,11 +46,12 @@ def sweep(start: Expr | int, stop: Expr | int) -> tuple[Sweep, ...]:
         ({"visits": sweep(0, sym("k0"))}, "reads `k0`"),
         ({"visits": sweep(0, ROWMAX + Q)}, "reads `q`"),  # known under the reduction, not beside it
         ({"visits": sweep(0, ex.build(Op.ROWMAX, (K,)))}, "reads `k`"),
-        ({"visits": sweep(0, ex.row_table(Op.LOWER_BOUND, Searched(DOC, "k"), Q, Q))}, "reads `q`"),
-        ({"visits": sweep(0, ex.row_table(Op.LOWER_BOUND, Searched(DOC, "k"), K, Q0))}, "reads `k`"),
+        ({"visits": sweep(0, ex.row_table(Op.LOWER_BOUND, Searched(DOC, Side.KEYS), Q, Q))}, "reads `q`"),
+        ({"visits": sweep(0, ex.row_table(Op.LOWER_BOUND, Searched(DOC, Side.KEYS), K, Q0))}, "reads `k`"),
         ({"lets": (("a", sym("b_") + 1), ("b_", Q0)), "visits": sweep(0, 1)}, "reads `b_`"),  # defined later
         ({"lets": (("a", Q0), ("a", Q1)), "visits": sweep(0, 1)}, "`a` is defined twice"),
         ({"lets": (("q0", const(0)),), "visits": sweep(0, 1)}, "`q0` is defined twice"),
+        ({"lets": (("k0", const(0)),), "visits": sweep(0, 1)}, "`k0` is defined twice"),  # the other side's tile end
         ({"visits": (Listed(Status.FULL), *sweep(0, 1))}, "do not mix"),
     ],
 )
@@ -72,6 +73,19 @@ def test_what_breaks_a_rule(change: dict[str, object], problem: str) -> None:
 )
 def test_what_keeps_the_rules(visits: tuple[Sweep, ...]) -> None:
     replace(CAUSAL, lets=(), visits=visits).verify()
+
+
+def test_a_scalar_may_be_named_like_a_side() -> None:
+    lets = (("q0_", Q0 + 1), ("quota", sym("q0_") * 2), ("keys", sym("quota") + 1))
+    program = replace(CAUSAL, lets=lets, visits=sweep(0, sym("keys")))
+    program.verify()
+    assert not {sym(name) for name, _ in lets} & SIDES.keys()
+
+
+def test_positions_know_their_side() -> None:
+    assert {side_of(e) for e in (Q, Q0, Q1)} == {Side.QUERIES}
+    assert {side_of(e) for e in (K, ex.K0, ex.K1)} == {Side.KEYS}
+    assert (QUERIES.side, KEYS.side) == (Side.QUERIES, Side.KEYS) == (Side.KEYS.other, Side.QUERIES.other)
 
 
 def test_the_error_shows_the_program() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attnir import expr as ex
-from attnir.expr import Expr, FieldDecl, H, K, Op, ParamDecl, Q, Searched, sym
+from attnir.expr import Expr, FieldDecl, H, K, Op, ParamDecl, Q, Searched, Side, sym
 from attnir.program import KEYS, QUERIES, Axis
 from attnir.rows import direction, highest, lowest
 from tests import strategies as some
@@ -25,8 +25,7 @@ def tabled(draw: st.DrawFn, axis: Axis) -> Expr:
     e = draw(some.row_values(axis.token))
     if draw(st.booleans()):
         op = draw(st.sampled_from([Op.LOWER_BOUND, Op.UPPER_BOUND]))
-        columns = "k" if axis is QUERIES else "q"
-        table = ex.row_table(op, Searched(some.DOC, columns), draw(some.row_values(axis.token)), axis.token)
+        table = ex.row_table(op, Searched(some.DOC, axis.side.other), draw(some.row_values(axis.token)), axis.token)
         e = draw(st.sampled_from([table, table - 3, ex.maximum(table, e), ex.minimum(e, table), table // 4, -table]))
     return e
 
@@ -41,8 +40,8 @@ def test_extremes_over_a_tile(data: st.DataObject) -> None:
     first = data.draw(st.integers(0, length - 1))
     rows = range(start + first, start + data.draw(st.integers(first + 1, length)))
     tokens = {**call.sizes, "b": call.batch - 1, "h": call.heads - 1}
-    values = [meaning(e, {**tokens, axis.name: at}, call) for at in rows]
-    ends = {**tokens, f"{axis.name}0": rows[0], f"{axis.name}1": rows[-1]}
+    values = [meaning(e, {**tokens, axis.side: at}, call) for at in rows]
+    ends = {**tokens, f"{axis.side}0": rows[0], f"{axis.side}1": rows[-1]}
     assert meaning(lowest(e, axis), ends, call, rows) == min(values)
     assert meaning(highest(e, axis), ends, call, rows) == max(values)
 
@@ -54,7 +53,7 @@ def test_directions(data: st.DataObject) -> None:
     e = data.draw(tabled(axis))
     call = data.draw(some.calls(e, longest=8))
     start, length = (call.q_start, call.q_len) if axis is QUERIES else (0, call.k_len)
-    values = [meaning(e, {**call.sizes, "b": 0, "h": 0, axis.name: start + i}, call) for i in range(length)]
+    values = [meaning(e, {**call.sizes, "b": 0, "h": 0, axis.side: start + i}, call) for i in range(length)]
     found = direction(e, axis.token)
     if found is not None:
         assert all((y - x) * found >= 0 if found else x == y for x, y in pairwise(values))
@@ -83,10 +82,10 @@ def test_directions(data: st.DataObject) -> None:
         (ex.field(DOC, Q), 1),
         (-ex.field(DOC, Q), -1),
         (ex.field(KIND, Q), None),
-        (ex.row_table(Op.LOWER_BOUND, Searched(DOC, "k"), ex.field(DOC, Q), Q), 1),
-        (ex.row_table(Op.LOWER_BOUND, Searched(DOC, "k"), -ex.field(DOC, Q), Q), -1),
-        (ex.row_table(Op.UPPER_BOUND, Searched(DOC, "k"), ex.field(KIND, Q), Q), None),
-        (ex.row_table(Op.UPPER_BOUND, Searched(DOC, "k"), Q % 3, Q), None),
+        (ex.row_table(Op.LOWER_BOUND, Searched(DOC, Side.KEYS), ex.field(DOC, Q), Q), 1),
+        (ex.row_table(Op.LOWER_BOUND, Searched(DOC, Side.KEYS), -ex.field(DOC, Q), Q), -1),
+        (ex.row_table(Op.UPPER_BOUND, Searched(DOC, Side.KEYS), ex.field(KIND, Q), Q), None),
+        (ex.row_table(Op.UPPER_BOUND, Searched(DOC, Side.KEYS), Q % 3, Q), None),
     ],
 )
 def test_what_has_a_direction(e: Expr, expected: int | None) -> None:

@@ -246,6 +246,9 @@ LISTED = str(cover(PATTERNS["checkerboard"].mask(1).predicate, (128, 64)))
         ("where ", "whence ", "not a line of a tile program"),
         ("where ", "where nowhere & ", "unknown name `nowhere`"),
         ("let stop_0 = ", "let stop_0 = k + ", "reads `k`"),
+        ("where ", "doc = field(sorted=True)\nlet x = lower_bound(doc(k), q0, stop_0)\nwhere ", "and a row"),
+        ("where ", "doc = field(sorted=True)\nlet x = lower_bound(doc(q), q0, q1)\nwhere ", "and a row"),
+        ("where ", "doc = field()\nlet x = doc(stop_0)\nwhere ", "read at a token"),
     ],
 )
 def test_lines_that_are_no_program(before: str, after: str, problem: str) -> None:
