@@ -13,12 +13,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attnir.bounds import Interval, decide
 from attnir.call import Call
 from attnir.errors import ShapeError
 from attnir.evaluate import Evaluator, token_axes
 from attnir.expr import B, Expr, FieldDecl, H, ParamDecl, Side, reads, side_of
+from attnir.interval import Interval
 from attnir.program import Axis, TileProgram
+from attnir.tile_bounds import Tensors, decide_tiles
 
 WORKSPACE = 2**22  # elements evaluated at once
 
@@ -61,9 +62,9 @@ class _Lister:
         self.heads = call.heads if "h" in names else 1
         self.rows, self.row_ends = self._ends(program.rows, program.tile[0])
         self.columns, self.column_ends = self._ends(program.columns, program.tile[1])
-        self.ranges: dict[tuple[str, Side], Interval] = {}
+        self.ranges: dict[tuple[str, Side], Interval[Tensor]] = {}
 
-    def _ends(self, axis: Axis, size: int) -> tuple[int, Interval]:
+    def _ends(self, axis: Axis, size: int) -> tuple[int, Interval[Tensor]]:
         """How many tiles an axis has, and the first and last position of each."""
         start, length = self.call.start(axis.side), self.call.length(axis.side)
         first = start + torch.arange(0, length, size, device=self.call.device)
@@ -105,7 +106,7 @@ class _Lister:
 
     def _classify(self, rows: slice) -> Tensor:
         """0 EMPTY, 1 PARTIAL, 2 FULL, int8 [batch, heads, rows, columns], for some row tiles."""
-        can, cannot = decide(self.predicate, lambda leaf: self._leaf(leaf, rows))
+        can, cannot = decide_tiles(self.predicate, lambda leaf: self._leaf(leaf, rows))
         shape = (self.batch, self.heads, rows.stop - rows.start, self.columns)
         can, cannot = (torch.as_tensor(t, device=self.call.device).expand(shape) for t in (can, cannot))
         status = can.to(torch.int8) + (can & ~cannot).to(torch.int8)
@@ -117,11 +118,11 @@ class _Lister:
         ragged = self.column_ends.high - self.column_ends.low + 1 < self.program.tile[1]
         return torch.where(ragged & (status == 2), torch.ones_like(status), status)
 
-    def _leaf(self, leaf: Expr, rows: slice) -> Interval:
+    def _leaf(self, leaf: Expr, rows: slice) -> Interval[Tensor]:
         """The interval of a leaf over tiles, shaped [batch, heads, row tiles, column tiles]."""
         match leaf.value:
             case ParamDecl(name=name):
-                return Interval(self.call.params[name], self.call.params[name])
+                return Tensors().point(self.call.params[name])
             case FieldDecl(name=name):
                 return self._field(name, leaf.args[0], rows)
         if leaf is B or leaf is H:
@@ -131,7 +132,7 @@ class _Lister:
             return Interval(*(e[rows].view(1, 1, -1, 1) for e in (self.row_ends.low, self.row_ends.high)))
         return Interval(*(e.view(1, 1, 1, -1) for e in (self.column_ends.low, self.column_ends.high)))
 
-    def _field(self, name: str, token: Expr, rows: slice) -> Interval:
+    def _field(self, name: str, token: Expr, rows: slice) -> Interval[Tensor]:
         """The smallest and largest value of a field within each tile."""
         side = side_of(token)
         is_row = side is self.program.rows.side
@@ -158,7 +159,7 @@ class _Lister:
         return live.flatten(1).any(1), live.flatten(1).all(1)
 
 
-def _positions(ends: Interval, tiles: Tensor, size: int) -> Tensor:
+def _positions(ends: Interval[Tensor], tiles: Tensor, size: int) -> Tensor:
     """The positions of tiles, [n, size]; past the end the last position repeats, which changes no verdict."""
     first, last = ends.low[tiles, None], ends.high[tiles, None]
     return torch.minimum(first + torch.arange(size, device=tiles.device), last)

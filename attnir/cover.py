@@ -17,10 +17,10 @@ from functools import reduce
 from itertools import pairwise, permutations
 
 from attnir import expr as ex
-from attnir.bounds import at_most
 from attnir.expr import Expr, Op, and_, const, contains, maximum, minimum, sym, where
 from attnir.linear import linear, simplify
 from attnir.normalise import normalise
+from attnir.order import at_most
 from attnir.program import KEYS, QUERIES, Axis, Listed, Status, Sweep, TileProgram
 from attnir.rows import highest, lowest
 from attnir.solve import Band, solve

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import keyword
 
-from attnir.bounds import INFINITE, any_call, interval
+from attnir.bounds import bounds
 from attnir.expr import LEAVES, PARAM_LIMIT, SYMBOLS, Expr, Op, fields_of, params_of, walk
+from attnir.interval import INFINITE
 
 _FUNCTIONS = {"abs", "min", "max", "where", "rowmin", "rowmax", "lower_bound", "upper_bound"}
 _IN_CALLS = {"self", "v", "scale", "return_lse"}
@@ -74,7 +75,7 @@ def width_problem(e: Expr) -> str:
     """Fields are taken to be small; all else is bounded by the positions, the ranges of parameters, and constants."""
     for n in walk(e):
         if not n.is_bool and n.op is not Op.SYM and not fields_of(n):
-            found = interval(n, any_call)
+            found = bounds(n)
             if found.low <= -INFINITE or found.high >= INFINITE:
                 return f"`{n}` can leave 64 bits; smaller constants help, or a range: an.param(name, low=..., high=...)"
     return ""

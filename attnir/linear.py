@@ -20,6 +20,10 @@ class Linear:
     terms: tuple[tuple[Expr, int], ...]
     constant: int
 
+    @property
+    def atoms(self) -> tuple[Expr, ...]:
+        return tuple(atom for atom, _ in self.terms)
+
     def plus(self, other: Linear, factor: int = 1) -> Linear:
         total = dict(self.terms)
         for atom, c in other.terms:

@@ -13,10 +13,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from attnir import expr as ex
-from attnir.bounds import at_most, bounds, decided
+from attnir.bounds import bounds, decide
 from attnir.expr import COMPARISONS, NEGATED, Expr, FieldDecl, Op, Searched, const, contains, row_table, side_of
 from attnir.limits import width_problem
 from attnir.linear import Linear, linear, simplify
+from attnir.order import at_most
 
 MOST_BANDS = 64  # a predicate that falls into more conjunctions than this is left whole, as one residual
 
@@ -41,7 +42,7 @@ class Band:
     @property
     def empty(self) -> bool:
         """Whether it is proved that no pair is inside."""
-        return any(decided(g) is False for g in self.guards + self.residual) or any(
+        return any(decide(g) is False for g in self.guards + self.residual) or any(
             at_most(u, low) for u in self.upper for low in self.lower
         )
 
@@ -106,7 +107,7 @@ class _Solver:
     def comparison(self, e: Expr) -> Bands:
         if e.op is Op.BOOL:
             return self.solve(e, True)
-        verdict = decided(e)
+        verdict = decide(e)
         if verdict is not None:
             return EVERYTHING if verdict else NOTHING
         if not contains(e, self.column):

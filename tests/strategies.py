@@ -164,3 +164,19 @@ def calls(draw: st.DrawFn, *roots: Expr, longest: int = 12, batch: int | None = 
         given[f.name] = keys if alone else (draw(_values(f, (*draw(st.sampled_from([(), (batch,)])), q_len))), keys)
     sizes = {"batch": batch, "heads": heads, "q_len": q_len, "k_len": k_len, "q_start": q_start}
     return bind(ex.fields_of(*roots), ex.params_of(*roots), given, **sizes, check=True)
+
+
+FIELDS = [f"{d.name}({t})" for d in (DOC, START, KIND) for t in "qk"]
+
+
+def either(low: int, high: int) -> st.SearchStrategy[int]:
+    """A value in [low, high]: any, a small one, or an end."""
+    return st.one_of(st.integers(low, high), st.integers(max(low, -9), min(high, 40)), st.sampled_from([low, high]))
+
+
+every_call = st.fixed_dictionaries(
+    {name: either(0, 2**28 - 1) for name in "qk"}
+    | {name: either(0, 2**20) for name in "bh"}
+    | {"w": either(0, 40), "shift": either(-20, 20), "stop": either(1, 9), "wide": either(-(2**30), 2**30)}
+    | {name: either(-(2**63), 2**63 - 1) for name in FIELDS}
+)

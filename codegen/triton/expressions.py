@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from enum import IntFlag
 
 from attnir import expr as ex
-from attnir.bounds import Interval, any_call, at_most, interval
+from attnir.bounds import any_call, bounds
 from attnir.codegen.triton.operations import ATOM, CALLS, INFIX, quotient
 from attnir.expr import COMPARISONS, TABLES, Expr, FieldDecl, Op, ParamDecl
+from attnir.interval import Interval
 from attnir.linear import Linear, linear
+from attnir.order import at_most
 
 FLIPPED = {Op.LT: Op.GT, Op.LE: Op.GE, Op.GT: Op.LT, Op.GE: Op.LE, Op.EQ: Op.EQ, Op.NE: Op.NE}
 INT32 = 2**31 - 1
@@ -56,7 +58,9 @@ class Printer:
     ranges  what is known of symbols that the program defines
     """
 
-    def __init__(self, leaf: Callable[[Expr], Text], define: Define, ranges: dict[str, Interval] | None = None) -> None:
+    def __init__(
+        self, leaf: Callable[[Expr], Text], define: Define, ranges: dict[str, Interval[int]] | None = None
+    ) -> None:
         self.leaf, self.define = leaf, define
         self.ranges = {} if ranges is None else ranges
         self._named: dict[Expr, Text] = {}
@@ -91,9 +95,9 @@ class Printer:
             found |= self.shape(a)
         return found
 
-    def range(self, e: Expr) -> Interval:
+    def range(self, e: Expr) -> Interval[int]:
         """The bounds of an integer expression over every call."""
-        return interval(e, lambda leaf: self.ranges.get(str(leaf.value)) or any_call(leaf))
+        return bounds(e, lambda leaf: self.ranges.get(str(leaf.value)) or any_call(leaf))
 
     def _operation(self, e: Expr) -> Text:
         parts = self._spread([self._wide(a) if self._overflows(e) else self.text(a) for a in e.args], e.args)

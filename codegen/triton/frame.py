@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from attnir.bounds import Interval
 from attnir.codegen.triton.arguments import Reads, reads_of, table_reads_head
 from attnir.codegen.triton.expressions import Printer, Shape, Text
 from attnir.codegen.triton.operations import ATOM
 from attnir.codegen.triton.spec import Spec
 from attnir.codegen.triton.writer import Writer
 from attnir.expr import SYMBOLS, Expr, FieldDecl, H, K, ParamDecl, Q, Searched, Side, contains, side_of
+from attnir.interval import Interval
 from attnir.program import TileProgram
 
 
@@ -43,7 +43,7 @@ class Frame:
     spec: Spec
     w: Writer = field(default_factory=Writer)
     reads: Reads = field(init=False)
-    ranges: dict[str, Interval] = field(default_factory=dict)
+    ranges: dict[str, Interval[int]] = field(default_factory=dict)
     named: int = 0
 
     def __post_init__(self) -> None:
