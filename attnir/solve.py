@@ -19,7 +19,9 @@ from attnir.limits import width_problem
 from attnir.linear import Linear, linear, simplify
 from attnir.order import at_most
 
-MOST_BANDS = 64  # a predicate that falls into more conjunctions than this is left whole, as one residual
+# A predicate that falls into more than this is left whole, as one residual.
+MOST_BANDS = 64  # conjunctions
+MOST_CASES = 512  # times that an abs, min, max or where is taken by cases; a sum of n has 2**n
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +63,8 @@ EVERYTHING: Bands = (Band(),)
 NOTHING: Bands = ()
 
 
-class _TooManyBands(Exception):
-    pass
+class _TooMany(Exception):
+    """More bands, or cases, than a kernel could use."""
 
 
 class _Unsolved(Exception):
@@ -80,16 +82,17 @@ def solve(predicate: Expr, column: Expr, row: Expr) -> Bands:
     whole = (Band(residual=(predicate,)),)
     try:
         bands = _Solver(column, row).solve(predicate, True)
-    except _TooManyBands:
+    except _TooMany:
         return whole
     fits = not any(width_problem(e) for band in bands for e in (*band.lower, *band.upper, *band.guards))
     return bands if fits else whole
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Solver:
     column: Expr
     row: Expr
+    cases: int = 0  # taken so far
 
     def solve(self, e: Expr, wanted: bool) -> Bands:
         """The bands where the condition is `wanted`."""
@@ -148,6 +151,9 @@ class _Solver:
 
     def by_cases(self, rest: Linear, atom: Expr, c: int) -> Bands:
         """rest + c * atom <= 0 for an atom that is one of several linear forms."""
+        self.cases += 1
+        if self.cases > MOST_CASES:
+            raise _TooMany
         if atom.op is Op.WHERE:
             condition, a, b = atom.args
             yes, no = (self.nonpositive(rest.plus(linear(x), c)) for x in (a, b))
@@ -219,7 +225,7 @@ def _tightest(limits: Iterable[Expr], *, lower: bool) -> tuple[Expr, ...]:
 
 def _meet(left: Bands, right: Bands) -> Bands:
     if len(left) * len(right) > MOST_BANDS:
-        raise _TooManyBands
+        raise _TooMany
     return _join((), tuple(a.meet(b) for a in left for b in right))
 
 
@@ -232,5 +238,5 @@ def _join(left: Bands, right: Bands) -> Bands:
         kept = [k for k in kept if not k.inside(new)]
         kept.append(new)
     if len(kept) > MOST_BANDS:
-        raise _TooManyBands
+        raise _TooMany
     return tuple(kept)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -127,6 +129,11 @@ def test_conjunctions_that_multiply_stay_bounded() -> None:
     for i in range(12):  # 2 ** 12 conjunctions
         p = p & ((K <= Q + 7 * i * (-1) ** i) | (K > 3 * Q + i))
     assert len(solve(p, K, Q)) <= MOST_BANDS
+
+
+def test_a_sum_of_many_cases_leaves_the_predicate_whole() -> None:
+    p = reduce(ex.add, [ex.absolute(Q - K - i) for i in range(40)]) <= 5000
+    assert solve(p, K, Q) == (Band(residual=(p,)),)
 
 
 def test_a_bound_that_would_leave_64_bits_is_not_isolated() -> None:
