@@ -188,7 +188,7 @@ class Expr:
         raise TypeError("an Expr has no truth value; compare nodes with `is`, or test `is_const`")
 
     def __str__(self) -> str:
-        from attnir.text import format_expr
+        from attnir.printing import format_expr  # which reads nodes, so it cannot come first
 
         return format_expr(self)
 

@@ -10,7 +10,8 @@ from attnir import expr as ex
 from attnir.errors import ControlFlowError, DeclarationError, ParamError
 from attnir.expr import PARAM_LIMIT, Expr, FieldDecl, ParamDecl
 from attnir.limits import name_problem, predicate_problem, range_problem
-from attnir.text import format_predicate, read_predicate
+from attnir.printing import format_predicate
+from attnir.reading import read_predicate
 from attnir.trace import Value, fail, integer_argument, read_field, trace
 
 

@@ -44,6 +44,7 @@ from attnir.expr import (
     sym,
     walk,
 )
+from attnir.printing import declarations
 
 
 class Status(Enum):
@@ -160,9 +161,17 @@ class TileProgram:
             raise InvalidProgram(f"tile {self.tile} is empty")
 
     def __str__(self) -> str:
-        from attnir.text import format_program
-
-        return format_program(self)
+        """One line per declaration, scalar and visit; `read_program` reads it back."""
+        rows, columns = self.rows.side, self.columns.side
+        lines = [*declarations(*self.expressions()), f"tiles of {self.tile[0]} {rows} by {self.tile[1]} {columns}"]
+        lines += [f"let {name} = {value}" for name, value in self.lets]
+        for v in self.visits:
+            span = f" in [{v.start}, {v.stop})" if isinstance(v, Sweep) else " listed"
+            lines.append(f"sweep {columns} tiles{span} {v.status.value}")
+        lines.append(f"where {self.predicate}")
+        if self.reason:
+            lines.append(f"because {self.reason}")
+        return "\n".join(lines)
 
 
 def _check_scalar(program: TileProgram, e: Expr, known: set[Expr]) -> None:

@@ -14,8 +14,9 @@ from attnir.codegen.resources import Config
 from attnir.cover import cover
 from attnir.errors import BackendError
 from attnir.expr import Expr
+from attnir.printing import format_predicate
 from attnir.program import TileProgram
-from attnir.text import format_predicate, read_predicate
+from attnir.reading import read_predicate
 
 BACKENDS = ("triton", "torch", "reference")
 KINDS = ("forward", "dq", "dkv")  # the kernels that walk a tile program

@@ -12,7 +12,6 @@ from attnir.codegen.triton.operands import TO_BFLOAT16
 from attnir.codegen.triton.operations import helpers
 from attnir.codegen.triton.spec import NAMES, Spec
 from attnir.program import TileProgram
-from attnir.text import format_expr
 
 WRITERS = {"forward": write_forward, "dq": write_dq, "dkv": write_dkv}
 TITLES = {
@@ -45,7 +44,7 @@ def _header(kind: str, program: TileProgram | None, spec: Spec) -> str:
     facts = [f"{TITLES[kind]}.", "", f"{NAMES[spec.dtype]}, D = {spec.d}, Dv = {spec.dv}, {heads}; {spec.config}."]
     facts += ["Written by attnir; attnir.codegen.triton says what the arguments and the grid are."]
     if program is not None:
-        facts += ["", f"pattern: {format_expr(program.predicate)}", *str(program).splitlines()]
+        facts += ["", f"pattern: {program.predicate}", *str(program).splitlines()]
         facts += [f"table_{i}: {describe_table(t)}" for i, t in enumerate(reads_of(program).tables)]
     lines = "\n".join(facts)
     return f'"""{lines}\n"""\n\nimport triton\nimport triton.language as tl\n'

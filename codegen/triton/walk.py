@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from attnir.codegen.triton.frame import Frame
 from attnir.program import Status, Sweep
-from attnir.text import format_expr
 
 Body = Callable[[Status], None]  # writes what is done with one column tile
 
@@ -102,7 +101,7 @@ def _runs(f: Frame, status: Status, over_heads: bool) -> Iterator[Run]:
     for i, sweep in enumerate(sweeps):
         start, stop = show.text(sweep.start), show.text(sweep.stop)
         end = f"{status.value}_{i}"
-        f.w.line(f"# [{format_expr(sweep.start)}, {format_expr(sweep.stop)})")
+        f.w.line(f"# [{sweep.start}, {sweep.stop})")
         f.w.let(end, f"{before and f'{before} + '}tl.maximum({stop.source} - {start.within(5)}, 0)")
         yield Run(start.within(4), end)
         before = end

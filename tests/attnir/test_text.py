@@ -18,7 +18,9 @@ from attnir.errors import InvalidProgram, TextError
 from attnir.expr import Expr, K, ParamDecl, Q
 from attnir.limits import predicate_problem
 from attnir.pattern import parse
-from attnir.text import format_expr, format_predicate, read_predicate, read_program
+from attnir.printing import format_predicate
+from attnir.program_text import read_program
+from attnir.reading import read_predicate
 from tests import strategies as some
 from tests.meaning import meaning
 from tests.patterns import PATTERNS
@@ -91,7 +93,7 @@ def test_named_patterns_and_their_programs_read_back(name: str, transposed: bool
     ],
 )
 def test_parentheses_stand_where_python_needs_them(e: Expr, text: str) -> None:
-    assert format_expr(e) == text
+    assert str(e) == text
     values = {"q": 11, "k": -4, "w": 6, "where": lambda c, a, b: a if c else b, "min": min, "max": max}
     by_python = eval(text.replace("~", "not "), {"__builtins__": {}}, values)  # a text of this test, not of a user
     assert by_python == meaning(e, {"q": 11, "k": -4, "w": 6})

@@ -1,0 +1,67 @@
+"""Printing expressions, as Python that reads back to the equal node (`reading.py`).
+
+A predicate's text is its declarations and its condition, separated by semicolons:
+`doc = field(sorted=True); (k <= q) & (doc(q) == doc(k))`.
+"""
+
+from __future__ import annotations
+
+from attnir import expr as ex
+from attnir.expr import PARAM_LIMIT, Expr, FieldDecl, Op, ParamDecl, Searched, fields_of, params_of
+
+# How tightly an operator binds, as in Python: comparisons are looser than `|` and `&`.
+_BINDING = {op: 1 for op in ex.COMPARISONS} | {Op.OR: 2, Op.AND: 3, Op.ADD: 4, Op.SUB: 4}
+_BINDING |= {Op.MUL: 5, Op.FLOORDIV: 5, Op.MOD: 5, Op.NEG: 6, Op.NOT: 6}
+_PREFIX = {Op.NEG: "-", Op.NOT: "~"}
+_CALLS = frozenset({Op.ABS, Op.MIN, Op.MAX, Op.WHERE, Op.ROWMIN, Op.ROWMAX})
+_TIGHTEST = 7
+
+
+def format_expr(e: Expr) -> str:
+    """The expression as Python; shared nodes are printed as often as they are used."""
+    return _format(e, 0)
+
+
+def _format(e: Expr, around: int) -> str:
+    match e.value:
+        case FieldDecl(name=name):
+            return f"{name}({_format(e.args[0], 0)})"
+        case ParamDecl(name=name):
+            return name
+        case Searched(field=decl, side=side):
+            return f"{e.op.value}({decl.name}({side}), {_format(e.args[0], 0)}, {_format(e.args[1], 0)})"
+    if e.op in (Op.CONST, Op.BOOL, Op.SYM):
+        text = str(e.value)
+        return f"({text})" if around >= _BINDING[Op.NEG] and text.startswith("-") else text
+    if e.op in _CALLS:
+        return f"{e.op.value}({', '.join(_format(a, 0) for a in _flat(e))})"
+    binding = _BINDING[e.op]
+    if e.op in _PREFIX:
+        text = _PREFIX[e.op] + _format(e.args[0], binding)
+    else:
+        # A comparison does not chain, and the right argument of `-`, `//`, `%` does not regroup.
+        left = binding + 1 if e.op in ex.COMPARISONS else binding
+        text = f"{_format(e.args[0], left)} {e.op.value} {_format(e.args[1], binding + 1)}"
+    return f"({text})" if binding < around else text
+
+
+def _flat(e: Expr) -> list[Expr]:
+    """The arguments of a call; min(min(a, b), c) is written min(a, b, c)."""
+    if e.op in (Op.MIN, Op.MAX) and e.args[0].op is e.op:
+        return [*_flat(e.args[0]), e.args[1]]
+    return list(e.args)
+
+
+def declarations(*roots: Expr) -> list[str]:
+    """One text for each field and parameter below the roots."""
+    lines = [f"{f.name} = field({'sorted=True' if f.sorted else ''})" for f in fields_of(*roots)]
+    for p in params_of(*roots):
+        limits = {"low": (p.low, -PARAM_LIMIT), "high": (p.high, PARAM_LIMIT)}
+        given = ", ".join(f"{name}={value}" for name, (value, default) in limits.items() if value != default)
+        lines.append(f"{p.name} = param({given})")
+    return lines
+
+
+def format_predicate(e: Expr) -> str:
+    """Declarations and predicate in one line."""
+    return "; ".join([*declarations(e), format_expr(e)])
