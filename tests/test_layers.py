@@ -1,0 +1,141 @@
+"""The arrows of the house: a module imports from its own layer and those below it, anywhere in its file."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1] / "attnir"
+
+# From the bottom. A package stands for every module in it; `attnir` is the package's own `__init__`.
+LAYERS: list[tuple[str, set[str]]] = [
+    ("errors", {"errors"}),
+    (
+        "expressions",
+        {"expr", "printing", "linear", "interval", "congruence", "bounder", "bounds", "order", "tile_bounds"},
+    ),
+    (
+        "patterns",
+        {"limits", "trace", "reading", "pattern", "normalise", "solve", "inputs", "call", "evaluate", "reference"},
+    ),
+    ("tile programs", {"program", "program_text", "rows", "cover", "blocks", "walk", "count"}),
+    ("codegen, for every target", {"codegen", "codegen.cache", "codegen.lists", "codegen.plan", "codegen.resources"}),
+    ("codegen, the targets", {"codegen.torch", "codegen.triton"}),
+    ("codegen, the operator", {"codegen.dispatch", "codegen.operator"}),
+    ("api", {"api", "explain", "plot", "attnir"}),
+    ("frontends", {"frontends"}),
+]
+LEVEL = {module: level for level, (_, modules) in enumerate(LAYERS) for module in modules}
+
+# Edges inside a layer that close a circle; their imports stand in functions.
+CIRCLES = {
+    ("expr", "printing"): "a node prints itself, and the printer reads nodes",
+    ("api", "explain"): "Attention.explain is a short way to explain(attention)",
+    ("api", "plot"): "Attention.plot is a short way to plot(attention); matplotlib is imported on demand",
+}
+
+Edge = tuple[str, str]
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts) or "attnir"
+
+
+# codegen and frontends are symbolic links, which a glob does not follow.
+FILES = {module_of(p): p for folder in (ROOT, ROOT / "codegen", ROOT / "frontends") for p in folder.glob("**/*.py")}
+
+
+def imports(source: str) -> Iterator[str]:
+    """Every module that a source imports, by its full name; a name taken from a package may be a module of it."""
+    for n in ast.walk(ast.parse(source)):
+        if isinstance(n, ast.Import):
+            yield from (alias.name for alias in n.names)
+        elif isinstance(n, ast.ImportFrom):
+            assert n.level == 0, "imports are absolute"
+            yield from (f"{n.module}.{alias.name}" for alias in n.names)
+
+
+def inside(name: str) -> str | None:
+    """The module of attnir that a full name belongs to; None for other packages."""
+    package, _, rest = name.partition(".")
+    if package != "attnir":
+        return None
+    while rest and rest not in FILES:
+        rest = rest.rpartition(".")[0]
+    return rest or "attnir"
+
+
+def place(module: str) -> str:
+    """The entry of LAYERS that a module belongs to."""
+    while module not in LEVEL:
+        assert "." in module, f"attnir.{module} stands in no layer; give it its place in LAYERS"
+        module = module.rpartition(".")[0]
+    return module
+
+
+EDGES = [
+    (module, found) for module, path in FILES.items() for name in imports(path.read_text()) if (found := inside(name))
+]
+
+
+def problem(edge: Edge) -> str:
+    """Why an edge is against the arrows; empty when it is not."""
+    a, b = (place(module) for module in edge)
+    names = [LAYERS[LEVEL[p]][0] for p in (a, b)]
+    if LEVEL[b] > LEVEL[a]:
+        return f"{edge[0]} ({names[0]}) imports {edge[1]} ({names[1]}), which stands above it"
+    if {a, b} == {"codegen.torch", "codegen.triton"}:
+        return f"{edge[0]} imports {edge[1]}: the targets know nothing of each other"
+    return ""
+
+
+def test_every_import_goes_down() -> None:
+    assert [found for edge in EDGES if (found := problem(edge))] == []
+
+
+def test_imports_run_in_no_circle() -> None:
+    graph: dict[str, set[str]] = {module: set() for module in FILES}
+    for a, b in set(EDGES) - CIRCLES.keys():
+        graph[a] |= {b} - {a}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" imports ".join(reversed(error.args[1])))
+
+
+def test_named_circles_are_real() -> None:
+    assert CIRCLES.keys() <= set(EDGES)
+    assert all((b, a) in EDGES for a, b in CIRCLES)
+
+
+def test_triton_is_imported_by_its_target_alone() -> None:
+    users = {m for m, path in FILES.items() for name in imports(path.read_text()) if name.split(".")[0] == "triton"}
+    assert {m for m in users if place(m) != "codegen.triton"} == set()
+
+
+def test_every_file_is_seen() -> None:
+    assert {"attnir", "expr", "codegen.plan", "codegen.triton.emit", "frontends.cli"} <= FILES.keys()
+    assert LEVEL.keys() <= FILES.keys() | {"codegen.torch"}
+
+
+@pytest.mark.parametrize(
+    "module, source, expected",
+    [
+        ("expr", "def f():\n    from attnir.program import KEYS", "stands above"),
+        ("solve", "from attnir import cover", "stands above"),
+        ("walk", "import attnir.codegen.lists", "stands above"),
+        ("codegen.plan", "import attnir as an", "stands above"),
+        ("explain", "from attnir.frontends.cli import app", "stands above"),
+        ("codegen.torch.build", "from attnir.codegen.triton import launch", "nothing of each other"),
+        ("codegen.triton.emit", "from attnir.codegen.plan import Plan", ""),
+        ("frontends.cli", "import attnir as an", ""),
+    ],
+)
+def test_a_wrong_edge_is_found(module: str, source: str, expected: str) -> None:
+    (found,) = (problem((module, to)) for name in imports(source) if (to := inside(name)))
+    assert expected in found and bool(expected) == bool(found)
