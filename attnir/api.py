@@ -12,7 +12,7 @@ from torch import Tensor
 
 from attnir.call import bind
 from attnir.codegen.operator import attend
-from attnir.codegen.plan import BACKENDS, KINDS, Plan
+from attnir.codegen.plan import BACKENDS, CONFIGURED, Plan
 from attnir.codegen.resources import Config
 from attnir.errors import BackendError, ConfigError, DeclarationError
 from attnir.inputs import DTYPES, check_inputs
@@ -155,7 +155,7 @@ def compile(
     if backend not in (None, *BACKENDS):
         raise BackendError(f"unknown backend {backend!r}; expected one of {', '.join(BACKENDS)}")
     for kind, given in (config or {}).items():
-        if kind not in KINDS or not isinstance(given, Config):
-            raise ConfigError(f"config maps {', '.join(KINDS)} to an.Config(...); not {kind!r} to {given!r}")
+        if kind not in CONFIGURED or not isinstance(given, Config):
+            raise ConfigError(f"config maps {', '.join(CONFIGURED)} to an.Config(...); not {kind!r} to {given!r}")
     plan = Plan(pattern.predicate, backend, bool(check), tuple(sorted((config or {}).items())))
     return Attention(pattern, plan, plan.text())

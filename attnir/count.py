@@ -11,7 +11,7 @@ from attnir.blocks import WORKSPACE, list_blocks
 from attnir.call import Call
 from attnir.evaluate import Evaluator, live_block, token_axes
 from attnir.expr import Expr, K, Q, Side
-from attnir.program import Status, TileProgram
+from attnir.program import KEYS, Status, TileProgram
 from attnir.solve import Band, solve
 from attnir.walk import runs, tiles_of
 
@@ -62,14 +62,9 @@ def _row_range(band: Band, call: Call) -> tuple[Tensor, Tensor]:
     """The band of every query: first key and one past the last, [B or 1, H or 1, q_len, 1]."""
     q = call.positions(Side.QUERIES).view(1, 1, -1, 1)
     evaluate = Evaluator(call, {**token_axes(call), "q": q})
-    start, stop = torch.zeros_like(q), torch.full_like(q, call.k_len)
-    for bound in band.lower:
-        start = torch.maximum(start, evaluate(bound))
-    for bound in band.upper:
-        stop = torch.minimum(stop, evaluate(bound))
-    for guard in band.guards:
-        stop = torch.where(evaluate(guard), stop, 0)
-    shape = torch.broadcast_shapes(start.shape, stop.shape)
+    lower, upper = band.span(KEYS.start, KEYS.stop)
+    start, stop = evaluate(lower).clamp(min=0), evaluate(upper).clamp(max=call.k_len)
+    shape = torch.broadcast_shapes(start.shape, stop.shape, q.shape)
     return start.expand(shape), torch.maximum(start, stop).expand(shape)
 
 

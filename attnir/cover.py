@@ -13,11 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
 from itertools import pairwise, permutations
 
 from attnir import expr as ex
-from attnir.expr import Expr, Op, and_, const, contains, maximum, minimum, sym, where
+from attnir.expr import Expr, Op, const, contains, maximum, minimum, sym, where
 from attnir.linear import linear, simplify
 from attnir.normalise import normalise
 from attnir.order import at_most
@@ -115,10 +114,7 @@ class _Shape:
         return tuple(names.lets), tuple(visits)
 
     def range_of(self, band: Band) -> _Range:
-        lower = reduce(maximum, band.lower) if band.lower else self.columns.start
-        upper = reduce(minimum, band.upper) if band.upper else self.columns.stop
-        if band.guards:  # a row that fails its guards sees nothing: its range ends where the columns start
-            upper = where(reduce(and_, band.guards), upper, self.columns.start)
+        lower, upper = band.span(self.columns.start, self.columns.stop)
         start, stop = self.first_tile(lowest(lower, self.rows)), self.end_tile(highest(upper, self.rows))
         if band.residual:
             return _Range(start, stop, None, None)
@@ -214,7 +210,7 @@ def _named(names: _Names, suffix: str, r: _Range) -> _Range:
 
 
 def contains_table(e: Expr) -> bool:
-    return any(n.op in ex.TABLES for n in ex.walk(e))
+    return any(n.op in ex.TABLES for n in ex.nodes(e))
 
 
 def _repeats(e: Expr, column: Expr, within: int) -> bool:

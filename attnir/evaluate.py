@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from attnir.call import Call
-from attnir.expr import TABLES, Expr, FieldDecl, Op, ParamDecl, Searched, side_of
+from attnir.expr import Expr, FieldDecl, Op, ParamDecl, Searched, nodes, side_of
 
 Tokens = Mapping[str, Tensor]
 Tables = dict[tuple[Op, object, Expr], Tensor]  # the row tables of one call, by what defines them
@@ -61,7 +61,7 @@ class Evaluator:
         self.tokens[name] = self(value)
 
     def __call__(self, e: Expr) -> Tensor:
-        for n in _outside_tables(e):
+        for n in nodes(e, definitions=False):
             if n not in self.done:
                 self.done[n] = self._value(n)
         return self.done[e]
@@ -100,21 +100,6 @@ class Evaluator:
         batch = self.tokens["b"] if table.shape[0] > 1 else torch.zeros_like(index)
         head = self.tokens["h"] if table.shape[1] > 1 else torch.zeros_like(index)
         return table[batch, head, index].long()
-
-
-def _outside_tables(e: Expr) -> list[Expr]:
-    """The nodes below `e` without those that only define a row table."""
-    seen: dict[Expr, None] = {}
-
-    def visit(n: Expr) -> None:
-        if n in seen:
-            return
-        for a in n.args[1:] if n.op in TABLES else n.args:
-            visit(a)
-        seen[n] = None
-
-    visit(e)
-    return list(seen)
 
 
 def token_axes(call: Call) -> dict[str, Tensor]:

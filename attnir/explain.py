@@ -13,7 +13,7 @@ from attnir.call import Call, bind
 from attnir.codegen.resources import Config, Target, choose, current_target
 from attnir.count import TileCounts, count_live, count_tiles
 from attnir.evaluate import row_table
-from attnir.expr import FieldDecl, walk
+from attnir.expr import FieldDecl, nodes
 from attnir.program import TileProgram
 
 
@@ -182,7 +182,7 @@ def metadata_bytes(program: TileProgram, call: Call) -> int:
     total = sum(t.numel() * t.element_size() for t in (row_table(e, call) for e in program.tables()))
     if program.listed:
         total += list_blocks(program, call).nbytes
-    read = {n.value.name for e in program.expressions() for n in walk(e) if isinstance(n.value, FieldDecl)}
+    read = {n.value.name for e in program.expressions() for n in nodes(e) if isinstance(n.value, FieldDecl)}
     for name in read:
         values = call.fields[name]
         shared = values.queries.untyped_storage().data_ptr() == values.keys.untyped_storage().data_ptr()

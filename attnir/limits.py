@@ -9,7 +9,7 @@ from __future__ import annotations
 import keyword
 
 from attnir.bounds import bounds
-from attnir.expr import LEAVES, PARAM_LIMIT, SYMBOLS, Expr, Op, fields_of, params_of, walk
+from attnir.expr import LEAVES, PARAM_LIMIT, SYMBOLS, Expr, Op, fields_of, nodes, params_of
 from attnir.interval import INFINITE
 
 _FUNCTIONS = {"abs", "min", "max", "where", "rowmin", "rowmax", "lower_bound", "upper_bound"}
@@ -51,7 +51,7 @@ def predicate_problem(e: Expr) -> str:
 def _size_problem(e: Expr) -> str:
     depth: dict[Expr, int] = {}
     size: dict[Expr, int] = {}
-    for n in walk(e):
+    for n in nodes(e):
         inner = () if n.op is Op.FIELD else n.args
         depth[n] = 0 if n.op in LEAVES else 1 + max((depth[a] for a in inner), default=0)
         size[n] = 1 + sum(size[a] for a in inner)
@@ -73,7 +73,7 @@ def _twice_problem(e: Expr) -> str:
 
 def width_problem(e: Expr) -> str:
     """Fields are taken to be small; all else is bounded by the positions, the ranges of parameters, and constants."""
-    for n in walk(e):
+    for n in nodes(e):
         if not n.is_bool and n.op is not Op.SYM and not fields_of(n):
             found = bounds(n)
             if found.low <= -INFINITE or found.high >= INFINITE:

@@ -38,11 +38,11 @@ from attnir.expr import (
     Q,
     Searched,
     Side,
+    nodes,
     reads,
     row_table,
     side_of,
     sym,
-    walk,
 )
 from attnir.printing import declarations
 
@@ -136,8 +136,8 @@ class TileProgram:
     def tables(self) -> tuple[Expr, ...]:
         """The row tables that the kernel reads, one position per row token, each as the node read at the row token."""
         row = self.rows.token
-        nodes = [(e, e.value) for e in walk(*self.expressions()) if isinstance(e.value, Searched)]
-        return tuple(dict.fromkeys(row_table(e.op, searched, e.args[0], row) for e, searched in nodes))
+        tables = [(e, e.value) for e in nodes(*self.expressions()) if isinstance(e.value, Searched)]
+        return tuple(dict.fromkeys(row_table(e.op, searched, e.args[0], row) for e, searched in tables))
 
     def verify(self) -> None:
         """Raise InvalidProgram unless the program is well formed."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
 
 from attnir import expr as ex
 from attnir.bounds import bounds, decide
@@ -40,6 +41,14 @@ class Band:
             tuple(dict.fromkeys(self.guards + other.guards)),
             tuple(dict.fromkeys(self.residual + other.residual)),
         )
+
+    def span(self, start: Expr, stop: Expr) -> tuple[Expr, Expr]:
+        """(first column, one past the last) for a row, out of [start, stop) where a bound leaves it."""
+        lower = reduce(ex.maximum, self.lower) if self.lower else start
+        upper = reduce(ex.minimum, self.upper) if self.upper else stop
+        if self.guards:  # a row that fails its guards sees nothing: its range ends where the columns start
+            upper = ex.where(reduce(ex.and_, self.guards), upper, start)
+        return lower, upper
 
     @property
     def empty(self) -> bool:

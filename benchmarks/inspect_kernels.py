@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 
 import attnir as an
-from attnir.codegen.plan import Plan
+from attnir.codegen.plan import CONFIGURED, Plan
 from attnir.codegen.resources import Target, choose
 from attnir.codegen.triton.inspect import Report, broken, inspect
 from attnir.codegen.triton.launch import program_of
@@ -34,7 +34,6 @@ PATTERNS = {
     "packed": an.causal() & an.mask(lambda q, k: _doc(q) == _doc(k)),
 }
 TARGETS = ("sm_80", "sm_90", "sm_100", "gfx942")
-KINDS = ("forward", "dq", "dkv")
 WIDTHS = ("64", "128", "256", "192/128", "80", "16")
 DTYPES = {name: dtype for dtype, name in NAMES.items()}
 
@@ -82,7 +81,12 @@ def _row(case: Case, config: str, report: Report | None, problems: list[str]) ->
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, values in (("targets", TARGETS), ("kinds", KINDS), ("widths", WIDTHS), ("patterns", tuple(PATTERNS))):
+    for name, values in (
+        ("targets", TARGETS),
+        ("kinds", CONFIGURED),
+        ("widths", WIDTHS),
+        ("patterns", tuple(PATTERNS)),
+    ):
         parser.add_argument(f"--{name}", default=",".join(values), help="comma-separated; default: %(default)s")
     parser.add_argument("--dtypes", default="bf16", help="of bf16, fp16, fp32; default: %(default)s")
     parser.add_argument("--unaligned", action="store_true", help="tensors whose rows do not begin at 16-byte multiples")

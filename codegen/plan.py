@@ -10,7 +10,7 @@ import json
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 
-from attnir.codegen.resources import Config
+from attnir.codegen.resources import KINDS, Config
 from attnir.cover import cover
 from attnir.errors import BackendError
 from attnir.expr import Expr
@@ -19,7 +19,7 @@ from attnir.program import TileProgram
 from attnir.reading import read_predicate
 
 BACKENDS = ("triton", "torch", "reference")
-KINDS = ("forward", "dq", "dkv")  # the kernels that walk a tile program
+CONFIGURED = tuple(kind for kind in KINDS if kind != "delta")  # the kernels that walk a tile program
 
 
 @dataclass(frozen=True, slots=True)

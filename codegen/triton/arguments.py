@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from attnir.codegen.triton.spec import NAMES, Spec
-from attnir.expr import TABLES, Expr, H, Op, Searched, Side, contains, params_of, side_of
+from attnir.expr import Expr, H, Op, Searched, Side, contains, nodes, params_of, side_of
 from attnir.program import Listed, Status, TileProgram
 
 TENSORS = {
@@ -69,19 +69,7 @@ def evaluated(program: TileProgram) -> Iterator[Expr]:
     roots = list(program.expressions())
     if not any(v.status is Status.PARTIAL for v in program.visits):
         roots.pop()
-    yield from outside_tables(*roots)
-
-
-def outside_tables(*roots: Expr) -> Iterator[Expr]:
-    """Every node below the roots, without those that only define a row table."""
-    seen: set[Expr] = set()
-    stack = list(roots)
-    while stack:
-        e = stack.pop()
-        if e not in seen:
-            seen.add(e)
-            yield e
-            stack.extend(e.args[1:] if e.op in TABLES else e.args)
+    yield from nodes(*roots, definitions=False)
 
 
 def table_reads_head(table: Expr) -> bool:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from attnir.codegen.triton.forward import column_offsets, load_keys, load_rows, partial_columns, score_unit
 from attnir.codegen.triton.frame import Frame
+from attnir.codegen.triton.loops import write_loops
 from attnir.codegen.triton.operands import Operand, lanes, lowered, operand, product_over_width, zeros
 from attnir.codegen.triton.scores import Liveness
 from attnir.codegen.triton.spec import Spec, split
-from attnir.codegen.triton.walk import walk
 from attnir.program import Status, TileProgram
 
 
@@ -29,7 +29,7 @@ def write_dq(program: TileProgram, spec: Spec) -> Frame:
     score_unit(f)
     _load_rows_of_lse(f, ", mask=query_in, other=0.0")
     zeros(f.w, "acc", "BLOCK_Q", spec.d)
-    walk(f, lambda status: _dq_tile(f, live, status))
+    write_loops(f, lambda status: _dq_tile(f, live, status))
     f.w.line()
     out = Operand("dq", spec)
     out.place(f.w, "queries")
@@ -79,7 +79,7 @@ def write_dkv(program: TileProgram, spec: Spec) -> Frame:
     score_unit(f)
     zeros(f.w, "acc_k", "BLOCK_K", spec.d)
     zeros(f.w, "acc_v", "BLOCK_K", spec.dv)
-    walk(f, lambda status: _dkv_tile(f, live, status))
+    write_loops(f, lambda status: _dkv_tile(f, live, status))
     f.w.line()
     for name, value in (("dk", "acc_k_# * scale"), ("dv", "acc_v_#")):
         out = Operand(name, spec)

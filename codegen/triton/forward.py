@@ -8,10 +8,10 @@ nothing is ever NaN.
 from __future__ import annotations
 
 from attnir.codegen.triton.frame import Frame
+from attnir.codegen.triton.loops import write_loops
 from attnir.codegen.triton.operands import Operand, lanes, lowered, operand, product_over_width, zeros
 from attnir.codegen.triton.scores import Liveness
 from attnir.codegen.triton.spec import Spec, split
-from attnir.codegen.triton.walk import walk
 from attnir.program import Status, TileProgram
 
 
@@ -29,7 +29,7 @@ def write_forward(program: TileProgram, spec: Spec) -> Frame:
     f.w.let("m", "tl.full([BLOCK_Q], MIN, tl.float32)")
     f.w.let("l", "tl.zeros([BLOCK_Q], tl.float32)")
     zeros(f.w, "acc", "BLOCK_Q", spec.dv)
-    walk(f, lambda status: _tile(f, live, status))
+    write_loops(f, lambda status: _tile(f, live, status))
     _finish(f)
     return f
 

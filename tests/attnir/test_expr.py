@@ -161,7 +161,7 @@ def test_a_position_reads_a_table_there_and_leaves_its_definition() -> None:
 
 @given(some.predicates)
 def test_a_walk_yields_every_node_once_and_arguments_first(p: Expr) -> None:
-    order = list(ex.walk(p))
+    order = list(ex.nodes(p))
     assert len(order) == len(set(order))
     assert order[-1] is p
     place = {n: i for i, n in enumerate(order)}

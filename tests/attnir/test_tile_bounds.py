@@ -48,7 +48,7 @@ def possible(p: Expr, box: dict[str, tuple[int, int]]) -> tuple[int, int]:
 
 def every(box: dict[str, tuple[int, int]], p: Expr) -> list[dict[str, int]]:
     """Every assignment of tokens in the box, as far as the predicate reads them."""
-    read = {str(n) for n in ex.walk(p) if n.op in (Op.SYM, Op.PARAM, Op.FIELD)}
+    read = {str(n) for n in ex.nodes(p) if n.op in (Op.SYM, Op.PARAM, Op.FIELD)}
     names = [name for name in box if name in read]
     return [dict(zip(names, at, strict=True)) for at in product(*(range(box[n][0], box[n][1] + 1) for n in names))]
 

@@ -15,7 +15,7 @@ import torch
 
 import attnir as an
 from attnir.codegen.plan import Plan
-from attnir.codegen.resources import Config
+from attnir.codegen.resources import KINDS, Config
 from attnir.codegen.triton import Spec, arguments, emit
 from attnir.codegen.triton.launch import program_of
 from attnir.codegen.triton.operands import Operand
@@ -23,7 +23,6 @@ from attnir.program import TileProgram
 from tests.patterns import PATTERNS
 
 GOLDEN = Path(__file__).parent / "golden"
-KINDS = ("forward", "dq", "dkv", "delta")
 DOC = an.field("doc", sorted=True)
 PACKED = an.causal() & an.mask(lambda q, k: DOC(q) == DOC(k))
 

@@ -31,7 +31,7 @@ COMMENT = {
 }
 
 
-def walk(f: Frame, body: Body) -> None:
+def write_loops(f: Frame, body: Body) -> None:
     """Write the loops. `body` finds the column tile's first token in `first_key` (`first_query` for dK and dV)."""
     if f.loops_over_heads and f.walks_by_head:
         with f.w.block("for member in tl.range(0, group):"):
