@@ -143,7 +143,8 @@ def compile(
     """The attention of a pattern. Shapes stay dynamic; kernels are generated when they are first needed.
 
     backend     "triton", "torch" or "reference"; by default Triton on a GPU and torch tiles on a CPU
-    check       test at every call that fields declared sorted are sorted (waits for the device)
+    check       test at every call that fields declared sorted are sorted, and that values are not so large that 64 bits
+                would not hold what the pattern computes of them, which is always tested on a CPU (waits for the device)
     config      configurations to use instead of the compiler's choice, by kernel: "forward", "dq", "dkv"
 
     >>> import attnir as an

@@ -18,7 +18,8 @@ from attnir.errors import (
     ShapeError,
     UnknownBindingError,
 )
-from attnir.expr import COPIES_LIMIT, POSITION_LIMIT, FieldDecl, ParamDecl, Side
+from attnir.expr import COPIES_LIMIT, POSITION_LIMIT, Expr, FieldDecl, ParamDecl, Side, fields_of
+from attnir.limits import field_limit
 
 _FIELD_DTYPES = (torch.int32, torch.int64, torch.int16, torch.int8, torch.uint8, torch.bool)
 
@@ -168,6 +169,22 @@ def _values(decl: FieldDecl, given: object, batch: int, length: int, side: str, 
         raise DeviceError(f"the field `{decl.name}` is on {given.device}, q on {device}; move one of them")
     wide = given if given.dtype in (torch.int32, torch.int64) else given.to(torch.int32)
     return wide if wide.dim() == 2 else wide[None]
+
+
+def check_sizes(predicate: Expr, call: Call) -> None:
+    """Raise FieldError if a field holds a value with which what the predicate computes could leave 64 bits."""
+    limit = field_limit(predicate)
+    for decl in fields_of(predicate):
+        for side in Side:
+            values = call.fields[decl.name].on(side)
+            if values.numel() == 0 or torch.iinfo(values.dtype).max <= limit:
+                continue
+            found = max((int(values.amin()), int(values.amax())), key=abs)
+            if abs(found) > limit:
+                raise FieldError(
+                    f"the field `{decl.name}` holds {found} for the {side.name.lower()}; in this pattern a value "
+                    f"beyond +-2**{limit.bit_length() - 1} can leave 64 bits; number its values from 0"
+                )
 
 
 def check_sorted(decl: FieldDecl, values: FieldValues) -> None:

@@ -75,7 +75,7 @@ class UnknownBindingError(AttnirError, TypeError):
 
 
 class FieldError(AttnirError, ValueError):
-    """A field of the wrong length, rank, dtype or device."""
+    """A field of the wrong length, rank, dtype or device, or with values too large for what the pattern computes."""
 
 
 class NotSortedError(FieldError):

@@ -9,7 +9,7 @@ import torch
 
 from attnir.api import Attention
 from attnir.blocks import list_blocks
-from attnir.call import Call, bind
+from attnir.call import Call, bind, check_sizes
 from attnir.codegen.resources import Config, Target, choose, current_target
 from attnir.count import TileCounts, count_live, count_tiles
 from attnir.evaluate import row_table
@@ -134,6 +134,7 @@ def explain(
         q_start=q_start,
         device=_device_of(bindings),
     )
+    check_sizes(attention.pattern.predicate, call)
     described = Target.parse(target) if target else current_target()
     config, forward_tile, key_tile = _tiling(attention, backend, described, d, dv, dtype)
     if tile is not None:

@@ -1,16 +1,20 @@
 """What every predicate keeps to: names that texts, calls and kernels can carry, a bounded size, values within 64 bits.
 
 A predicate that breaks a limit is refused when it is declared or read, so that nothing after it can overflow, recurse
-too deeply, or mistake one name for another.
+too deeply, or mistake one name for another. Values of fields are known in a call only: there they are held to the
+predicate's `field_limit`.
 """
 
 from __future__ import annotations
 
 import keyword
+from bisect import bisect_left
+from functools import lru_cache
 
-from attnir.bounds import bounds
-from attnir.expr import LEAVES, PARAM_LIMIT, SYMBOLS, Expr, Op, fields_of, nodes, params_of
-from attnir.interval import INFINITE
+from attnir.bounder import Bounder
+from attnir.bounds import any_call
+from attnir.expr import COMPARISONS, LEAVES, PARAM_LIMIT, SYMBOLS, Expr, Op, fields_of, nodes, params_of, sub
+from attnir.interval import INFINITE, Integers, Interval
 
 _FUNCTIONS = {"abs", "min", "max", "where", "rowmin", "rowmax", "lower_bound", "upper_bound"}
 _IN_CALLS = {"self", "v", "scale", "return_lse"}
@@ -45,7 +49,7 @@ def range_problem(name: str, low: object, high: object) -> str:
 
 def predicate_problem(e: Expr) -> str:
     """Why this predicate cannot be taken; empty when it can."""
-    return _size_problem(e) or _twice_problem(e) or width_problem(e)
+    return _size_problem(e) or _twice_problem(e) or width_problem(e, 1)
 
 
 def _size_problem(e: Expr) -> str:
@@ -71,11 +75,33 @@ def _twice_problem(e: Expr) -> str:
     return ""
 
 
-def width_problem(e: Expr) -> str:
-    """Fields are taken to be small; all else is bounded by the positions, the ranges of parameters, and constants."""
+def width_problem(e: Expr, most: int) -> str:
+    """Why `e` can leave 64 bits while the values of its fields stay within +- `most`; empty when it cannot.
+
+    Bounded are all integers, and the difference of what is compared where it reads fields.
+    """
+    bounder = Bounder(Integers(), lambda leaf: Interval(-most, most) if leaf.op is Op.FIELD else any_call(leaf))
+    reading: set[Expr] = set()
     for n in nodes(e):
-        if not n.is_bool and n.op is not Op.SYM and not fields_of(n):
-            found = bounds(n)
-            if found.low <= -INFINITE or found.high >= INFINITE:
-                return f"`{n}` can leave 64 bits; smaller constants help, or a range: an.param(name, low=..., high=...)"
+        if n.op is Op.FIELD or any(a in reading for a in n.args):
+            reading.add(n)
+        if n.is_bool and not (n.op in COMPARISONS and n in reading):
+            continue
+        found = bounder.integer(sub(*n.args) if n.is_bool else n)
+        if n.op is not Op.SYM and (found.low <= -INFINITE or found.high >= INFINITE):
+            return f"`{n}` can leave 64 bits; smaller constants help, or a range: an.param(name, low=..., high=...)"
     return ""
+
+
+@lru_cache(maxsize=1024)
+def field_limit(predicate: Expr) -> int:
+    """The power of two, at most 2**60, within which (+-) values of fields keep all of a predicate within 64 bits.
+
+    >>> from attnir.expr import Q, K, FieldDecl, field
+    >>> x = FieldDecl("x")
+    >>> gap = field(x, Q) - field(x, K)
+    >>> field_limit(gap <= 3).bit_length() - 1, field_limit(gap * gap <= 64).bit_length() - 1
+    (59, 29)
+    """
+    too_wide = bisect_left(range(61), True, key=lambda bits: bool(width_problem(predicate, 2**bits)))
+    return 1 << max(0, too_wide - 1)

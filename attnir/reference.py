@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from attnir.call import bind
+from attnir.call import bind, check_sizes
 from attnir.evaluate import dense_mask
 from attnir.inputs import DTYPES, check_inputs
 from attnir.pattern import Mask
@@ -52,6 +52,7 @@ def reference(pattern: Mask) -> Reference:
             q_start=q_start,
             device=q.device,
         )
+        check_sizes(pattern.predicate, call)
         o, lse = masked_softmax(q, k, v, dense_mask(pattern.predicate, call), scale)
         return (o, lse) if return_lse else o
 

@@ -16,7 +16,7 @@ from functools import reduce
 from attnir import expr as ex
 from attnir.bounds import bounds, decide
 from attnir.expr import COMPARISONS, NEGATED, Expr, FieldDecl, Op, Searched, const, contains, row_table, side_of
-from attnir.limits import width_problem
+from attnir.limits import field_limit, width_problem
 from attnir.linear import Linear, linear, simplify
 from attnir.order import at_most
 
@@ -93,7 +93,8 @@ def solve(predicate: Expr, column: Expr, row: Expr) -> Bands:
         bands = _Solver(column, row).solve(predicate, True)
     except _TooMany:
         return whole
-    fits = not any(width_problem(e) for band in bands for e in (*band.lower, *band.upper, *band.guards))
+    most = field_limit(predicate)
+    fits = not any(width_problem(e, most) for band in bands for e in (*band.lower, *band.upper, *band.guards))
     return bands if fits else whole
 
 

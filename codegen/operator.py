@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attnir.call import Call, FieldValues, check_sorted
+from attnir.call import Call, FieldValues, check_sizes, check_sorted
 from attnir.codegen import dispatch
 from attnir.codegen.plan import Plan, read_plan
 from attnir.expr import fields_of, params_of
@@ -24,6 +24,15 @@ def _call(plan: Plan, q: Tensor, k: Tensor, fields: Sequence[Tensor], params: Se
     values = {d.name: FieldValues(*pair) for d, pair in zip(decls, pairs, strict=True)}
     scalars = {p.name: value for p, value in zip(params_of(plan.predicate), params, strict=True)}
     return Call(q.shape[0], q.shape[1], q.shape[2], k.shape[2], q_start, values, scalars, q.device)
+
+
+def _check_fields(plan: Plan, call: Call) -> None:
+    """What is promised of fields. Where reading their values would wait for the device, only with `check`."""
+    if plan.check or call.device.type == "cpu":
+        check_sizes(plan.predicate, call)
+    if plan.check:
+        for decl in fields_of(plan.predicate):
+            check_sorted(decl, call.fields[decl.name])
 
 
 @torch.library.custom_op("attnir::attend", mutates_args=())
@@ -40,9 +49,7 @@ def attend(
     """(o [B, Hq, Sq, Dv] in q's dtype, lse [B, Hq, Sq] float32)."""
     read = read_plan(plan)
     call = _call(read, q, k, fields, params, q_start)
-    if read.check:
-        for decl in fields_of(read.predicate):
-            check_sorted(decl, call.fields[decl.name])
+    _check_fields(read, call)
     return dispatch.forward(read, call, q, k, v, scale)
 
 
