@@ -106,9 +106,9 @@ class _Lister:
 
     def _classify(self, rows: slice) -> Tensor:
         """0 EMPTY, 1 PARTIAL, 2 FULL, int8 [batch, heads, rows, columns], for some row tiles."""
-        can, cannot = decide_tiles(self.predicate, lambda leaf: self._leaf(leaf, rows))
+        can, cannot = decide_tiles(self.predicate, lambda leaf: self._leaf(leaf, rows), self.call.device)
         shape = (self.batch, self.heads, rows.stop - rows.start, self.columns)
-        can, cannot = (torch.as_tensor(t, device=self.call.device).expand(shape) for t in (can, cannot))
+        can, cannot = can.expand(shape), cannot.expand(shape)
         status = can.to(torch.int8) + (can & ~cannot).to(torch.int8)
         unsure = (can & cannot).nonzero()
         step = max(1, WORKSPACE // (self.program.tile[0] * self.program.tile[1]))
@@ -122,7 +122,7 @@ class _Lister:
         """The interval of a leaf over tiles, shaped [batch, heads, row tiles, column tiles]."""
         match leaf.value:
             case ParamDecl(name=name):
-                return Tensors().point(self.call.params[name])
+                return Tensors(self.call.device).point(self.call.params[name])
             case FieldDecl(name=name):
                 return self._field(name, leaf.args[0], rows)
         if leaf is B or leaf is H:

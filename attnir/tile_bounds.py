@@ -14,10 +14,13 @@ from attnir.interval import INFINITE, Arithmetic
 
 
 class Tensors(Arithmetic[Tensor]):
-    """int64 tensors that broadcast. Constants stay on the CPU, without axes, where every device can read them."""
+    """int64 tensors on one device, which broadcast; truths are bool tensors."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
 
     def number(self, value: int) -> Tensor:
-        return torch.tensor(value)
+        return torch.full((), value, device=self.device)  # filled there: nothing is copied, and nothing waits
 
     def least(self, a: Tensor, b: Tensor) -> Tensor:
         return torch.minimum(a, b)
@@ -41,6 +44,6 @@ def _saturated(operation: Callable[[Tensor, Tensor], Tensor], a: Tensor, b: Tens
     return torch.where(size.abs() < INFINITE, operation(a, b), torch.where(size > 0, INFINITE, -INFINITE))
 
 
-def decide_tiles(e: Expr, leaf: Leaf[Tensor]) -> tuple[Tensor, Tensor]:
+def decide_tiles(e: Expr, leaf: Leaf[Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
     """(can be true, can be false) of a condition in each tile, bool. Both True means: not proved."""
-    return Bounder(Tensors(), leaf).condition(e)
+    return Bounder(Tensors(device), leaf).condition(e)
