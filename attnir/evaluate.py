@@ -141,3 +141,9 @@ def live_block(
     live = Evaluator(call, tokens)(predicate)
     shape = torch.broadcast_shapes(live.shape, (1, 1, rows.stop - rows.start, columns.stop - columns.start))
     return live.expand(shape)
+
+
+def live_pairs(predicate: Expr, call: Call, samples: Tensor, heads: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """The predicate on any pairs: bool, of the shape to which the four index tensors broadcast, or a smaller one."""
+    tokens = {"b": samples, "h": heads, "q": call.q_start + rows, "k": columns}
+    return Evaluator(call, tokens)(predicate)

@@ -11,16 +11,14 @@ import torch
 class Budget:
     """Bounds of one step."""
 
-    heads: int  # query heads, over all samples, in one batched product
+    heads: int  # query heads, over all samples, in one unit
     rows: int  # query rows of a panel, over the query heads that share a key head
     wide: int  # keys that all rows of a panel must see in full, for a product of their own to pay
     pairs: int  # scores held at once: 4 MiB in float32, which stays in a cache
-    checks: int  # pairs for which the predicate is evaluated at once
-    checked_rows: int  # rows for which it is evaluated at once, when they fit
 
 
-CPU = Budget(heads=16, rows=512, wide=512, pairs=1 << 20, checks=1 << 19, checked_rows=256)
-OTHER = Budget(heads=256, rows=1024, wide=512, pairs=1 << 26, checks=1 << 24, checked_rows=1024)
+CPU = Budget(heads=16, rows=512, wide=512, pairs=1 << 20)
+OTHER = Budget(heads=256, rows=1024, wide=512, pairs=1 << 24)
 
 
 def budget_on(device: torch.device) -> Budget:

@@ -14,7 +14,8 @@ from attnir.codegen.plan import Plan
 from attnir.codegen.torch.distance import by_distance
 from attnir.codegen.torch.schedule import Group, Schedule, Span, Visit
 from attnir.codegen.torch.target import default_tile
-from attnir.evaluate import live_block
+from attnir.evaluate import live_pairs
+from attnir.expr import reads
 from attnir.program import Status, TileProgram
 from attnir.walk import runs
 
@@ -31,8 +32,9 @@ def schedule(plan: Plan, call: Call, q: Tensor, v: Tensor) -> Schedule:
     )
     return Schedule(
         groups,
-        lambda g, rows, cols: live_block(plan.predicate, call, rows, cols, g.batches, g.heads),
-        by_distance(plan.predicate),
+        lambda samples, heads, rows, cols: live_pairs(plan.predicate, call, samples, heads, rows, cols),
+        by_distance=by_distance(plan.predicate),
+        by_member=bool(reads(plan.predicate) & {"b", "h"}) or any(f.keys.shape[0] > 1 for f in call.fields.values()),
     )
 
 

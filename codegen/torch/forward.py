@@ -1,21 +1,29 @@
-"""The forward: softmax over the live keys of each row, product by product."""
+"""The forward: online softmax over the live keys of each row, step by step.
+
+A weight is exp2(score - top). Rows hold the sum of the weights and the weighted sum of values. In general top is the
+largest score that a row has met; when a larger one comes, what the row holds fades. Rows are *calm* when the lengths of
+queries and keys prove that no score leaves [-CALM, CALM]: then top is 0, nothing is searched for, and nothing fades.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from attnir.codegen.torch import products
-from attnir.codegen.torch.budget import Budget, budget_on
-from attnir.codegen.torch.dead import DeadPairs
-from attnir.codegen.torch.online import LOG2E, Rows, are_calm
-from attnir.codegen.torch.operands import Keys, Unit, Workspace, compute_dtype, units
-from attnir.codegen.torch.panels import Panel, Range, panels
+from attnir.codegen.torch.budget import budget_on
+from attnir.codegen.torch.dead import FLOOR, DeadPairs
+from attnir.codegen.torch.operands import Workspace, compute_dtype, matrices, put, sums, units
 from attnir.codegen.torch.schedule import Schedule
-from attnir.codegen.torch.steps import ALL, covers, exact, rows_of, wide_parts
+from attnir.codegen.torch.series import Range, Series, keys_met, series
+from attnir.codegen.torch.steps import Step, exact, steps
+
+LOG2E, LN2 = math.log2(math.e), math.log(2)
+CALM = 60.0  # weights and their sums stay far from float32's ends, 2 ** -126 and 2 ** 128
 
 
 @exact
@@ -28,71 +36,83 @@ def forward(q: Tensor, k: Tensor, v: Tensor, schedule: Schedule, scale: float) -
     """
     o = torch.empty((*q.shape[:3], v.shape[3]), dtype=q.dtype, device=q.device)
     lse = torch.empty(q.shape[:3], dtype=torch.float32, device=q.device)
-    if not covers(schedule, q):
-        o.zero_()
-        lse.fill_(-torch.inf)
     work, budget = Workspace(compute_dtype(q.dtype), q.device), budget_on(q.device)
-    lengths = torch.linalg.vector_norm(k, dim=-1, keepdim=True, dtype=work.dtype)
     for unit in units(schedule, q, k, budget.heads):
-        state = _Unit(
-            unit,
-            DeadPairs(schedule, unit, budget.checks),
-            work,
-            budget,
-            scale * LOG2E,
-            q=unit.queries(q),
-            o=unit.queries(o),
-            lse=unit.queries(lse[..., None]),
-            k=Keys(work, "k", unit.keys(k)),
-            v=Keys(work, "v", unit.keys(v)),
-            lengths=Keys(work, "lengths", unit.keys(lengths)),
-        )
-        for panel in panels(unit.group.visits, unit.n * unit.shared, unit.shared, budget):
-            state.run(panel)
+        queries = matrices(unit.queries(q), work.dtype)
+        keys, values = (matrices(unit.keys(t), work.dtype) for t in (k, v))
+        found = series(unit.group.visits, unit.shared, budget)
+        calm = _are_calm(queries, keys, keys_met(found), scale * LOG2E)
+        rows = Rows.none(unit.queries(o), work, calm, everywhere=_rows_met(found) == q.shape[2])
+        dead = DeadPairs(schedule, unit, budget.pairs, q.device)
+        for step in steps(found, unit.n, unit.shared, budget.pairs):
+            scaled = step.scaled(queries, scale * LOG2E, work)
+            s = products.scores(scaled, step.keys(keys), work, "s")
+            dead.hide(step, s)
+            rows.meet(step, s, step.keys(values), work)
+        rows.write(unit.queries(o), unit.queries(lse[..., None]))
     return o, lse
 
 
+def _rows_met(found: list[Series]) -> int:
+    return sum(s.shape.height * len(s.rows) for s in found if s.shape.turn == 0)
+
+
+def _are_calm(queries: Tensor, keys: Tensor, met: Iterable[Range], factor: float) -> bool:
+    """Whether factor |q| |k| <= CALM for all queries [n, r, D] and those keys [n, c, D] that are met."""
+    lengths = torch.linalg.vector_norm(keys, dim=-1)
+    longest = [lengths[:, start:stop].amax() for start, stop in met] or [lengths.new_zeros(())]
+    bound = abs(factor) * torch.linalg.vector_norm(queries, dim=-1).amax() * torch.stack(longest).amax()
+    return bool(bound <= CALM)  # NaN is not calm
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class _Unit:
-    """A unit's own part of the call: q, o and lse as `Unit.queries` gives them, keys, values, and the keys' lengths."""
+class Rows:
+    """top [n, r, 1] in units of log 2, None on calm rows; total [n, r, 1], the sum of weights; mixed [n, r, Dv]."""
 
-    unit: Unit
-    dead: DeadPairs
-    work: Workspace
-    budget: Budget
-    factor: float
-    q: Tensor
-    o: Tensor
-    lse: Tensor
-    k: Keys
-    v: Keys
-    lengths: Keys
+    top: Tensor | None
+    total: Tensor
+    mixed: Tensor
 
-    def run(self, panel: Panel) -> None:
-        """Compute and write the rows of a panel."""
-        q = self.work.rows("q", self.q[:, :, slice(*panel.rows)], self.factor)
-        calm = are_calm(q, [self.lengths.at(cols) for cols in panel.seen()])
-        parts = self._products(panel, q, calm)
-        if not panel.whole:
-            rows = Rows.none(self.work, q.shape[0], q.shape[1], self.o.shape[4], calm)
-            for n, at, part in parts:
-                rows.part(n, rows_of(panel, at, self.unit.shared)).merge(part)
-            parts = iter([(ALL, panel.rows, rows)])
-        for _, at, part in parts:
-            part.write(self.o[:, :, slice(*at)], self.lse[:, :, slice(*at)])
+    @classmethod
+    def none(cls, o: Tensor, work: Workspace, calm: bool, everywhere: bool) -> Rows:
+        """The rows of o [samples, key heads, Sq, shared, Dv] before any key; in o itself where that serves.
 
-    def _products(self, panel: Panel, q: Tensor, calm: bool) -> Iterator[tuple[slice, Range, Rows]]:
-        """All products of a panel: the part of n, the query rows, and what they met, in buffers that the next reuses.
-
-        q is [n, rows * shared, D].
+        everywhere: every row will meet a key, and then forget what is in `mixed`.
         """
-        for cols, parts in wide_parts(panel, q, self.budget.pairs):
-            k, v = self.k.at(cols), self.v.at(cols)
-            for n in parts:
-                s = products.scores(q[n], k[n], self.work, "s")
-                yield n, panel.rows, Rows.of(s, v[n], calm, self.work)
-        for piece in panel.narrow:
-            rows = q[:, rows_of(panel, piece.rows, self.unit.shared)]
-            s = products.scores(rows, self.k.at(piece.cols), self.work, "s")
-            self.dead.hide(piece, s)
-            yield ALL, piece.rows, Rows.of(s, self.v.at(piece.cols), calm, self.work)
+        mixed = sums(o, work.dtype)
+        if not everywhere:
+            mixed.zero_()
+        total = mixed.new_zeros(*mixed.shape[:2], 1)
+        return cls(None if calm else torch.full_like(total, FLOOR), total, mixed)
+
+    def meet(self, step: Step, s: Tensor, values: list[Tensor], work: Workspace) -> None:
+        """Take in the keys of scores s [outer, inner, r, c], which are overwritten, and their values."""
+        if self.top is not None:
+            self._rise(step, s, self.top)
+        weights = s.exp2_()
+        for total, more in zip(step.rows(self.total), weights.sum(-1, keepdim=True), strict=True):
+            total.add_(more)
+        products.mix(weights, values, step.rows(self.mixed), work, fresh=step.first)
+
+    def _rise(self, step: Step, s: Tensor, top: Tensor) -> None:
+        """Take the rows' tops over new scores from these, and fade what the rows hold to the new tops."""
+        highest = s.amax(-1, keepdim=True)
+        for at, new in zip(step.rows(top), highest, strict=True):
+            torch.maximum(new, at, out=new)
+        if not step.first:
+            for at, total, mixed, new in zip(*map(step.rows, (top, self.total, self.mixed)), highest, strict=True):
+                fade = torch.exp2(at - new)
+                total.mul_(fade)
+                mixed.mul_(fade)
+        for at, new in zip(step.rows(top), highest, strict=True):
+            at.copy_(new)
+        s.sub_(highest)
+
+    def write(self, o: Tensor, lse: Tensor) -> None:
+        """Write the results to o [..., Dv] and lse [..., 1], of as many rows in the same order.
+
+        The total of a live row is at least 2 ** -CALM. That of a dead row is 0, and so is its o, and its lse is -inf.
+        """
+        put(self.mixed.div_(self.total.clamp(min=2.0 ** -(CALM + 1))), o)
+        found = self.total.log2() if self.top is None else self.total.log2().add_(self.top)
+        lse.copy_(found.mul_(LN2).view(lse.shape))

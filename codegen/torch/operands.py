@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from attnir.codegen.torch.panels import Range
 from attnir.codegen.torch.schedule import Group, Schedule
 
 Shape = tuple[int, ...]
@@ -35,6 +34,14 @@ class Unit:
     @property
     def n(self) -> int:
         return _len(self.group.batches) * _len(self.kv_heads)
+
+    def members(self, which: slice, device: torch.device) -> tuple[Tensor, Tensor]:
+        """(samples [n, 1, 1, 1, 1], query heads [n, 1, 1, shared, 1]) of some matrices, as indices."""
+        index = torch.arange(self.n, device=device)[which].view(-1, 1, 1, 1, 1)
+        kv_heads = _len(self.kv_heads)
+        own = torch.arange(self.shared, device=device).view(1, 1, 1, -1, 1)
+        heads = self.group.heads.start + index % kv_heads * self.shared + own
+        return self.group.batches.start + index // kv_heads, heads
 
     def queries(self, t: Tensor) -> Tensor:
         """t [B, Hq, Sq, d] as a view [samples, key heads, Sq, shared, d]."""
@@ -100,33 +107,35 @@ class Workspace:
             found = self.views[name, shape] = self.held[name][:size].view(shape)
         return found
 
-    def rows(self, name: str, t: Tensor, factor: float = 1.0) -> Tensor:
-        """A copy of rows t [samples, key heads, rows, shared, d], times a factor: [n, rows * shared, d]."""
-        copy = self.take(name, *t.shape)
-        if t.dtype == self.dtype:
-            torch.mul(t, factor, out=copy)
-        else:
-            copy.copy_(t).mul_(factor)
-        return copy.view(t.shape[0] * t.shape[1], -1, t.shape[4])
+
+def as_matrices(t: Tensor) -> Tensor | None:
+    """t [samples, key heads, ..., d] as a view [n, rows, d] whose rows lie apart and each in one piece, or None."""
+    try:
+        found = t.view(t.shape[0] * t.shape[1], -1, t.shape[-1])
+    except RuntimeError:  # the axes do not lie as one
+        return None
+    return found if found.stride(2) == 1 and found.stride(1) >= t.shape[-1] else None
 
 
-class Keys:
-    """Keys or values of a unit as matrices [n, keys, d]: views where they serve, else copies in a buffer."""
-
-    def __init__(self, work: Workspace, name: str, t: Tensor) -> None:
-        """t is what `Unit.keys` gives."""
-        self.work, self.name, self.t = work, name, t
-        self.flat = t.flatten(0, 1) if t.dtype == work.dtype and _is_batch_of_matrices(t) else None
-
-    def at(self, cols: Range) -> Tensor:
-        """Some of the keys; what came before may be gone."""
-        if self.flat is not None:
-            return self.flat[:, cols[0] : cols[1]]
-        part = self.t[:, :, cols[0] : cols[1]]
-        return self.work.take(self.name, *part.shape).copy_(part).flatten(0, 1)
+def matrices(t: Tensor, dtype: torch.dtype) -> Tensor:
+    """t [samples, key heads, ..., d] as matrices [n, rows, d] of a dtype: a view where it serves, else a copy."""
+    found = as_matrices(t) if t.dtype == dtype else None
+    if found is None:
+        found = t.to(dtype, memory_format=torch.contiguous_format, copy=True).flatten(2, -2).flatten(0, 1)
+    return found
 
 
-def _is_batch_of_matrices(t: Tensor) -> bool:
-    """Whether t [a, b, r, c] is a view [a * b, r, c] whose rows lie apart and each in one piece."""
-    one_axis = t.shape[0] == 1 or t.shape[1] == 1 or t.stride(0) == t.shape[1] * t.stride(1)
-    return one_axis and t.stride(3) == 1 and t.stride(2) >= t.shape[3]
+def sums(t: Tensor, dtype: torch.dtype) -> Tensor:
+    """Memory for sums [n, rows, d] that belong in t [samples, key heads, ..., d]: t itself where it serves."""
+    found = as_matrices(t) if t.dtype == dtype else None
+    return (
+        t.new_empty(t.shape[0] * t.shape[1], math.prod(t.shape[2:-1]), t.shape[-1], dtype=dtype)
+        if found is None
+        else found
+    )
+
+
+def put(found: Tensor, t: Tensor) -> None:
+    """Write the finished sums to the t that they belong in, unless `sums` has let them grow there."""
+    if found.data_ptr() != t.data_ptr():
+        t.copy_(found.view(t.shape))

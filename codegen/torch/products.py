@@ -1,13 +1,14 @@
 """The three batched products of attention, each by the fastest routine at hand.
 
-On a CPU, oneDNN's float32 product runs at up to twice the speed of the BLAS behind `bmm` once a product is large, but
-takes one matrix at a time and costs some ten microseconds a call. So one large matrix goes to oneDNN, all else to
-`bmm`.
+On a CPU, one large float32 matrix is multiplied up to twice as fast by oneDNN as by the BLAS behind `bmm`, which is the
+faster one for several.
+
+Operands are lists of batches [inner, rows, columns]; so is a tensor [outer, inner, rows, columns].
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -15,6 +16,8 @@ from torch import Tensor
 from attnir.codegen.torch.operands import Workspace
 
 LARGE = 1 << 21  # multiplications, from which oneDNN pays
+
+Batches = Sequence[Tensor] | Tensor
 
 
 def _linear() -> Callable[[Tensor, Tensor], Tensor] | None:
@@ -28,33 +31,45 @@ def _linear() -> Callable[[Tensor, Tensor], Tensor] | None:
 LINEAR = _linear()
 
 
-def takes_one(a: Tensor, multiplications: int) -> bool:
-    """Whether products of this size are best done one matrix at a time."""
-    supported = LINEAR is not None and a.device.type == "cpu" and a.dtype == torch.float32
-    return supported and multiplications >= LARGE
+def _one(a: Batches, b: Batches) -> bool:
+    """Whether a @ b^T is one large matrix."""
+    x, y = a[0], b[0]
+    single = len(a) == 1 and x.shape[0] == 1 and x.device.type == "cpu" and x.dtype == torch.float32
+    return single and x.shape[1] * x.shape[2] * y.shape[1] >= LARGE
 
 
-def _one(a: Tensor, b: Tensor) -> bool:
-    return a.shape[0] == 1 and takes_one(a, a.shape[1] * a.shape[2] * b.shape[1])
-
-
-def scores(a: Tensor, b: Tensor, work: Workspace, name: str) -> Tensor:
-    """a [n, r, d] @ b^T for b [n, c, d]: [n, r, c], in the buffer of that name or in a tensor of its own."""
+def scores(a: Batches, b: Batches, work: Workspace, name: str) -> Tensor:
+    """a [., ., r, d] @ b^T for b [., ., c, d]: [., ., r, c], in the buffer of that name or in a tensor of its own."""
     if LINEAR and _one(a, b):
-        return LINEAR(a[0], b[0])[None]
-    return torch.bmm(a, b.transpose(1, 2), out=work.take(name, a.shape[0], a.shape[1], b.shape[1]))
+        return LINEAR(a[0][0], b[0][0])[None, None]
+    out = work.take(name, len(a), a[0].shape[0], a[0].shape[1], b[0].shape[1])
+    for x, y, place in zip(a, b, out, strict=True):
+        torch.bmm(x, y.transpose(1, 2), out=place)
+    return out
 
 
-def mix(p: Tensor, b: Tensor, work: Workspace) -> Tensor:
-    """p [n, r, c] @ b [n, c, d]: [n, r, d], in a buffer of its own or in a new tensor."""
-    if LINEAR and _one(p, b.transpose(1, 2)):
+def mix(p: Tensor, b: Batches, places: Iterable[Tensor], work: Workspace, fresh: bool) -> None:
+    """p [., ., r, c] @ b [., ., c, d], written to places [., ., r, d] if fresh, else added to them."""
+    for x, y, place in zip(p, b, places, strict=True):
+        if fresh and place.is_contiguous() and not _one([x], [y.transpose(1, 2)]):
+            torch.bmm(x, y, out=place)
+            continue
+        found = _mixed(x, y, work)
+        place.copy_(found) if fresh else place.add_(found)
+
+
+def _mixed(p: Tensor, b: Tensor, work: Workspace) -> Tensor:
+    if LINEAR and _one([p], [b.transpose(1, 2)]):
         return LINEAR(p[0], b[0].t())[None]
     # Into a contiguous buffer: bmm takes the matrices of another one by one.
     return torch.bmm(p, b, out=work.take("mix", p.shape[0], p.shape[1], b.shape[2]))
 
 
-def mix_transposed(p: Tensor, a: Tensor, work: Workspace) -> Tensor:
-    """p^T @ a, for p [n, r, c] and a [n, r, d]: [n, c, d]."""
-    if LINEAR and _one(p, a.transpose(1, 2)):
-        return LINEAR(a[0].t(), p[0].t()).t()[None]  # this way round p is the weight, which oneDNN takes transposed
-    return torch.bmm(p.transpose(1, 2), a, out=work.take("mix", p.shape[0], p.shape[2], a.shape[2]))
+def mix_transposed(p: Tensor, a: Batches, work: Workspace) -> Tensor:
+    """p^T @ a, for p [., ., r, c] and a [., ., r, d]: [., ., c, d]."""
+    if LINEAR and _one(p, [x.transpose(1, 2) for x in a]):
+        return LINEAR(a[0][0].t(), p[0, 0].t()).t()[None, None]  # this way p is the weight, which may be transposed
+    out = work.take("mix", len(p), p.shape[1], p.shape[3], a[0].shape[2])
+    for x, y, place in zip(p, a, out, strict=True):
+        torch.bmm(x.transpose(1, 2), y, out=place)
+    return out

@@ -43,11 +43,12 @@ class Group:
 class Schedule:
     """All groups of a call; a query row that no visit names is dead.
 
-    live(group, rows, cols) is bool, broadcastable to [samples, heads, rows, cols] of the group; it may be asked for any
-    part of a group, and for keys that the rows do not visit. by_distance: it gives the same for rows and cols that are
-    moved by one amount.
+    live(samples, heads, rows, cols) is bool, of the shape to which the four index tensors broadcast or of one that
+    broadcasts to it. by_distance: it gives the same for rows and cols that are moved by one amount. by_member: it may
+    differ between samples, or between heads.
     """
 
     groups: tuple[Group, ...]
-    live: Callable[[Group, slice, slice], Tensor]
+    live: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
     by_distance: bool = False
+    by_member: bool = True

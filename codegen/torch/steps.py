@@ -1,49 +1,109 @@
-"""What forward and backward have in common: where a panel's rows are, and how its wide product is cut."""
+"""A step: as many products of a series, for as many matrices of a unit, as are held at once.
+
+A step is a few batches of products: either one batch a product, over the matrices, or one batch a matrix, over
+products that lie evenly apart, which a strided view gives without a copy. What a step reads or writes is a list with
+one part [inner, length, width] for each of its `outer` batches.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 
-from attnir.codegen.torch import products
-from attnir.codegen.torch.panels import Panel, Range
-from attnir.codegen.torch.schedule import Schedule
+from attnir.codegen.torch.operands import Workspace
+from attnir.codegen.torch.series import Series
 
 P = ParamSpec("P")
 R = TypeVar("R")
-ALL = slice(None)
 
 
-def rows_of(panel: Panel, rows: Range, shared: int) -> slice:
-    """The matrix rows of some query rows, counted from the panel's first."""
-    first = panel.rows[0]
-    return slice((rows[0] - first) * shared, (rows[1] - first) * shared)
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Products of a series for the matrices `members`; shared: matrix rows to a query row."""
+
+    series: Series
+    members: slice
+    shared: int
+    by_member: bool  # one batch a matrix, not one a product
+
+    @property
+    def first(self) -> bool:
+        """Whether its rows have met no key before."""
+        return self.series.shape.turn == 0
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(batches, products of one, matrix rows, keys)."""
+        matrices, products = self.members.stop - self.members.start, len(self.series.rows)
+        outer, inner = (matrices, products) if self.by_member else (products, matrices)
+        return outer, inner, self.series.shape.height * self.shared, self.series.shape.width
+
+    def scaled(self, t: Tensor, factor: float, work: Workspace) -> Tensor:
+        """The rows of t [n, rows * shared, d] times a factor, in a buffer [outer, inner, rows, d]."""
+        copy = work.take("scaled", *self.shape[:3], t.shape[2])
+        for part, place in zip(self.rows(t), copy, strict=True):
+            torch.mul(part, factor, out=place)
+        return copy
+
+    def gathered(self, t: Tensor) -> Tensor:
+        """The rows of t [n, rows * shared, d], as a copy [outer, inner, rows, d]."""
+        return torch.stack(self.rows(t))
+
+    def rows(self, t: Tensor) -> list[Tensor]:
+        """The rows of t [n, rows * shared, d], as views."""
+        return self._parts(t, [r * self.shared for r in self.series.rows], self.shape[2])
+
+    def keys(self, t: Tensor) -> list[Tensor]:
+        """The keys of t [n, keys, d], as views; those of one part may overlap."""
+        return self._parts(t, self.series.cols, self.shape[3])
+
+    def _parts(self, t: Tensor, places: tuple[int, ...] | list[int], length: int) -> list[Tensor]:
+        t = t[self.members]
+        if self.by_member:
+            return list(_windows(t, places, length).unbind(0))
+        return [t[:, at : at + length] for at in places]
+
+    def add_to_keys(self, t: Tensor, more: Tensor) -> None:
+        """Add more [outer, inner, keys, d] to the keys of t [n, keys, d], in a fixed order where they overlap."""
+        if not self.by_member:
+            for part, x in zip(self.keys(t), more, strict=True):
+                part.add_(x)
+            return
+        cols, length = self.series.cols, self.shape[3]
+        step = cols[1] - cols[0] if len(cols) > 1 else length
+        if step == 0:
+            t[self.members, cols[0] : cols[0] + length].add_(more.sum(1))
+            return
+        apart = -(-length // step)  # products so far from each other share no key
+        for i in range(min(apart, len(cols))):
+            _windows(t[self.members], cols[i::apart], length).add_(more[:, i::apart])
 
 
-def wide_parts(panel: Panel, q: Tensor, pairs: int) -> Iterator[tuple[Range, list[slice]]]:
-    """The wide range in parts, each with the slices of n that go into one product of at most about `pairs` scores.
-
-    q is [n, rows * shared, D].
-    """
-    start, stop = panel.wide
-    n, height, d = q.shape
-    together = 1 if products.takes_one(q, height * (stop - start) * d) else n
-    width = max(1, pairs // (height * together))
-    for at in range(start, stop, width):
-        yield (at, min(at + width, stop)), [slice(i, i + together) for i in range(0, n, together)]
+def _windows(t: Tensor, places: tuple[int, ...] | list[int], length: int) -> Tensor:
+    """t [n, all, d] from places that lie one step apart: a view [n, places, length, d]."""
+    step = places[1] - places[0] if len(places) > 1 else 1
+    if step == 0:
+        return t[:, None, places[0] : places[0] + length].expand(-1, len(places), -1, -1)
+    return t[:, places[0] : places[-1] + length].unfold(1, length, step).transpose(2, 3)
 
 
-def covers(schedule: Schedule, q: Tensor) -> bool:
-    """Whether the visits name every query row of every sample and head."""
-    rows = 0
-    for group in schedule.groups:
-        members = (group.batches.stop - group.batches.start) * (group.heads.stop - group.heads.start)
-        rows += members * sum(v.stop - v.start for v in group.visits)
-    return rows == q.shape[0] * q.shape[1] * q.shape[2]
+def steps(found: Iterable[Series], n: int, shared: int, pairs: int) -> Iterator[Step]:
+    """All products for n matrices, in steps of at most about so many pairs."""
+    for series in found:
+        size = series.shape.height * shared * series.shape.width
+        room = max(1, pairs // size)
+        count = min(len(series.rows), room if series.even else max(1, room // n))
+        matrices = min(n, max(1, room // count))
+        for at in range(0, len(series.rows), count):
+            part = series.part(slice(at, at + count))
+            for first in range(0, n, matrices):
+                members = slice(first, min(first + matrices, n))
+                yield Step(part, members, shared, series.even and len(part.rows) >= members.stop - members.start)
 
 
 def exact(function: Callable[P, R]) -> Callable[P, R]:

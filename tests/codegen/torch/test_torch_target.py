@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from attnir.codegen.torch import budget
-from attnir.codegen.torch.panels import NOTHING, Panel, panels
 from attnir.codegen.torch.schedule import Group, Schedule, Span, Visit
+from attnir.codegen.torch.series import Series, Shape, series
+from attnir.codegen.torch.steps import steps
 from attnir.codegen.torch.target import backward, default_tile, forward
 
 NAMES = ("o", "lse", "dq", "dk", "dv")
@@ -64,11 +65,12 @@ def schedule_of(mask: Tensor, batch: int, heads: int, tile: tuple[int, int]) -> 
         members = slice(0, heads) if mask.shape[1] == 1 else slice(h, h + 1)
         groups.append(Group(batches, members, tuple(visits_of(mask[b, h], tile))))
 
-    def live(group: Group, rows: slice, cols: slice) -> Tensor:
-        b = slice(0, 1) if mask.shape[0] == 1 else group.batches
-        return mask[b, slice(0, 1) if mask.shape[1] == 1 else group.heads, rows, cols]
+    return Schedule(tuple(groups), live_in(mask))
 
-    return Schedule(tuple(groups), live)
+
+def live_in(mask: Tensor) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:
+    """What a schedule asks of a predicate, from a mask [B or 1, Hq or 1, Sq, Sk]."""
+    return lambda b, h, rows, cols: mask[b % mask.shape[0], h % mask.shape[1], rows, cols]
 
 
 def visits_of(mask: Tensor, tile: tuple[int, int]) -> Iterator[Visit]:
@@ -215,13 +217,13 @@ def test_any_tile(pattern: Callable[[Tensor, Tensor], Tensor], tile: tuple[int, 
 def test_wide_products(pattern: Callable[[Tensor, Tensor], Tensor], s: Sizes) -> None:
     mask = dense_mask(pattern, s.q_len, s.k_len)
     visits = schedule_of(mask, 1, s.heads, (64, 64)).groups[0].visits
-    wide = [p.wide for p in panels(visits, s.heads, s.heads // s.kv_heads, budget.CPU)]
-    assert any(w != NOTHING for w in wide) == (pattern is not sinks), "these sizes try the wide products"
+    tall = [x for x in series(visits, s.heads // s.kv_heads, budget.CPU) if x.shape.height > 64]
+    assert bool(tall) == (pattern is not sinks), "these sizes try the wide products"
     check(s, mask, tile=(64, 64))
 
 
 def test_products_cut_by_a_small_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    tight = budget.Budget(heads=2, rows=64, wide=48, pairs=1 << 10, checks=1 << 9, checked_rows=40)
+    tight = budget.Budget(heads=2, rows=64, wide=48, pairs=1 << 10)
     monkeypatch.setattr(budget, "CPU", tight)
     s = Sizes(batch=3, heads=6, kv_heads=3)
     for pattern in PATTERNS:
@@ -255,7 +257,7 @@ def test_one_mask_for_heads_that_differ() -> None:
     visits = tuple(
         replace(v, spans=tuple(replace(x, full=False) for x in v.spans)) for v in visits_of(mask.any(1)[0], (32, 16))
     )
-    whole = Schedule((Group(slice(0, 2), slice(0, 4), visits),), lambda g, r, c: mask[:, g.heads, r, c])
+    whole = Schedule((Group(slice(0, 2), slice(0, 4), visits),), live_in(mask))
     given = inputs(s)
     compare(run(given, whole, 0.25), given, mask, 0.25)
 
@@ -264,7 +266,7 @@ def test_a_predicate_of_one_axis_broadcasts() -> None:
     s = Sizes()
     mask = (torch.arange(s.k_len) % 5 > 1).expand(1, 1, s.q_len, s.k_len)
     whole = schedule_of(mask, s.batch, s.heads, (32, 16))
-    narrow = Schedule(whole.groups, lambda g, r, c: mask[:, :, :1, c])
+    narrow = Schedule(whole.groups, lambda b, h, rows, cols: mask[0, 0, 0, cols])
     for name, x in run(inputs(s), whole, 0.25).items():
         assert torch.equal(x, run(inputs(s), narrow, 0.25)[name]), name
 
@@ -366,20 +368,23 @@ def test_mixed_precision_does_not_reach_inside() -> None:
         assert torch.equal(plain[name], mixed[name]) and not mixed[name].requires_grad, name
 
 
-def visited(panel: Panel, counts: Tensor, checked: Tensor) -> None:
-    """Count the pairs of a panel's products, and those that are checked."""
-    counts[slice(*panel.rows), slice(*panel.wide)] += 1
-    for piece in panel.narrow:
-        counts[slice(*piece.rows), slice(*piece.cols)] += 1
-        for cols, area in piece.checks:
-            assert area.cols[0] <= cols[0] < cols[1] <= area.cols[1], "a check lies in its area"
-            assert area.rows[0] <= piece.rows[0] < piece.rows[1] <= area.rows[1]
-            checked[slice(*piece.rows), slice(*cols)] += 1
+def visited(found: Series, counts: Tensor, checked: Tensor) -> None:
+    """Count the pairs of a series' products, and those that are checked."""
+    height, width = found.shape.height, found.shape.width
+    assert len(set(found.rows)) == len(found.rows), "the products of a series have rows of their own"
+    for row, col in zip(found.rows, found.cols, strict=True):
+        counts[row : row + height, col : col + width] += 1
+        for start, stop in found.shape.checks:
+            assert 0 <= start < stop <= width
+            checked[row : row + height, col + start : col + stop] += 1
+    if found.even:
+        for places in (found.rows, found.cols):
+            assert len({b - a for a, b in itertools.pairwise(places)}) <= 1
 
 
-@pytest.mark.parametrize("limits", [budget.CPU, budget.Budget(16, 128, 64, 1 << 12, 1 << 11, 128)], ids=str)
+@pytest.mark.parametrize("limits", [budget.CPU, budget.Budget(16, 128, 64, 1 << 12)], ids=str)
 @pytest.mark.parametrize("pattern", PATTERNS)
-def test_panels_visit_every_span_once(pattern: Callable[[Tensor, Tensor], Tensor], limits: budget.Budget) -> None:
+def test_series_visit_every_span_once(pattern: Callable[[Tensor, Tensor], Tensor], limits: budget.Budget) -> None:
     mask = dense_mask(pattern, 1500, 1500)[0, 0]
     visits = list(visits_of(mask, (64, 32)))
     counts, checked = torch.zeros(2, *mask.shape, dtype=torch.int64)
@@ -387,14 +392,46 @@ def test_panels_visit_every_span_once(pattern: Callable[[Tensor, Tensor], Tensor
     for visit in visits:
         for span in visit.spans:
             (wanted if span.full else partial)[visit.start : visit.stop, span.start : span.stop] += 1
-    for panel in panels(visits, 4, 2, limits):
-        visited(panel, counts, checked)
-        assert panel.rows[1] - panel.rows[0] <= max(64, limits.rows // 2)
-        alone = sorted(p.rows for p in panel.narrow) == [
-            (v.start, v.stop) for v in visits if v.start in range(*panel.rows)
-        ]
-        assert panel.whole == (alone and panel.wide == NOTHING)
+    turns = torch.zeros(1500, dtype=torch.int64)
+    for found in series(visits, 2, limits):
+        visited(found, counts, checked)
+        assert found.shape.height * found.shape.width * 2 <= max(limits.pairs, 64 * 2)
+        assert found.shape.height <= max(64, limits.rows // 2)
+        for row in found.rows:
+            rows = turns[row : row + found.shape.height]
+            assert (rows == found.shape.turn).all(), "turns come in order"
+            rows += 1
     assert torch.equal(counts, wanted + partial) and torch.equal(checked, partial)
+
+
+@pytest.mark.parametrize("n", [1, 3, 8])
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_steps_do_every_product_once(pattern: Callable[[Tensor, Tensor], Tensor], n: int) -> None:
+    found = series(list(visits_of(dense_mask(pattern, 1500, 1500)[0, 0], (64, 32))), 1, budget.CPU)
+    want = {(m, r, c) for s in found for r, c in zip(s.rows, s.cols, strict=True) for m in range(n)}
+    got = [
+        (m, r, c)
+        for step in steps(found, n, 1, 1 << 17)
+        for r, c in zip(step.series.rows, step.series.cols, strict=True)
+        for m in range(n)[step.members]
+    ]
+    assert len(got) == len(want) and set(got) == want
+
+
+@pytest.mark.parametrize("cols", [(0, 16, 32, 48, 64), (7, 7, 7), (0, 100, 200), (5,), (90, 3, 41)])
+@pytest.mark.parametrize("pairs", [1, 1 << 20])
+def test_sums_over_keys_that_overlap(cols: tuple[int, ...], pairs: int) -> None:
+    """What products add to keys arrives once from each, however the products are batched."""
+    shape = Shape(0, 8, 40, ())
+    even = len({b - a for a, b in itertools.pairwise(cols)}) <= 1
+    found = Series(shape, tuple(range(0, 8 * len(cols), 8)), cols, even)
+    total, want = torch.zeros(2, 3, 300, 4)
+    for step in steps([found], 3, 1, pairs):
+        more = torch.randint(-8, 8, (*step.shape[:2], 40, 4)).float()
+        step.add_to_keys(total, more)
+        for i, col in enumerate(step.series.cols):
+            want[step.members, col : col + 40] += more[:, i] if step.by_member else more[i]
+    assert torch.equal(total, want) and total.any()
 
 
 def test_no_step_holds_more_than_its_budget(monkeypatch: pytest.MonkeyPatch) -> None:
