@@ -15,7 +15,7 @@ from attnir.codegen.operator import attend
 from attnir.codegen.plan import BACKENDS, CONFIGURED, Plan
 from attnir.codegen.resources import Config
 from attnir.errors import BackendError, ConfigError, DeclarationError
-from attnir.inputs import DTYPES, check_inputs
+from attnir.inputs import DTYPES, check_inputs, factor_of
 from attnir.pattern import Mask
 
 if TYPE_CHECKING:
@@ -98,8 +98,7 @@ class Attention:
         )
         fields = [t for name in sorted(call.fields) for t in (call.fields[name].queries, call.fields[name].keys)]
         params = [call.params[p.name] for p in self.pattern.params]
-        factor = q.shape[-1] ** -0.5 if scale is None else float(scale)
-        o, lse = attend(q, k, v, fields, params, self.text, factor, call.q_start)
+        o, lse = attend(q, k, v, fields, params, self.text, factor_of(scale, q.shape[-1]), call.q_start)
         return (o, lse) if return_lse else o
 
     def explain(self, q_len: int, k_len: int | None = None, **options: object) -> Explanation:

@@ -66,6 +66,10 @@ class StrideError(AttnirError, ValueError):
     """A tensor whose last axis is not contiguous."""
 
 
+class ScaleError(AttnirError, ValueError):
+    """A scale that is no finite number."""
+
+
 class MissingBindingError(AttnirError, TypeError):
     """A field or a parameter that the pattern reads was not given."""
 
@@ -88,6 +92,10 @@ class ParamError(AttnirError, ValueError):
 
 class BackendError(AttnirError, RuntimeError):
     """A backend that is unknown, or cannot run what was asked, and what to do instead."""
+
+
+class DerivativeError(AttnirError, RuntimeError):
+    """A second derivative of an attention."""
 
 
 class ConfigError(AttnirError, ValueError):

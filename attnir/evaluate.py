@@ -54,7 +54,7 @@ class Evaluator:
         self.done: dict[Expr, Tensor] = {}
 
     def _scalar(self, value: int | bool) -> Tensor:
-        return torch.tensor(value, device=self.call.device)
+        return torch.full((), value, device=self.call.device)  # filled on the device: nothing waits, nothing is copied
 
     def define(self, name: str, value: Expr) -> None:
         """Give the value of an expression a name for later ones."""

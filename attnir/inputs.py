@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
-from attnir.errors import DeviceError, DtypeError, HeadsError, ShapeError, StrideError, WidthError
+from attnir.errors import DeviceError, DtypeError, HeadsError, ScaleError, ShapeError, StrideError, WidthError
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 MOST_WIDTH = 256
@@ -36,6 +38,18 @@ def check_inputs(q: Tensor, k: Tensor, v: Tensor, *, dtypes: tuple[torch.dtype, 
             raise StrideError(
                 f"the last axis of {name} has stride {t.stride(-1)}; it must be contiguous: {name}.contiguous()"
             )
+
+
+def factor_of(scale: object, d: int) -> float:
+    """The factor of q . k: as given, by default D ** -0.5.
+
+    Raises ScaleError.
+    """
+    if scale is None:
+        return float(d**-0.5)
+    if isinstance(scale, bool) or not isinstance(scale, int | float) or not abs(scale) < math.inf:
+        raise ScaleError(f"scale is a finite number, not {scale!r}; one that is learned belongs to q: q * scale")
+    return float(scale)
 
 
 def _check_sizes(q: Tensor, k: Tensor, v: Tensor) -> None:

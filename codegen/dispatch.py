@@ -41,20 +41,23 @@ def backward(
     do: Tensor,
     dlse: Tensor | None,
     scale: float,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """(dq, dk, dv) on the plan's backend, contiguous."""
+    for_q: bool,
+    for_kv: bool,
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """(dq, dk, dv) on the plan's backend, contiguous; those that are not asked for may be missing."""
     if not _any_work(q, k):
         return tuple(torch.zeros(t.shape, dtype=t.dtype, device=t.device) for t in (q, k, v))  # type: ignore[return-value]
     backend = plan.backend_on(q.device.type)
     if backend == "triton":
         from attnir.codegen.triton import launch
 
-        return launch.backward(plan, call, q, k, v, o, lse, do, dlse, scale)
+        return launch.backward(plan, call, q, k, v, o, lse, do, dlse, scale, for_q, for_kv)
     if backend == "torch":
         from attnir.codegen.torch import target
         from attnir.codegen.torch.build import schedule
 
-        return target.backward(q, k, v, o, lse, do, dlse, schedule(plan, call, q, v), scale)
+        found = schedule(plan, call, q, v)
+        return target.backward(q, k, v, o, lse, do, dlse, found, scale, for_q=for_q, for_kv=for_kv)
     return _reference_backward(plan, call, q, k, v, do, dlse, scale)
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from attnir.call import Call, FieldValues, check_sizes, check_sorted
 from attnir.codegen import dispatch
 from attnir.codegen.plan import Plan, read_plan
+from attnir.errors import DerivativeError
 from attnir.expr import fields_of, params_of
 
 
@@ -67,11 +68,16 @@ def attend_backward(
     plan: str,
     scale: float,
     q_start: int,
+    for_q: bool,
+    for_kv: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """(dq, dk, dv), contiguous, shaped and typed as q, k, v."""
+    """(dq, dk, dv), contiguous, shaped and typed as q, k, v; those that are not asked for are empty."""
     read = read_plan(plan)
     call = _call(read, q, k, fields, params, q_start)
-    return dispatch.backward(read, call, q, k, v, o, lse, do, dlse, scale)
+    dq, dk, dv = dispatch.backward(read, call, q, k, v, o, lse, do, dlse, scale, for_q, for_kv)
+    return tuple(
+        g if wanted and g is not None else q.new_empty(0) for g, wanted in ((dq, for_q), (dk, for_kv), (dv, for_kv))
+    )  # type: ignore[return-value]
 
 
 @attend.register_fake
@@ -86,7 +92,9 @@ def _attend_fake(
 def _attend_backward_fake(
     do: Tensor, dlse: Tensor | None, q: Tensor, k: Tensor, v: Tensor, *rest: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return q.new_empty(q.shape), k.new_empty(k.shape), v.new_empty(v.shape)
+    for_q, for_kv = rest[-2:]
+    dq = q.new_empty(q.shape if for_q else 0)
+    return dq, k.new_empty(k.shape if for_kv else 0), v.new_empty(v.shape if for_kv else 0)
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -103,8 +111,16 @@ def _backward(ctx: Any, do: Tensor | None, dlse: Tensor | None) -> tuple[Any, ..
     if do is None and dlse is None:
         return None, None, None, *rest
     do = torch.zeros_like(o) if do is None else do
-    grads = attend_backward(do, dlse, q, k, v, o, lse, fields, *ctx.rest)
-    return *grads, *rest
+    wanted = ctx.needs_input_grad[:3]
+    grads = attend_backward(do, dlse, q, k, v, o, lse, fields, *ctx.rest, wanted[0], wanted[1] or wanted[2])
+    return *(g if w else None for g, w in zip(grads, wanted, strict=True)), *rest
+
+
+def _second_derivative(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
+    raise DerivativeError(
+        "an attention has first derivatives only; for second ones differentiate an.reference(pattern), which is dense"
+    )
 
 
 attend.register_autograd(_backward, setup_context=_setup_context)
+attend_backward.register_autograd(_second_derivative)

@@ -45,6 +45,9 @@ CASES: dict[str, tuple[type[Exception], list[str], Callable[[], object]]] = {
     ),
     "q_start": (errors.ShapeError, ["q_start=-1"], lambda: CAUSAL(Q, K, K, q_start=-1)),
     "far": (errors.ShapeError, ["2**28"], lambda: CAUSAL(Q, K, K, q_start=2**28)),
+    "scale text": (errors.ScaleError, ["'x'"], lambda: CAUSAL(Q, K, K, scale="x")),  # type: ignore[call-overload]
+    "scale tensor": (errors.ScaleError, ["q * scale"], lambda: CAUSAL(Q, K, K, scale=torch.ones(()))),  # type: ignore[call-overload]
+    "scale NaN": (errors.ScaleError, ["nan"], lambda: CAUSAL(Q, K, K, scale=float("nan"))),
     "missing field": (errors.MissingBindingError, ["`doc`", "doc=..."], lambda: PACKED(Q, K, K, w=3)),
     "missing parameter": (errors.MissingBindingError, ["`w`"], lambda: PACKED(Q, K, K, doc=IDS)),
     "misspelt": (errors.UnknownBindingError, ["`docs`", "`doc`, `w`"], lambda: PACKED(Q, K, K, docs=IDS, doc=IDS, w=1)),

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch.library import opcheck
 from torch.utils.checkpoint import checkpoint
 
 import attnir as an
+from attnir.codegen import dispatch
 from attnir.codegen.cache import CACHE
 from attnir.codegen.operator import attend, attend_backward
 from attnir.codegen.plan import read_plan
-from attnir.errors import ConfigError
+from attnir.errors import ConfigError, DerivativeError
 from tests.checks import Case, run
 
 DOC = an.field("doc", sorted=True)
@@ -35,8 +38,8 @@ def test_the_operator_passes_opcheck(backend: str) -> None:
     o, lse = (t.detach() for t in attend(q, k, v, *rest))
     plain = [t.detach() for t in (q, k, v)]
     tests = ("test_schema", "test_faketensor")
-    opcheck(attend_backward, (do, dlse, *plain, o, lse, *rest), test_utils=tests)
-    opcheck(attend_backward, (do, None, *plain, o, lse, *rest), test_utils=tests)
+    opcheck(attend_backward, (do, dlse, *plain, o, lse, *rest, True, True), test_utils=tests)
+    opcheck(attend_backward, (do, None, *plain, o, lse, *rest, False, True), test_utils=tests)
 
 
 def test_fullgraph_compile_equals_eager_for_new_lengths_and_parameters() -> None:
@@ -57,6 +60,33 @@ def test_fullgraph_compile_equals_eager_for_new_lengths_and_parameters() -> None
             grads.append(torch.autograd.grad(f(*leaves, ids, w), leaves, do))
         for a, b in zip(*grads, strict=True):
             torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("wanted", [(0,), (1,), (2,), (0, 2), (1, 2)])
+def test_only_the_gradients_that_are_needed(backend: str, wanted: tuple[int, ...], monkeypatch: Any) -> None:
+    """They equal those of all three; what nobody needs is not computed."""
+    attention = an.compile(PACKED, backend=backend)
+    q, k, v, do, _ = case(length=40).tensors()
+    bindings = {"doc": torch.arange(40) // 23, "w": 7}
+    leaves = [t.requires_grad_() for t in (q, k, v)]
+    everything = torch.autograd.grad(attention(*leaves, **bindings), leaves, do)
+    asked: list[tuple[bool, bool]] = []
+    plain = dispatch.backward
+    monkeypatch.setattr(dispatch, "backward", lambda *args: asked.append(args[-2:]) or plain(*args))  # type: ignore[func-returns-value]
+    some = [t.detach().requires_grad_(i in wanted) for i, t in enumerate(leaves)]
+    found = torch.autograd.grad(attention(*some, **bindings), [some[i] for i in wanted], do)
+    for i, g in zip(wanted, found, strict=True):
+        assert torch.equal(g, everything[i])
+    assert asked == [(0 in wanted, 1 in wanted or 2 in wanted)]
+
+
+def test_a_second_derivative_is_an_error_that_says_what_to_do() -> None:
+    q, k, v, do, _ = case(length=40).tensors()
+    o = an.compile(an.causal())(q.requires_grad_(), k, v)
+    (dq,) = torch.autograd.grad(o, q, do, create_graph=True)
+    with pytest.raises(DerivativeError, match=r"an\.reference"):
+        torch.autograd.grad(dq.sum(), q)
 
 
 def test_one_graph_serves_every_position_and_parameter() -> None:

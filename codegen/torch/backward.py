@@ -32,10 +32,14 @@ def backward(
     dlse: Tensor | None,
     schedule: Schedule,
     scale: float,
+    *,
+    for_q: bool = True,
+    for_kv: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(dq, dk, dv), shaped and typed as q, k, v and contiguous, for the gradients do of o and dlse of lse.
 
     q, k, v, schedule and scale are those of the forward, o and lse its results. A dead row gets and gives no gradient.
+    for_q, for_kv: whether dq, and whether dk and dv are wanted; else they are 0.
     """
     work, budget = Workspace(compute_dtype(q.dtype), q.device), budget_on(q.device)
     budget = replace(budget, pairs=budget.pairs // 2)  # P and dS are held at once
@@ -51,11 +55,14 @@ def backward(
             s = products.scores(scaled, keys, work, "s")
             dead.hide(step, s)
             p = s.sub_(step.gathered(rows.lse)).exp2_()
-            step.add_to_keys(dv_unit, products.mix_transposed(p, grad, work))
+            if for_kv:
+                step.add_to_keys(dv_unit, products.mix_transposed(p, grad, work))
             dp = products.scores(grad, step.keys(v_unit), work, "ds")
             ds = dp.sub_(step.gathered(rows.delta)).mul_(p)
-            products.mix(ds, keys, step.rows(rows.dq), work, fresh=False)
-            step.add_to_keys(dk_unit, products.mix_transposed(ds, scaled, work))
+            if for_q:
+                products.mix(ds, keys, step.rows(rows.dq), work, fresh=False)
+            if for_kv:
+                step.add_to_keys(dk_unit, products.mix_transposed(ds, scaled, work))
         put(rows.dq.mul_(scale), unit.queries(dq))
     return dq, dk.mul_(LN2).to(k.dtype), dv.to(v.dtype)  # dk was summed with queries times log2(e)
 

@@ -45,16 +45,23 @@ def backward(
     do: Tensor,
     dlse: Tensor | None,
     scale: float,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """(dq, dk, dv), contiguous."""
+    for_q: bool,
+    for_kv: bool,
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """(dq, dk, dv), contiguous; None for what is not asked for."""
     do = do if do.stride(-1) == 1 or do.shape[-1] == 1 else do.contiguous()
     lse, dlse = lse.contiguous(), None if dlse is None else dlse.float().contiguous()
     delta = torch.empty_like(lse)
-    dq, dk, dv = (torch.empty(t.shape, dtype=t.dtype, device=t.device) for t in (q, k, v))
     given = {"q": q, "k": k, "v": v, "do": do, "lse": lse, "delta": delta}
     _run("delta", plan, call, {"o": o, "do": do, "lse": lse, "dlse": dlse, "delta": delta, "q": q, "v": v}, scale)
-    _run("dq", plan, call, {**given, "dq": dq}, scale)
-    _run("dkv", plan, call, {**given, "dk": dk, "dv": dv}, scale)
+    dq, dk, dv = (
+        torch.empty(t.shape, dtype=t.dtype, device=t.device) if wanted else None
+        for t, wanted in ((q, for_q), (k, for_kv), (v, for_kv))
+    )
+    if for_q:
+        _run("dq", plan, call, {**given, "dq": dq}, scale)
+    if for_kv:
+        _run("dkv", plan, call, {**given, "dk": dk, "dv": dv}, scale)
     return dq, dk, dv
 
 
