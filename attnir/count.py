@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -11,9 +12,12 @@ from attnir.blocks import WORKSPACE, list_blocks
 from attnir.call import Call
 from attnir.evaluate import Evaluator, live_block, token_axes
 from attnir.expr import Expr, K, Q, Side
+from attnir.periods import moduli
 from attnir.program import KEYS, Status, TileProgram
-from attnir.solve import Band, solve
+from attnir.solve import Band, Bands, solve
 from attnir.walk import runs, tiles_of
+
+MOST_CLASSES = 256  # of keys by remainder, each counted on its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,26 +50,43 @@ def count_tiles(program: TileProgram, call: Call) -> TileCounts:
 def count_live(predicate: Expr, call: Call) -> int:
     """The exact number of live pairs, over all samples and query heads.
 
-    Row by row from the solved ranges, in O(q_len) memory; pair by pair, in bounded memory, where a condition has none.
+    Row by row from the solved ranges, in O(q_len) memory, for each residue class of the keys by which a condition
+    repeats; pair by pair, in bounded memory, where a condition neither bounds the keys nor repeats.
     """
     bands = solve(predicate, K, Q)
-    if any(b.residual for b in bands):
+    period = _period(bands)
+    if period is None or period > min(MOST_CLASSES, call.k_len):
         return _count_pairs(predicate, call)
     if not bands or call.q_len == 0:
         return 0
-    lengths = _union_lengths([_row_range(b, call) for b in bands])
-    copies = call.batch * call.heads * call.q_len // lengths.numel()
-    return int(lengths.sum()) * copies
+    return sum(_count_class(bands, call, residue, period) for residue in range(period))
 
 
-def _row_range(band: Band, call: Call) -> tuple[Tensor, Tensor]:
-    """The band of every query: first key and one past the last, [B or 1, H or 1, q_len, 1]."""
+def _period(bands: Bands) -> int | None:
+    """A distance after which every condition on the keys that bounds none of them repeats."""
+    found = [moduli(condition, K) for band in bands for condition in band.residual]
+    return None if None in found else math.lcm(*(m for some in found for m in some or ()))
+
+
+def _count_class(bands: Bands, call: Call, residue: int, period: int) -> int:
+    """The live pairs whose key is `residue` modulo `period`."""
+    lengths = _union_lengths([_row_range(b, call, residue, period) for b in bands])
+    return int(lengths.sum()) * (call.batch * call.heads * call.q_len // lengths.numel())
+
+
+def _row_range(band: Band, call: Call, residue: int, period: int) -> tuple[Tensor, Tensor]:
+    """The band of every query, in keys of one class: the first and one past the last, [B or 1, H or 1, q_len, 1]."""
     q = call.positions(Side.QUERIES).view(1, 1, -1, 1)
-    evaluate = Evaluator(call, {**token_axes(call), "q": q})
+    evaluate = Evaluator(call, {**token_axes(call), "q": q, "k": torch.full_like(q, residue)})
     lower, upper = band.span(KEYS.start, KEYS.stop)
     start, stop = evaluate(lower).clamp(min=0), evaluate(upper).clamp(max=call.k_len)
+    for condition in band.residual:
+        stop = torch.where(evaluate(condition), stop, 0)
     shape = torch.broadcast_shapes(start.shape, stop.shape, q.shape)
-    return start.expand(shape), torch.maximum(start, stop).expand(shape)
+    start, stop = (
+        torch.div(t.expand(shape) - residue + period - 1, period, rounding_mode="floor") for t in (start, stop)
+    )
+    return start, torch.maximum(start, stop)
 
 
 def _union_lengths(ranges: list[tuple[Tensor, Tensor]]) -> Tensor:

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from itertools import pairwise, permutations
 
 from attnir import expr as ex
-from attnir.expr import Expr, Op, const, contains, maximum, minimum, sym, where
-from attnir.linear import linear, simplify
+from attnir.expr import Expr, const, maximum, minimum, sym, where
+from attnir.linear import simplify
 from attnir.normalise import normalise
 from attnir.order import at_most
+from attnir.periods import moduli
 from attnir.program import KEYS, QUERIES, Axis, Listed, Status, Sweep, TileProgram
 from attnir.rows import highest, lowest
 from attnir.solve import Band, solve
@@ -214,12 +215,6 @@ def contains_table(e: Expr) -> bool:
 
 
 def _repeats(e: Expr, column: Expr, within: int) -> bool:
-    """Whether the column enters only as a remainder by a constant of at most `within`."""
-    if not contains(e, column):
-        return True
-    if e.op is Op.MOD and e.args[1].op is Op.CONST and 0 < abs(e.args[1].const) <= within:
-        form = linear(e.args[0])
-        return abs(form.coefficient(column)) == 1 and not any(
-            contains(a, column) for a, _ in form.terms if a is not column
-        )
-    return bool(e.args) and all(_repeats(a, column, within) for a in e.args)
+    """Whether the column enters only as a remainder by constants of at most `within`."""
+    found = moduli(e, column)
+    return found is not None and all(m <= within for m in found)

@@ -71,6 +71,12 @@ def plain(q_len: int, k_len: int | None = None, *, batch: int = 1, heads: int = 
         (mask(lambda q, k: q // 64 == k // 64), {}, 64 * LONG),
         (mask(lambda q, k: 2 * k <= q), {}, (LONG // 2) * (LONG // 2 + 1)),
         (causal() & mask(lambda q, k: q % 2 == 0), {}, (LONG // 2) ** 2),
+        (causal() & mask(lambda q, k: (q - k) % 8 == 0), {}, 8 * (LONG // 8) * (LONG // 8 + 1) // 2),
+        (
+            causal() & mask(lambda q, k: (k % 4 == 1) | (k % 2 == 0)),
+            {},
+            3 * (LONG // 4) * (LONG // 4 + 1) // 2 * 4 - LONG,
+        ),
     ],
     ids=str,
 )
