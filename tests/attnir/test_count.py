@@ -75,7 +75,7 @@ def plain(q_len: int, k_len: int | None = None, *, batch: int = 1, heads: int = 
         (
             causal() & mask(lambda q, k: (k % 4 == 1) | (k % 2 == 0)),
             {},
-            3 * (LONG // 4) * (LONG // 4 + 1) // 2 * 4 - LONG,
+            6 * (LONG // 4) ** 2 + 3 * (LONG // 4),
         ),
     ],
     ids=str,
