@@ -12,17 +12,17 @@ tile: it leaves no tile empty, so a list could not skip anything.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise, permutations
 
 from attnir import expr as ex
-from attnir.expr import Expr, const, maximum, minimum, sym, where
+from attnir.expr import Expr, Op, const, contains, maximum, minimum, sym, where
 from attnir.linear import simplify
 from attnir.normalise import normalise
 from attnir.order import at_most
 from attnir.periods import moduli
 from attnir.program import KEYS, QUERIES, Axis, Listed, Status, Sweep, TileProgram
-from attnir.rows import highest, lowest
+from attnir.rows import direction, highest, lowest
 from attnir.solve import Band, solve
 
 MOST_SWEPT = 4  # bands in one kernel; each one is up to three loops
@@ -71,6 +71,14 @@ class _Range:
 
 
 @dataclass(frozen=True, slots=True)
+class _Tail:
+    """A cut of a range: what the first rows see ends at column tile `stop`, what the others see begins at `start`."""
+
+    stop: Expr
+    start: Expr
+
+
+@dataclass(frozen=True, slots=True)
 class _Shape:
     rows: Axis
     columns: Axis
@@ -95,13 +103,16 @@ class _Shape:
         return f"closed ranges: every condition bounds {column} by an expression of {row}"
 
     def sweeps(self, predicate: Expr, bands: Sequence[Band]) -> tuple[Lets, tuple[Sweep, ...]]:
-        ranges = [self.range_of(b) for b in bands]
-        ordered = next(
-            (p for p in permutations(ranges) if all(at_most(a.start, b.start) for a, b in pairwise(p))), None
+        ranges = {b: self.range_of(b) for b in bands}
+        order = next(
+            (p for p in permutations(bands) if all(at_most(ranges[a].start, ranges[b].start) for a, b in pairwise(p))),
+            None,
         )
         names = _Names({f.name for f in ex.fields_of(predicate)} | {p.name for p in ex.params_of(predicate)})
-        if ordered is None:
-            ordered = _sorted_at_run_time(names, ranges)
+        if order is None:
+            ordered = _sorted_at_run_time(names, list(ranges.values()))
+        else:
+            ordered = self.without_gaps([(ranges[b], self.tail_of(b, names)) for b in order])
         visits: list[Sweep] = []
         cursor: Expr | None = None
         for i, r in enumerate(ordered):
@@ -116,11 +127,41 @@ class _Shape:
 
     def range_of(self, band: Band) -> _Range:
         lower, upper = band.span(self.columns.start, self.columns.stop)
-        start, stop = self.first_tile(lowest(lower, self.rows)), self.end_tile(highest(upper, self.rows))
+        begin, end = lowest(lower, self.rows), highest(upper, self.rows)
+        start, stop = self.first_tile(begin), self.end_tile(end)
+        if _may_be_empty(band):  # nothing still lies in a tile
+            stop = where(begin < end, stop, 0)
         if band.residual:
             return _Range(start, stop, None, None)
         full_start = self.end_tile(highest(lower, self.rows), ragged=False)
         return _Range(start, stop, full_start, self.first_tile(lowest(upper, self.rows), end=True))
+
+    def tail_of(self, band: Band, names: _Names) -> _Tail | None:
+        """Where to cut the range of a band that jumps within a tile: one bounded by the value of a field.
+
+        The first row's columns end at `end`. Rows whose columns begin up to there are one part of the tile, the others
+        its tail, which begins anew further on.
+        """
+        row, (lower, upper) = self.rows.token, band.span(self.columns.start, self.columns.stop)
+        read = [n for n in ex.nodes(lower, upper, definitions=False) if n.op is Op.FIELD and contains(n, row)]
+        if not read or not all(direction(e, row) in (0, 1) for e in (lower, upper)):
+            return None
+        end = names.let("first_end", lowest(maximum(lower, upper), self.rows))
+        inside = lower <= end
+        stop = ex.build(Op.ROWMAX, (where(inside, upper, end),))
+        start = ex.build(Op.ROWMIN, (where(inside, self.columns.stop, lower),))
+        return _Tail(names.let("head_stop", self.end_tile(stop)), names.let("tail_start", self.first_tile(start)))
+
+    def without_gaps(self, ordered: Sequence[tuple[_Range, _Tail | None]]) -> tuple[_Range, ...]:
+        """Ordered ranges, those with a tail cut short; the tail goes into the next range, or is one of its own."""
+        found: list[_Range] = []
+        tail: _Range | None = None
+        for r, cut in ordered:
+            if tail is not None:
+                r = replace(r, start=minimum(r.start, tail.start), stop=maximum(r.stop, tail.stop))
+            tail = None if cut is None else _Range(cut.start, r.stop, None, None)
+            found.append(r if cut is None else replace(r, stop=cut.stop))
+        return (*found, *([tail] if tail else []))
 
     def offset(self, position: Expr, *, low: bool, high: bool) -> Expr:
         """How far the position lies behind the first column, held within the axis."""
@@ -212,6 +253,15 @@ def _named(names: _Names, suffix: str, r: _Range) -> _Range:
 
 def contains_table(e: Expr) -> bool:
     return any(n.op in ex.TABLES for n in ex.nodes(e))
+
+
+def _may_be_empty(band: Band) -> bool:
+    """Whether whole tiles of rows may see nothing: columns begin at a value of a field, and do not end with it."""
+    begin, end = (
+        {(n.value, n.args[0]) for e in limits for n in ex.nodes(e) if n.op in ex.TABLES}
+        for limits in (band.lower, band.upper)
+    )
+    return not begin <= end
 
 
 def _repeats(e: Expr, column: Expr, within: int) -> bool:

@@ -99,6 +99,11 @@ def _document_sinks(unit: int) -> Mask:
     return an.causal() & inside & near
 
 
+def _document_heads(unit: int) -> Mask:
+    start = an.field("start", sorted=True)
+    return an.causal() & an.mask(lambda q, k: (start(q) == start(k)) & (k - start(q) < 2 * unit))
+
+
 def _same(name: str, *, sorted: bool) -> Mask:
     f = an.field(name, sorted=sorted)
     return an.mask(lambda q, k: f(q) == f(k))
@@ -145,6 +150,7 @@ PATTERNS: dict[str, Named] = {
         lambda u: _same("doc", sorted=True), lambda u, s: {"doc": s.both(documents(u, s))}, "tables"
     ),
     "document_sinks": Named(_document_sinks, lambda u, s: {"start": s.both(starts(u, s))}, "tables"),
+    "document_heads": Named(_document_heads, lambda u, s: {"start": s.both(starts(u, s))}, "tables"),
     "other_documents": Named(
         lambda u: ~_same("doc", sorted=True), lambda u, s: {"doc": s.both(documents(u, s))}, "tables"
     ),

@@ -146,6 +146,22 @@ def test_the_last_positions_that_there_are() -> None:
     assert visited == {2**28 // 64 - 1}
 
 
+@pytest.mark.parametrize("name", ["document_sinks", "document_heads", "documents"])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_ranges_that_jump_visit_no_tile_without_a_live_pair(name: str, transposed: bool) -> None:
+    """At a document's start the range of a tile's rows may leap over most of the document before."""
+    named = PATTERNS[name]
+    for length in (24, 100, 250):
+        call = call_of(named, 8, length)
+        program = cover(named.mask(8).predicate, (8, 4), transposed=transposed)
+        live = dense_mask(program.predicate, call)
+        live = live.transpose(-1, -2) if transposed else live
+        tiles = tile_map(program, call)
+        padded = torch.nn.functional.pad(live, (0, -length % 4, 0, -length % 8))
+        some_live = padded.unflatten(-1, (-1, 4)).unflatten(-3, (-1, 8)).any(-1).any(-2)
+        assert torch.equal((tiles.full + tiles.partial > 0), some_live)
+
+
 def goldens() -> str:
     parts = []
     for name in PATTERNS:
