@@ -10,14 +10,15 @@ from torch import Tensor
 
 from attnir.blocks import WORKSPACE, list_blocks
 from attnir.call import Call
-from attnir.evaluate import Evaluator, live_block, token_axes
+from attnir.evaluate import Evaluator, live_pairs, token_axes
 from attnir.expr import Expr, K, Q, Side
 from attnir.periods import moduli
-from attnir.program import KEYS, Status, TileProgram
+from attnir.program import KEYS, QUERIES, Listed, Status, TileProgram
 from attnir.solve import Band, Bands, solve
 from attnir.walk import runs, tiles_of
 
 MOST_CLASSES = 256  # of keys by remainder, each counted on its own
+TILE = 64  # rows and columns of the tiles by which pairs are counted one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,8 @@ def count_live(predicate: Expr, call: Call) -> int:
     """The exact number of live pairs, over all samples and query heads.
 
     Row by row from the solved ranges, in O(q_len) memory, for each residue class of the keys by which a condition
-    repeats; pair by pair, in bounded memory, where a condition neither bounds the keys nor repeats.
+    repeats. Where a condition neither bounds the keys nor repeats, pair by pair in the tiles that are neither FULL nor
+    EMPTY, a bounded number at a time.
     """
     bands = solve(predicate, K, Q)
     period = _period(bands)
@@ -105,11 +107,25 @@ def _union_lengths(ranges: list[tuple[Tensor, Tensor]]) -> Tensor:
 
 
 def _count_pairs(predicate: Expr, call: Call) -> int:
-    total = 0
-    step = max(1, WORKSPACE // max(1, call.k_len * call.batch * call.heads))
-    for at in range(0, call.q_len, step):
-        rows = slice(at, min(call.q_len, at + step))
-        live = live_block(predicate, call, rows, slice(0, call.k_len))
-        copies = call.batch * call.heads // (live.shape[0] * live.shape[1])
-        total += int(live.sum()) * copies
-    return total
+    """By tiles: the pairs of one that is FULL are not looked at."""
+    program = TileProgram(QUERIES, KEYS, (TILE, TILE), predicate, (), (Listed(Status.FULL), Listed(Status.PARTIAL)))
+    blocks = list_blocks(program, call)
+    (full, _), (partial, columns) = blocks.full, blocks.partial
+    batch, heads, row_tiles = blocks.shape
+    rows = torch.arange(batch * heads * row_tiles, device=call.device)
+    heights = (call.q_len - rows % max(1, row_tiles) * TILE).clamp(max=TILE)
+    total = int((full.diff() * heights).sum()) * TILE
+    tiles = torch.stack([torch.repeat_interleave(rows, partial.diff()), columns.long()], 1)
+    for part in tiles.split(max(1, WORKSPACE // TILE**2)):
+        row, column = part.T[..., None, None]
+        member = row // row_tiles
+        total += _count_in(predicate, call, member // heads, member % heads, row % row_tiles, column)
+    return total * (call.batch * call.heads // (batch * heads))
+
+
+def _count_in(predicate: Expr, call: Call, b: Tensor, h: Tensor, row: Tensor, column: Tensor) -> int:
+    """The live pairs of tiles, given by indices [n, 1, 1]."""
+    inside = torch.arange(TILE, device=call.device)
+    q, k = row * TILE + inside.view(1, -1, 1), column * TILE + inside.view(1, 1, -1)
+    live = live_pairs(predicate, call, b, h, q.clamp(max=call.q_len - 1), k.clamp(max=call.k_len - 1))
+    return int((live & (q < call.q_len) & (k < call.k_len)).sum())

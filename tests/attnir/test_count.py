@@ -99,21 +99,22 @@ def test_packed_documents_of_a_million_tokens() -> None:
 
 
 def test_the_work_is_bounded_where_pairs_must_be_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
-    p = ex.eq((Q * K) % 5, 0)
-    call = plain(60, 50, heads=2)
-    expected = count_live(p, call)
+    kind = ex.FieldDecl("kind")
+    p = ex.eq(ex.field(kind, Q), ex.field(kind, K)) & (K <= Q)
+    ids = torch.tensor([5, 1, 3, 1]).repeat_interleave(100)
+    call = bind((kind,), (), {"kind": ids}, batch=2, heads=3, q_len=400, k_len=400)
     seen: list[int] = []
-    evaluate = count.live_block
+    evaluate = count.live_pairs
 
-    def spy(predicate: ex.Expr, call: Call, rows: slice, columns: slice) -> torch.Tensor:
-        seen.append((rows.stop - rows.start) * (columns.stop - columns.start) * call.heads)
-        return evaluate(predicate, call, rows, columns)
+    def spy(predicate: ex.Expr, call: Call, *index: torch.Tensor) -> torch.Tensor:
+        seen.append(torch.broadcast_shapes(*(t.shape for t in index)).numel())
+        return evaluate(predicate, call, *index)
 
-    monkeypatch.setattr(count, "live_block", spy)
-    monkeypatch.setattr(count, "WORKSPACE", 300)
-    assert count_live(p, call) == expected == int(matrix(p, call).sum())
-    assert max(seen) <= 300
-    assert sum(seen) == 60 * 50 * 2
+    monkeypatch.setattr(count, "live_pairs", spy)
+    monkeypatch.setattr(count, "WORKSPACE", 3 * 64**2)
+    assert count_live(p, call) == int(matrix(p, call).sum()) == 6 * (4 * 5050 + 100 * 100)
+    assert max(seen) <= 3 * 64**2
+    assert sum(seen) <= 20 * 64**2, "tiles that are FULL or EMPTY are not looked at, nor other samples and heads"
 
 
 def test_nothing_is_counted_of_nothing() -> None:
