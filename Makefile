@@ -36,6 +36,7 @@ lint: $(READY)  ## style, format and types
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
+	$(VENV)/bin/mypy examples benchmarks
 
 bench: $(READY)  ## measure the torch backend on this CPU
 	$(RUN) benchmarks/bench_cpu.py

@@ -13,8 +13,10 @@ import json
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 # Threads that spin while they wait for each other slow every contestant down on a machine that has other work.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -48,7 +50,7 @@ def contestants(name: str, length: int) -> dict[str, Runner]:
     """attnir first, then what it is compared with; block masks and dense masks are made outside the measurement."""
     ids = torch.arange(length) // (length // DOCUMENTS)
     attention = an.compile(PATTERNS[name])
-    bindings = {"doc": ids} if name == "documents" else {}
+    bindings: dict[str, Any] = {"doc": ids} if name == "documents" else {}
     blocks = create_block_mask(lambda b, h, q, k: live(name, q, k, ids), None, None, length, length, device="cpu")
     index = torch.arange(length)
     dense = live(name, index[:, None], index[None, :], ids)
@@ -82,7 +84,7 @@ def forward(name: str, length: int, repeats: int) -> dict[str, float]:
             torch.testing.assert_close(
                 o, results["attnir"], rtol=1e-3, atol=1e-4, msg=f"{label} computes another thing"
             )
-        return medians({label: lambda run=run: run(q, k, v) for label, run in runners.items()}, repeats)
+        return medians({label: partial(run, q, k, v) for label, run in runners.items()}, repeats)
 
 
 def both(length: int, repeats: int) -> float:

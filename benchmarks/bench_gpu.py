@@ -2,8 +2,8 @@
 
     python benchmarks/bench_gpu.py [--quick] [--d 64 128] [--lengths 2048 ...]
 
-Medians in milliseconds, forward and forward + backward, bfloat16, 16 heads. Writes benchmarks/results/<gpu>.json and
-prints a table with ratios (other / attnir: above 1 attnir is faster).
+Medians in milliseconds, forward and forward + backward, bfloat16, 16 heads. Writes benchmarks/results/<gpu>.json
+and, beside it and here, a table with ratios (other / attnir: above 1 attnir is faster).
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 import triton
@@ -50,7 +52,7 @@ def runners(name: str, length: int) -> Iterator[tuple[str, Runner]]:
     """What is compared on a pattern: (name, function of q, k, v)."""
     ids = torch.arange(length, device="cuda") // (length // DOCUMENTS)
     attention = an.compile(PATTERNS[name])
-    bindings = {"doc": ids.int()} if name == "documents" else {}
+    bindings: dict[str, Any] = {"doc": ids.int()} if name == "documents" else {}
     yield "attnir", lambda q, k, v: attention(q, k, v, **bindings)
     compiled = torch.compile(flex_attention)
     blocks = create_block_mask(flex_mask(name, ids), None, None, length, length, device="cuda", _compile=True)
@@ -66,6 +68,25 @@ def sdpa(backend: SDPBackend, causal: bool) -> Runner:
             return scaled_dot_product_attention(q, k, v, is_causal=causal)
 
     return run
+
+
+@dataclass
+class Row:
+    """What was measured on one pattern: median milliseconds by contestant, and why others could not run."""
+
+    pattern: str
+    d: int
+    length: int
+    ms: dict[str, dict[str, float]] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        parts = [f"{self.pattern:>10} D={self.d:<4} S={self.length:<6}"]
+        for kind in ("forward", "forward+backward"):
+            own = self.ms["attnir"][kind]
+            others = [f"{label} {t[kind] / own:5.2f}x" for label, t in self.ms.items() if label != "attnir"]
+            parts.append(f"{kind} {own:8.3f} ms  {'  '.join(others)}")
+        return "  |  ".join(parts)
 
 
 def measure(runner: Runner, length: int, d: int) -> dict[str, float]:
@@ -89,37 +110,32 @@ def main() -> int:
         )
         return 1
     widths, lengths = ([64], [4096, 16384]) if options.quick else (options.d, options.lengths)
-    rows = []
+    rows: list[Row] = []
     for d in widths:
         for name in PATTERNS:
             for length in lengths:
-                rows.append(row := {"pattern": name, "d": d, "length": length, "ms": {}, "failed": {}})
+                rows.append(row := Row(name, d, length))
                 for label, runner in runners(name, length):
                     try:
-                        row["ms"][label] = measure(runner, length, d)
+                        row.ms[label] = measure(runner, length, d)
                     except (RuntimeError, torch.OutOfMemoryError) as error:  # a rival that cannot run is shown as such
                         if label == "attnir":
                             raise
-                        row["failed"][label] = str(error).splitlines()[0]
-                print(line(row), flush=True)
+                        row.failed[label] = str(error).splitlines()[0]
+                print(row, flush=True)
     RESULTS.mkdir(exist_ok=True)
     gpu = torch.cuda.get_device_name()
-    content = {"gpu": gpu, "torch": torch.__version__, "triton": triton.__version__, "rows": rows}
+    content = {
+        "gpu": gpu,
+        "torch": torch.__version__,
+        "triton": triton.__version__,
+        "rows": [asdict(row) for row in rows],
+    }
     path = RESULTS / f"{gpu.replace(' ', '-').lower()}.json"
     path.write_text(json.dumps(content, indent=1) + "\n")
-    print(f"wrote {path}")
+    path.with_suffix(".txt").write_text("\n".join(map(str, rows)) + "\n")
+    print(f"wrote {path} and the table beside it")
     return 0
-
-
-def line(row: dict[str, object]) -> str:
-    """One row of the table."""
-    ms: dict[str, dict[str, float]] = row["ms"]  # type: ignore[assignment]
-    parts = [f"{row['pattern']:>10} D={row['d']:<4} S={row['length']:<6}"]
-    for kind in ("forward", "forward+backward"):
-        own = ms["attnir"][kind]
-        others = "  ".join(f"{label} {times[kind] / own:5.2f}x" for label, times in ms.items() if label != "attnir")
-        parts.append(f"{kind} {own:8.3f} ms  {others}")
-    return "  |  ".join(parts)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""From tile programs to running code: Triton kernels, torch tile loops, launch, autograd, tuning and cache."""
+"""From tile programs to running code: Triton kernels, torch tile loops, launch, autograd and cache."""
