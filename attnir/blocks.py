@@ -16,10 +16,12 @@ from torch import Tensor
 from attnir.call import Call
 from attnir.errors import ShapeError
 from attnir.evaluate import Evaluator, token_axes
-from attnir.expr import B, Expr, FieldDecl, H, ParamDecl, Side, reads, side_of
+from attnir.expr import B, Expr, H, side_of
 from attnir.interval import Interval
+from attnir.ops import FieldDecl, ParamDecl, Side
 from attnir.program import Axis, TileProgram
 from attnir.tile_bounds import Tensors, decide_tiles
+from attnir.traverse import reads
 
 WORKSPACE = 2**22  # elements evaluated at once
 

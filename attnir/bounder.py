@@ -12,9 +12,10 @@ from typing import Generic
 
 from attnir import expr as ex
 from attnir.congruence import congruence
-from attnir.expr import Expr, Op
+from attnir.expr import Expr
 from attnir.interval import Arithmetic, Interval, N
 from attnir.linear import Linear, linear
+from attnir.ops import Op
 
 Leaf = Callable[[Expr], Interval[N]]  # the interval of a symbol, parameter, field or row table
 

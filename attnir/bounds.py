@@ -9,8 +9,9 @@ from collections.abc import Mapping
 
 from attnir import expr as ex
 from attnir.bounder import Bounder, Leaf
-from attnir.expr import COPIES_LIMIT, PARAM_LIMIT, POSITION_LIMIT, Expr, FieldDecl, ParamDecl
+from attnir.expr import Expr
 from attnir.interval import UNKNOWN, Integers, Interval
+from attnir.ops import COPIES_LIMIT, PARAM_LIMIT, POSITION_LIMIT, FieldDecl, ParamDecl
 
 _SYMBOLS: Mapping[Expr, Interval[int]] = {
     **dict.fromkeys((*ex.SIDES, ex.Q_START), Interval(0, POSITION_LIMIT - 1)),

@@ -18,8 +18,10 @@ from attnir.errors import (
     ShapeError,
     UnknownBindingError,
 )
-from attnir.expr import COPIES_LIMIT, POSITION_LIMIT, Expr, FieldDecl, ParamDecl, Side, fields_of
+from attnir.expr import Expr
 from attnir.limits import field_limit
+from attnir.ops import COPIES_LIMIT, POSITION_LIMIT, FieldDecl, ParamDecl, Side
+from attnir.traverse import fields_of
 
 _FIELD_DTYPES = (torch.int32, torch.int64, torch.int16, torch.int8, torch.uint8, torch.bool)
 

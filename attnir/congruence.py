@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
-from attnir.expr import Expr, Op
+from attnir.expr import Expr
 from attnir.linear import linear
+from attnir.ops import Op
 
 
 def congruence(e: Expr) -> tuple[int, int]:

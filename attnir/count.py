@@ -11,7 +11,8 @@ from torch import Tensor
 from attnir.blocks import WORKSPACE, list_blocks
 from attnir.call import Call
 from attnir.evaluate import Evaluator, live_pairs, token_axes
-from attnir.expr import Expr, K, Q, Side
+from attnir.expr import Expr, K, Q
+from attnir.ops import Side
 from attnir.periods import moduli
 from attnir.program import KEYS, QUERIES, Listed, Status, TileProgram
 from attnir.solve import Band, Bands, solve

@@ -16,14 +16,16 @@ from dataclasses import dataclass, replace
 from itertools import pairwise, permutations
 
 from attnir import expr as ex
-from attnir.expr import Expr, Op, const, contains, maximum, minimum, sym, where
+from attnir.expr import Expr, const, maximum, minimum, sym, where
 from attnir.linear import simplify
 from attnir.normalise import normalise
+from attnir.ops import TABLES, Op
 from attnir.order import at_most
 from attnir.periods import moduli
 from attnir.program import KEYS, QUERIES, Axis, Listed, Status, Sweep, TileProgram
 from attnir.rows import direction, highest, lowest
 from attnir.solve import Band, solve
+from attnir.traverse import contains, fields_of, nodes, params_of
 
 MOST_SWEPT = 4  # bands in one kernel; each one is up to three loops
 
@@ -108,7 +110,7 @@ class _Shape:
             (p for p in permutations(bands) if all(at_most(ranges[a].start, ranges[b].start) for a, b in pairwise(p))),
             None,
         )
-        names = _Names({f.name for f in ex.fields_of(predicate)} | {p.name for p in ex.params_of(predicate)})
+        names = _Names({f.name for f in fields_of(predicate)} | {p.name for p in params_of(predicate)})
         if order is None:
             ordered = _sorted_at_run_time(names, list(ranges.values()))
         else:
@@ -143,7 +145,7 @@ class _Shape:
         its tail, which begins anew further on.
         """
         row, (lower, upper) = self.rows.token, band.span(self.columns.start, self.columns.stop)
-        read = [n for n in ex.nodes(lower, upper, definitions=False) if n.op is Op.FIELD and contains(n, row)]
+        read = [n for n in nodes(lower, upper, definitions=False) if n.op is Op.FIELD and contains(n, row)]
         if not read or not all(direction(e, row) in (0, 1) for e in (lower, upper)):
             return None
         end = names.let("first_end", lowest(maximum(lower, upper), self.rows))
@@ -252,13 +254,13 @@ def _named(names: _Names, suffix: str, r: _Range) -> _Range:
 
 
 def contains_table(e: Expr) -> bool:
-    return any(n.op in ex.TABLES for n in ex.nodes(e))
+    return any(n.op in TABLES for n in nodes(e))
 
 
 def _may_be_empty(band: Band) -> bool:
     """Whether whole tiles of rows may see nothing: columns begin at a value of a field, and do not end with it."""
     begin, end = (
-        {(n.value, n.args[0]) for e in limits for n in ex.nodes(e) if n.op in ex.TABLES}
+        {(n.value, n.args[0]) for e in limits for n in nodes(e) if n.op in TABLES}
         for limits in (band.lower, band.upper)
     )
     return not begin <= end

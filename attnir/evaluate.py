@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from attnir.call import Call
-from attnir.expr import Expr, FieldDecl, Op, ParamDecl, Searched, nodes, side_of
+from attnir.expr import Expr, side_of
+from attnir.ops import FieldDecl, Op, ParamDecl, Searched
+from attnir.traverse import nodes
 
 Tokens = Mapping[str, Tensor]
 Tables = dict[tuple[Op, object, Expr], Tensor]  # the row tables of one call, by what defines them

@@ -13,8 +13,9 @@ from attnir.call import Call, bind, check_sizes
 from attnir.codegen.resources import Config, Target, choose, current_target
 from attnir.count import TileCounts, count_live, count_tiles
 from attnir.evaluate import row_table
-from attnir.expr import FieldDecl, nodes
+from attnir.ops import FieldDecl
 from attnir.program import TileProgram
+from attnir.traverse import nodes
 
 
 @dataclass(frozen=True, slots=True)

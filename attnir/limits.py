@@ -13,8 +13,10 @@ from functools import lru_cache
 
 from attnir.bounder import Bounder
 from attnir.bounds import any_call
-from attnir.expr import COMPARISONS, LEAVES, PARAM_LIMIT, SYMBOLS, Expr, Op, fields_of, nodes, params_of, sub
+from attnir.expr import SYMBOLS, Expr, sub
 from attnir.interval import INFINITE, Integers, Interval
+from attnir.ops import COMPARISONS, LEAVES, PARAM_LIMIT, Op
+from attnir.traverse import fields_of, nodes, params_of
 
 _FUNCTIONS = {"abs", "min", "max", "where", "rowmin", "rowmax", "lower_bound", "upper_bound"}
 _IN_CALLS = {"self", "v", "scale", "return_lse"}
@@ -97,7 +99,8 @@ def width_problem(e: Expr, most: int) -> str:
 def field_limit(predicate: Expr) -> int:
     """The power of two, at most 2**60, within which (+-) values of fields keep all of a predicate within 64 bits.
 
-    >>> from attnir.expr import Q, K, FieldDecl, field
+    >>> from attnir.expr import Q, K, field
+    >>> from attnir.ops import FieldDecl
     >>> x = FieldDecl("x")
     >>> gap = field(x, Q) - field(x, K)
     >>> field_limit(gap <= 3).bit_length() - 1, field_limit(gap * gap <= 64).bit_length() - 1

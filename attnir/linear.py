@@ -10,7 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from attnir import expr as ex
-from attnir.expr import ZERO, Expr, Op, const
+from attnir.expr import ZERO, Expr, const
+from attnir.ops import Op
+from attnir.traverse import rebuild
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,4 +72,4 @@ def linear(e: Expr) -> Linear:
 
 def simplify(e: Expr) -> Expr:
     """An equal integer expression with its linear parts collected, inside out."""
-    return ex.rebuild(e, lambda n: linear(n).expr() if n.op in (Op.ADD, Op.SUB, Op.NEG, Op.MUL) else None)
+    return rebuild(e, lambda n: linear(n).expr() if n.op in (Op.ADD, Op.SUB, Op.NEG, Op.MUL) else None)

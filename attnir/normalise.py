@@ -13,7 +13,8 @@ from __future__ import annotations
 from functools import reduce
 
 from attnir import expr as ex
-from attnir.expr import NEGATED, Expr, Op
+from attnir.expr import Expr
+from attnir.ops import NEGATED, Op
 
 
 def normalise(predicate: Expr) -> Expr:

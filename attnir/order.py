@@ -10,9 +10,11 @@ from __future__ import annotations
 from attnir import expr as ex
 from attnir.bounder import Bounder
 from attnir.bounds import any_call, bounds
-from attnir.expr import POSITION_LIMIT, Expr, Op
+from attnir.expr import Expr
 from attnir.interval import Integers, Interval
 from attnir.linear import Linear, linear
+from attnir.ops import POSITION_LIMIT, TABLES, Op
+from attnir.traverse import substitute
 
 STEPS = 512  # forms that a proof may look at
 
@@ -34,7 +36,7 @@ def at_most(a: Expr, b: Expr) -> bool:
     True
     """
     gap = b - a
-    return a is b or _Proof().not_negative(linear(ex.substitute(gap, _ORDER)), _reads_one_row(gap))
+    return a is b or _Proof().not_negative(linear(substitute(gap, _ORDER)), _reads_one_row(gap))
 
 
 def _any_ordered_call(leaf: Expr) -> Interval[int]:
@@ -49,7 +51,7 @@ def _reads_one_row(e: Expr) -> bool:
         if n is ex.Q or n is ex.K:
             return True
         if n.op not in (Op.ROWMIN, Op.ROWMAX):
-            stack.extend(n.args[1:] if n.op in ex.TABLES else n.args)
+            stack.extend(n.args[1:] if n.op in TABLES else n.args)
     return False
 
 

@@ -8,11 +8,13 @@ from typing import NoReturn
 
 from attnir import expr as ex
 from attnir.errors import ControlFlowError, DeclarationError, ParamError
-from attnir.expr import PARAM_LIMIT, Expr, FieldDecl, ParamDecl
+from attnir.expr import Expr
 from attnir.limits import name_problem, predicate_problem, range_problem
+from attnir.ops import PARAM_LIMIT, FieldDecl, ParamDecl
 from attnir.printing import format_predicate
 from attnir.reading import read_predicate
 from attnir.trace import Value, fail, integer_argument, read_field, trace
+from attnir.traverse import fields_of, params_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +50,12 @@ class Mask:
     @property
     def fields(self) -> tuple[FieldDecl, ...]:
         """The fields that a call must give."""
-        return ex.fields_of(self.predicate)
+        return fields_of(self.predicate)
 
     @property
     def params(self) -> tuple[ParamDecl, ...]:
         """The parameters that a call must give."""
-        return ex.params_of(self.predicate)
+        return params_of(self.predicate)
 
     def __str__(self) -> str:
         return format_predicate(self.predicate)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from attnir.expr import Expr, Op, contains
+from attnir.expr import Expr
 from attnir.linear import linear
+from attnir.ops import Op
+from attnir.traverse import contains
 
 
 def moduli(e: Expr, token: Expr) -> frozenset[int] | None:

@@ -6,11 +6,12 @@ A predicate's text is its declarations and its condition, separated by semicolon
 
 from __future__ import annotations
 
-from attnir import expr as ex
-from attnir.expr import PARAM_LIMIT, Expr, FieldDecl, Op, ParamDecl, Searched, fields_of, params_of
+from attnir.expr import Expr
+from attnir.ops import COMPARISONS, PARAM_LIMIT, FieldDecl, Op, ParamDecl, Searched
+from attnir.traverse import fields_of, params_of
 
 # How tightly an operator binds, as in Python: comparisons are looser than `|` and `&`.
-_BINDING = {op: 1 for op in ex.COMPARISONS} | {Op.OR: 2, Op.AND: 3, Op.ADD: 4, Op.SUB: 4}
+_BINDING = {op: 1 for op in COMPARISONS} | {Op.OR: 2, Op.AND: 3, Op.ADD: 4, Op.SUB: 4}
 _BINDING |= {Op.MUL: 5, Op.FLOORDIV: 5, Op.MOD: 5, Op.NEG: 6, Op.NOT: 6}
 _PREFIX = {Op.NEG: "-", Op.NOT: "~"}
 _CALLS = frozenset({Op.ABS, Op.MIN, Op.MAX, Op.WHERE, Op.ROWMIN, Op.ROWMAX})
@@ -40,7 +41,7 @@ def _format(e: Expr, around: int) -> str:
         text = _PREFIX[e.op] + _format(e.args[0], binding)
     else:
         # A comparison does not chain, and the right argument of `-`, `//`, `%` does not regroup.
-        left = binding + 1 if e.op in ex.COMPARISONS else binding
+        left = binding + 1 if e.op in COMPARISONS else binding
         text = f"{_format(e.args[0], left)} {e.op.value} {_format(e.args[1], binding + 1)}"
     return f"({text})" if binding < around else text
 

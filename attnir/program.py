@@ -27,24 +27,20 @@ from attnir.expr import (
     Q_START,
     SIZES,
     SYMBOLS,
-    TABLES,
     TOKENS,
     ZERO,
     B,
     Expr,
     H,
     K,
-    Op,
     Q,
-    Searched,
-    Side,
-    nodes,
-    reads,
     row_table,
     side_of,
     sym,
 )
+from attnir.ops import TABLES, Op, Searched, Side
 from attnir.printing import declarations
+from attnir.traverse import nodes, reads
 
 
 class Status(Enum):

@@ -7,11 +7,12 @@ from typing import ClassVar
 
 from attnir import expr as ex
 from attnir.errors import TextError
-from attnir.expr import Expr, FieldDecl, Op, Searched
+from attnir.expr import Expr
+from attnir.ops import TABLES, FieldDecl, Op, Searched, Side
 from attnir.program import KEYS, QUERIES, Listed, Status, Sweep, TileProgram
 from attnir.reading import FUNCTIONS, Functions, Names, Reader, declare
 
-_TABLES = {op.value: op for op in ex.TABLES}
+_TABLES = {op.value: op for op in TABLES}
 
 
 class _ScalarReader(Reader):
@@ -31,7 +32,7 @@ class _ScalarReader(Reader):
             case [ast.Call(func=ast.Name(id=f), args=[ast.Name(id="q" | "k" as axis)], keywords=[]), value, at] if (
                 isinstance(decl := self.names.get(f), FieldDecl) and decl.sorted
             ):
-                row, side = self.position(at), ex.Side(axis)
+                row, side = self.position(at), Side(axis)
                 if row is not None and ex.side_of(row) is side.other:
                     return ex.row_table(_TABLES[name], Searched(decl, side), self.integer(value), row)
         raise self.fail(n, f"{name} takes a sorted field, a bound and a row: {name}(doc(k), doc(q), q0)")

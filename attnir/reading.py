@@ -18,8 +18,9 @@ from typing import ClassVar
 from attnir import expr as ex
 from attnir.bounds import bounds
 from attnir.errors import AttnirError, TextError
-from attnir.expr import CONSTANT_LIMIT, Expr, FieldDecl, Op, ParamDecl
+from attnir.expr import Expr
 from attnir.limits import name_problem, predicate_problem, range_problem
+from attnir.ops import CONSTANT_LIMIT, FieldDecl, Op, ParamDecl
 
 Names = dict[str, Expr | FieldDecl]  # the symbols and declarations in scope
 Functions = Mapping[str, tuple[int, Callable[..., Expr]]]  # how many arguments, and what it makes of them

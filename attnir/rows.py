@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from attnir import expr as ex
 from attnir.bounds import bounds
-from attnir.expr import TABLES, Expr, FieldDecl, Op, at_position, contains
+from attnir.expr import Expr
+from attnir.ops import TABLES, FieldDecl, Op
 from attnir.program import Axis
+from attnir.traverse import at_position, contains
 
 
 def direction(e: Expr, row: Expr) -> int | None:

@@ -15,10 +15,12 @@ from functools import reduce
 
 from attnir import expr as ex
 from attnir.bounds import bounds, decide
-from attnir.expr import COMPARISONS, NEGATED, Expr, FieldDecl, Op, Searched, const, contains, row_table, side_of
+from attnir.expr import Expr, const, row_table, side_of
 from attnir.limits import field_limit, width_problem
 from attnir.linear import Linear, linear, simplify
+from attnir.ops import COMPARISONS, NEGATED, FieldDecl, Op, Searched
 from attnir.order import at_most
+from attnir.traverse import contains
 
 # A predicate that falls into more than this is left whole, as one residual.
 MOST_BANDS = 64  # conjunctions

@@ -23,7 +23,8 @@ from attnir.errors import (
     IntegerExpectedError,
     UnknownNameError,
 )
-from attnir.expr import CONSTANT_LIMIT, Expr, FieldDecl, Op
+from attnir.expr import Expr
+from attnir.ops import CONSTANT_LIMIT, FieldDecl, Op
 
 _HERE = Path(__file__).parent
 Operand = "Value | int"

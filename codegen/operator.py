@@ -16,7 +16,7 @@ from attnir.call import Call, FieldValues, check_sizes, check_sorted
 from attnir.codegen import dispatch
 from attnir.codegen.plan import Plan, read_plan
 from attnir.errors import DerivativeError
-from attnir.expr import fields_of, params_of
+from attnir.traverse import fields_of, params_of
 
 
 def _call(plan: Plan, q: Tensor, k: Tensor, fields: Sequence[Tensor], params: Sequence[int], q_start: int) -> Call:

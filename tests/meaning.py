@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from attnir.call import Call
-from attnir.expr import TABLES, Expr, FieldDecl, Op, ParamDecl, Searched, Side
+from attnir.expr import Expr
+from attnir.ops import TABLES, FieldDecl, Op, ParamDecl, Searched, Side
 from attnir.program import Status, Sweep, TileProgram
 
 _PLAIN: dict[Op, Callable[..., Any]] = {

@@ -14,8 +14,10 @@ from torch import Tensor
 
 from attnir import expr as ex
 from attnir.call import Call, bind
-from attnir.expr import COMPARISONS, Expr, FieldDecl, ParamDecl
+from attnir.expr import Expr
 from attnir.limits import predicate_problem
+from attnir.ops import COMPARISONS, FieldDecl, ParamDecl
+from attnir.traverse import fields_of, params_of
 
 WIDTH = ParamDecl("w", 0, 40)
 SHIFT = ParamDecl("shift", -20, 20)
@@ -156,14 +158,14 @@ def calls(draw: st.DrawFn, *roots: Expr, longest: int = 12, batch: int | None = 
     heads = draw(st.integers(1, 2)) if heads is None else heads
     q_start = draw(st.one_of(st.none(), st.integers(0, 15)))
     start = max(0, k_len - q_len) if q_start is None else q_start
-    given: dict[str, object] = {p.name: draw(_in_range(p)) for p in ex.params_of(*roots)}
-    for f in ex.fields_of(*roots):
+    given: dict[str, object] = {p.name: draw(_in_range(p)) for p in params_of(*roots)}
+    for f in fields_of(*roots):
         samples = draw(st.sampled_from([(), (1,), (batch,)]))
         keys = draw(_values(f, (*samples, k_len)))
         alone = start + q_len <= k_len and draw(st.booleans())
         given[f.name] = keys if alone else (draw(_values(f, (*draw(st.sampled_from([(), (batch,)])), q_len))), keys)
     sizes = {"batch": batch, "heads": heads, "q_len": q_len, "k_len": k_len, "q_start": q_start}
-    return bind(ex.fields_of(*roots), ex.params_of(*roots), given, **sizes, check=True)
+    return bind(fields_of(*roots), params_of(*roots), given, **sizes, check=True)
 
 
 FIELDS = [f"{d.name}({t})" for d in (DOC, START, KIND) for t in "qk"]

@@ -16,7 +16,19 @@ LAYERS: list[tuple[str, set[str]]] = [
     ("errors", {"errors"}),
     (
         "expressions",
-        {"expr", "printing", "linear", "interval", "congruence", "bounder", "bounds", "order", "tile_bounds"},
+        {
+            "ops",
+            "expr",
+            "traverse",
+            "printing",
+            "linear",
+            "interval",
+            "congruence",
+            "bounder",
+            "bounds",
+            "order",
+            "tile_bounds",
+        },
     ),
     (
         "patterns",

@@ -15,8 +15,8 @@ from attnir.codegen.torch.distance import by_distance
 from attnir.codegen.torch.schedule import Group, Schedule, Span, Visit
 from attnir.codegen.torch.target import default_tile
 from attnir.evaluate import live_pairs
-from attnir.expr import reads
 from attnir.program import Status, TileProgram
+from attnir.traverse import reads
 from attnir.walk import runs
 
 TileRuns = list[tuple[int, int, bool]]  # (first column tile, one past the last, full), in ascending order

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from attnir.expr import COMPARISONS, ZERO, Expr, K, Op, Q, compare, contains, rebuild, sub, substitute, sym
+from attnir.expr import ZERO, Expr, K, Q, compare, sub, sym
 from attnir.linear import linear
+from attnir.ops import COMPARISONS, Op
+from attnir.traverse import contains, rebuild, substitute
 
 _LINEAR = (Op.ADD, Op.SUB, Op.NEG, Op.MUL)
 

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from attnir.codegen.triton.spec import NAMES, Spec
-from attnir.expr import Expr, H, Op, Searched, Side, contains, nodes, params_of, side_of
+from attnir.expr import Expr, H, side_of
+from attnir.ops import Op, Searched, Side
 from attnir.program import Listed, Status, TileProgram
+from attnir.traverse import contains, nodes, params_of
 
 TENSORS = {
     "forward": ("q", "k", "v", "o"),

@@ -16,9 +16,10 @@ from enum import IntFlag
 from attnir import expr as ex
 from attnir.bounds import any_call, bounds
 from attnir.codegen.triton.operations import ATOM, CALLS, INFIX, quotient
-from attnir.expr import COMPARISONS, TABLES, Expr, FieldDecl, Op, ParamDecl
+from attnir.expr import Expr
 from attnir.interval import Interval
 from attnir.linear import Linear, linear
+from attnir.ops import COMPARISONS, NEGATED, TABLES, FieldDecl, Op, ParamDecl
 from attnir.order import at_most
 
 FLIPPED = {Op.LT: Op.GT, Op.LE: Op.GE, Op.GT: Op.LT, Op.GE: Op.LE, Op.EQ: Op.EQ, Op.NE: Op.NE}
@@ -156,7 +157,7 @@ class Printer:
 
     def _negated(self, e: Expr) -> Text:
         if e.op in COMPARISONS:
-            return self.text(ex.compare(ex.NEGATED[e.op], *e.args))
+            return self.text(ex.compare(NEGATED[e.op], *e.args))
         inner = self.text(e)
         return Text(f"~{inner.within(6)}", 6, inner.shape)
 

@@ -13,9 +13,11 @@ from attnir.codegen.triton.expressions import Printer, Shape, Text
 from attnir.codegen.triton.operations import ATOM
 from attnir.codegen.triton.spec import Spec
 from attnir.codegen.triton.writer import Writer
-from attnir.expr import SYMBOLS, Expr, FieldDecl, H, K, ParamDecl, Q, Searched, Side, contains, side_of
+from attnir.expr import SYMBOLS, Expr, H, K, Q, side_of
 from attnir.interval import Interval
+from attnir.ops import FieldDecl, ParamDecl, Searched, Side
 from attnir.program import TileProgram
+from attnir.traverse import contains
 
 
 @dataclass(frozen=True, slots=True)

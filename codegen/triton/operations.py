@@ -7,7 +7,8 @@ two, and by a helper of the generated module otherwise.
 
 from __future__ import annotations
 
-from attnir.expr import Expr, Op
+from attnir.expr import Expr
+from attnir.ops import Op
 
 INFIX = {
     **{Op.ADD: (4, "+"), Op.SUB: (4, "-"), Op.MUL: (5, "*"), Op.AND: (2, "&"), Op.OR: (1, "|")},

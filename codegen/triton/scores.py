@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from attnir.codegen.triton.expressions import Printer, Shape
 from attnir.codegen.triton.frame import Frame
-from attnir.expr import FALSE, TRUE, Expr, H, Side, contains
+from attnir.expr import FALSE, TRUE, Expr, H
+from attnir.ops import Side
 from attnir.program import Status
+from attnir.traverse import contains
 
 
 class Liveness:

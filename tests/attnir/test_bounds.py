@@ -7,8 +7,9 @@ from hypothesis import example, given, settings
 
 from attnir import expr as ex
 from attnir.bounds import bounds, decide
-from attnir.expr import Expr, H, K, ParamDecl, Q
+from attnir.expr import Expr, H, K, Q
 from attnir.interval import INFINITE, UNKNOWN, Interval
+from attnir.ops import ParamDecl
 from tests import strategies as some
 from tests.meaning import meaning
 

@@ -17,7 +17,7 @@ from attnir.errors import (
     ShapeError,
     UnknownBindingError,
 )
-from attnir.expr import FieldDecl, ParamDecl
+from attnir.ops import FieldDecl, ParamDecl
 
 DOC, KIND = FieldDecl("doc", sorted=True), FieldDecl("kind")
 W, N = ParamDecl("w"), ParamDecl("n", 1, 64)

@@ -15,6 +15,7 @@ from attnir.call import Call, bind
 from attnir.count import count_live, count_tiles
 from attnir.cover import cover
 from attnir.expr import K, Q
+from attnir.ops import FieldDecl, ParamDecl
 from attnir.pattern import Mask, causal, mask, param, window
 from attnir.walk import tile_map
 from tests import strategies as some
@@ -55,7 +56,7 @@ def test_named_patterns(name: str) -> None:
 
 
 def plain(q_len: int, k_len: int | None = None, *, batch: int = 1, heads: int = 1, **params: int) -> Call:
-    decls = tuple(ex.ParamDecl(name) for name in params)
+    decls = tuple(ParamDecl(name) for name in params)
     sizes = {"batch": batch, "heads": heads, "q_len": q_len, "k_len": q_len if k_len is None else k_len}
     return bind((), decls, params, **sizes)
 
@@ -99,7 +100,7 @@ def test_packed_documents_of_a_million_tokens() -> None:
 
 
 def test_the_work_is_bounded_where_pairs_must_be_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
-    kind = ex.FieldDecl("kind")
+    kind = FieldDecl("kind")
     p = ex.eq(ex.field(kind, Q), ex.field(kind, K)) & (K <= Q)
     ids = torch.tensor([5, 1, 3, 1]).repeat_interleave(100)
     call = bind((kind,), (), {"kind": ids}, batch=2, heads=3, q_len=400, k_len=400)

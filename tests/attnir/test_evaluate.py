@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from attnir import expr as ex
 from attnir.call import Call, bind
 from attnir.evaluate import Evaluator, dense_mask, live_block, row_table
-from attnir.expr import Expr, FieldDecl, K, Op, Q, Searched, Side, const
+from attnir.expr import Expr, K, Q, const
+from attnir.ops import FieldDecl, Op, Searched, Side
 from tests import strategies as some
 from tests.meaning import matrix, meaning
 from tests.patterns import PATTERNS, call_of

@@ -13,7 +13,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from attnir import expr as ex
-from attnir.expr import FALSE, TRUE, ZERO, B, Expr, FieldDecl, H, K, Op, ParamDecl, Q, Searched, Side, const, sym
+from attnir.expr import FALSE, TRUE, ZERO, B, Expr, H, K, Q, const, sym
+from attnir.ops import FieldDecl, Op, ParamDecl, Searched, Side
+from attnir.traverse import at_position, contains, fields_of, nodes, params_of, reads, rebuild, substitute
 from tests import strategies as some
 from tests.meaning import meaning
 
@@ -135,33 +137,33 @@ def test_division_by_the_constant_zero(make: object) -> None:
 
 @given(some.bare)
 def test_rebuilding_changes_nothing(e: Expr) -> None:
-    assert ex.rebuild(e, lambda _: None) is e
-    assert ex.substitute(e, {}) is e
+    assert rebuild(e, lambda _: None) is e
+    assert substitute(e, {}) is e
 
 
 @given(some.bare, some.bare, some.bare)
 @settings(max_examples=100)
 def test_substitution_is_evaluation_in_changed_tokens(e: Expr, for_q: Expr, for_k: Expr) -> None:
-    changed = ex.substitute(e, {Q: for_q, K: for_k})
+    changed = substitute(e, {Q: for_q, K: for_k})
     tokens = {**TOKENS, "q": meaning(for_q, TOKENS), "k": meaning(for_k, TOKENS)}
     assert meaning(changed, TOKENS) == meaning(e, tokens)
 
 
 def test_substitution_replaces_all_at_once() -> None:
-    assert ex.substitute(Q - K, {Q: K, K: Q}) is K - Q
-    assert ex.substitute(Q - K + 1, {Q - K: H}) is H + 1
+    assert substitute(Q - K, {Q: K, K: Q}) is K - Q
+    assert substitute(Q - K + 1, {Q - K: H}) is H + 1
 
 
 def test_a_position_reads_a_table_there_and_leaves_its_definition() -> None:
     doc = FieldDecl("doc", sorted=True)
     table = ex.row_table(Op.LOWER_BOUND, Searched(doc, Side.KEYS), ex.field(doc, Q), Q)
-    moved = ex.at_position(table + Q, Q, sym("q0"))
+    moved = at_position(table + Q, Q, sym("q0"))
     assert str(moved) == "lower_bound(doc(k), doc(q), q0) + q0"
 
 
 @given(some.predicates)
 def test_a_walk_yields_every_node_once_and_arguments_first(p: Expr) -> None:
-    order = list(ex.nodes(p))
+    order = list(nodes(p))
     assert len(order) == len(set(order))
     assert order[-1] is p
     place = {n: i for i, n in enumerate(order)}
@@ -171,10 +173,10 @@ def test_a_walk_yields_every_node_once_and_arguments_first(p: Expr) -> None:
 def test_what_an_expression_reads() -> None:
     doc, kind = FieldDecl("doc", True), FieldDecl("kind")
     e = (ex.field(kind, Q) < W) & ex.eq(ex.field(doc, K), H)
-    assert ex.fields_of(e) == (doc, kind)
-    assert ex.params_of(e) == (ParamDecl("w"),)
-    assert ex.reads(e) == {"q", "k", "h"}
-    assert ex.contains(e, W)
-    assert not ex.contains(e, B)
+    assert fields_of(e) == (doc, kind)
+    assert params_of(e) == (ParamDecl("w"),)
+    assert reads(e) == {"q", "k", "h"}
+    assert contains(e, W)
+    assert not contains(e, B)
     table = ex.row_table(Op.UPPER_BOUND, Searched(doc, Side.KEYS), Q, Q)
-    assert ex.fields_of(table) == (doc,)
+    assert fields_of(table) == (doc,)

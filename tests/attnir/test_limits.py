@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 import attnir as an
 from attnir import expr as ex
 from attnir.errors import FieldError
-from attnir.expr import Expr, K, Op, Q
+from attnir.expr import Expr, K, Q
 from attnir.limits import field_limit
+from attnir.ops import Op
+from attnir.traverse import nodes
 from tests import strategies as some
 from tests.meaning import meaning
 
@@ -26,7 +28,7 @@ X_Q, X_K = ex.field(X.decl, Q), ex.field(X.decl, K)
 def test_nothing_leaves_64_bits_within_the_limit(p: Expr, tokens: dict[str, int], data: st.DataObject) -> None:
     limit = field_limit(p)
     tokens |= {name: data.draw(some.either(-limit, limit)) for name in some.FIELDS}
-    for n in ex.nodes(p):
+    for n in nodes(p):
         if not n.is_bool and n.op is not Op.SYM:
             assert abs(meaning(n, tokens)) < 2**63
 

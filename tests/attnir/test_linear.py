@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attnir import expr as ex
-from attnir.expr import Expr, H, K, Op, Q
+from attnir.expr import Expr, H, K, Q
 from attnir.linear import Linear, linear, simplify
+from attnir.ops import Op
 from tests import strategies as some
 from tests.meaning import meaning
 

@@ -25,8 +25,10 @@ from attnir.call import Call
 from attnir.cover import cover
 from attnir.errors import InvalidProgram
 from attnir.evaluate import dense_mask
-from attnir.expr import TRUE, B, Expr, H, K, Op, Q, const
+from attnir.expr import TRUE, B, Expr, H, K, Q, const
+from attnir.ops import Op
 from attnir.program import KEYS, QUERIES, Axis, Listed, Status, Sweep, TileProgram
+from attnir.traverse import rebuild
 from attnir.walk import runs, tile_map, tiles_of, walk_pairs
 from tests.patterns import PATTERNS, call_of
 
@@ -112,11 +114,9 @@ def everywhere(change: Callable[[Expr], Expr | None]) -> Change:
     """A change of every expression of the walk, by nodes; the predicate stays."""
 
     def changed(program: TileProgram) -> TileProgram:
-        lets = tuple((name, ex.rebuild(value, change)) for name, value in program.lets)
+        lets = tuple((name, rebuild(value, change)) for name, value in program.lets)
         visits = tuple(
-            replace(v, start=ex.rebuild(v.start, change), stop=ex.rebuild(v.stop, change))
-            if isinstance(v, Sweep)
-            else v
+            replace(v, start=rebuild(v.start, change), stop=rebuild(v.stop, change)) if isinstance(v, Sweep) else v
             for v in program.visits
         )
         return replace(program, lets=lets, visits=visits)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from attnir import expr as ex
 from attnir import order
 from attnir.cover import cover
-from attnir.expr import K0, K1, Q0, Q1, Q_START, Expr, FieldDecl, H, K, Op, ParamDecl, Q, const
+from attnir.expr import K0, K1, Q0, Q1, Q_START, Expr, H, K, Q, const
+from attnir.ops import FieldDecl, Op, ParamDecl
 from attnir.order import STEPS, at_most
 from tests import strategies as some
 from tests.meaning import meaning

@@ -20,8 +20,8 @@ from attnir.errors import (
     ParamError,
 )
 from attnir.evaluate import dense_mask
-from attnir.expr import FieldDecl, ParamDecl
 from attnir.limits import DEEPEST, LARGEST, RESERVED
+from attnir.ops import FieldDecl, ParamDecl
 from attnir.pattern import Mask, causal, field, full, mask, param, parse, window
 from tests.meaning import picture
 

@@ -9,7 +9,8 @@ import pytest
 from attnir import expr as ex
 from attnir.cover import cover
 from attnir.errors import InvalidProgram
-from attnir.expr import K_LEN, SIDES, Expr, FieldDecl, H, K, Op, ParamDecl, Q, Searched, Side, const, side_of, sym
+from attnir.expr import K_LEN, SIDES, Expr, H, K, Q, const, side_of, sym
+from attnir.ops import FieldDecl, Op, ParamDecl, Searched, Side
 from attnir.program import KEYS, QUERIES, Listed, Status, Sweep, TileProgram
 from tests.patterns import PATTERNS
 

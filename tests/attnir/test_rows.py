@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attnir import expr as ex
-from attnir.expr import Expr, FieldDecl, H, K, Op, ParamDecl, Q, Searched, Side, sym
+from attnir.expr import Expr, H, K, Q, sym
+from attnir.ops import FieldDecl, Op, ParamDecl, Searched, Side
 from attnir.program import KEYS, QUERIES, Axis
 from attnir.rows import direction, highest, lowest
 from tests import strategies as some

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from attnir import expr as ex
 from attnir.call import Call
-from attnir.expr import B, Expr, FieldDecl, H, K, Op, ParamDecl, Q
+from attnir.expr import B, Expr, H, K, Q
+from attnir.ops import FieldDecl, Op, ParamDecl
 from attnir.solve import MOST_BANDS, Band, solve
+from attnir.traverse import contains
 from tests import strategies as some
 from tests.meaning import matrix, meaning, pairs
 from tests.patterns import PATTERNS, call_of
@@ -56,9 +58,9 @@ def test_named_patterns(name: str) -> None:
 def test_bands_are_well_formed(p: Expr) -> None:
     for column, row in ((K, Q), (Q, K)):
         for band in solve(p, column, row):
-            assert not any(ex.contains(e, column) for e in (*band.lower, *band.upper, *band.guards))
+            assert not any(contains(e, column) for e in (*band.lower, *band.upper, *band.guards))
             assert all(e.is_bool for e in (*band.guards, *band.residual))
-            assert all(ex.contains(e, column) for e in band.residual)
+            assert all(contains(e, column) for e in band.residual)
             assert not band.empty
 
 

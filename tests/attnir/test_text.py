@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from attnir import expr as ex
 from attnir.cover import cover
 from attnir.errors import InvalidProgram, TextError
-from attnir.expr import Expr, K, ParamDecl, Q
+from attnir.expr import Expr, K, Q
 from attnir.limits import predicate_problem
+from attnir.ops import Op, ParamDecl
 from attnir.pattern import parse
 from attnir.printing import format_predicate
 from attnir.program_text import read_program
@@ -37,7 +38,7 @@ def test_predicates_read_back_to_the_same_node(p: Expr) -> None:
 @given(some.integers)
 @settings(max_examples=200)
 def test_integers_read_back_to_the_same_node(e: Expr) -> None:
-    p = ex.compare(ex.Op.LE, e, K * 3 - 7)
+    p = ex.compare(Op.LE, e, K * 3 - 7)
     assume(not predicate_problem(p))
     assert read_predicate(format_predicate(p)) is p
 

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from attnir import expr as ex
 from attnir.bounder import Bounder
 from attnir.bounds import bounds
-from attnir.expr import Expr, K, Op, ParamDecl, Q
+from attnir.expr import Expr, K, Q
 from attnir.interval import INFINITE, Integers, Interval
+from attnir.ops import Op, ParamDecl
 from attnir.tile_bounds import Tensors, decide_tiles
+from attnir.traverse import nodes
 from tests import strategies as some
 from tests.meaning import meaning
 
@@ -49,7 +51,7 @@ def possible(p: Expr, box: dict[str, tuple[int, int]]) -> tuple[int, int]:
 
 def every(box: dict[str, tuple[int, int]], p: Expr) -> list[dict[str, int]]:
     """Every assignment of tokens in the box, as far as the predicate reads them."""
-    read = {str(n) for n in ex.nodes(p) if n.op in (Op.SYM, Op.PARAM, Op.FIELD)}
+    read = {str(n) for n in nodes(p) if n.op in (Op.SYM, Op.PARAM, Op.FIELD)}
     names = [name for name in box if name in read]
     return [dict(zip(names, at, strict=True)) for at in product(*(range(box[n][0], box[n][1] + 1) for n in names))]
 

@@ -1,0 +1,95 @@
+"""The words of expressions: operations, the two sides of the score matrix, declarations, and the limits of values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+
+
+class Op(Enum):
+    """What a node does. The value is how it prints."""
+
+    CONST = "const"
+    BOOL = "bool"
+    SYM = "sym"
+    PARAM = "param"
+    FIELD = "field"  # a field read at a token: args = (token,)
+    ADD = "+"
+    SUB = "-"
+    NEG = "neg"
+    MUL = "*"
+    FLOORDIV = "//"
+    MOD = "%"
+    ABS = "abs"
+    MIN = "min"
+    MAX = "max"
+    WHERE = "where"
+    LT = "<"
+    LE = "<="
+    GT = ">"
+    GE = ">="
+    EQ = "=="
+    NE = "!="
+    AND = "&"
+    OR = "|"
+    NOT = "~"
+    # Only in tile programs:
+    ROWMIN = "rowmin"  # smallest value of the argument over the rows of the tile
+    ROWMAX = "rowmax"
+    # A row table, args = (bound, at): `bound` is an expression of the row token; the table holds, for every row, the
+    # position of the first column whose (sorted) field is >= bound (> bound), and is read at the row position `at`.
+    LOWER_BOUND = "lower_bound"
+    UPPER_BOUND = "upper_bound"
+
+    def __repr__(self) -> str:
+        return f"Op.{self.name}"
+
+
+COMPARISONS = frozenset({Op.LT, Op.LE, Op.GT, Op.GE, Op.EQ, Op.NE})
+CONNECTIVES = frozenset({Op.AND, Op.OR, Op.NOT})
+BOOLEAN = COMPARISONS | CONNECTIVES | {Op.BOOL}
+TABLES = frozenset({Op.LOWER_BOUND, Op.UPPER_BOUND})
+LEAVES = frozenset({Op.CONST, Op.BOOL, Op.SYM, Op.PARAM})
+
+NEGATED = {Op.LT: Op.GE, Op.LE: Op.GT, Op.GT: Op.LE, Op.GE: Op.LT, Op.EQ: Op.NE, Op.NE: Op.EQ}
+
+POSITION_LIMIT = 2**28  # positions stay below it, so that sums and differences of positions fit 32 bits
+COPIES_LIMIT = 2**20  # samples, and query heads
+PARAM_LIMIT = 2**30  # parameters stay within +- this
+CONSTANT_LIMIT = 2**62  # and constants within this
+
+
+class Side(StrEnum):
+    """A side of the score matrix. The value names its token."""
+
+    QUERIES = "q"
+    KEYS = "k"
+
+    @property
+    def other(self) -> Side:
+        return Side.KEYS if self is Side.QUERIES else Side.QUERIES
+
+
+@dataclass(frozen=True, slots=True)
+class FieldDecl:
+    """A named fact about tokens: one integer per token. `sorted`: it never decreases along the sequence."""
+
+    name: str
+    sorted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ParamDecl:
+    """A named run-time integer with `low <= value <= high`."""
+
+    name: str
+    low: int = -PARAM_LIMIT
+    high: int = PARAM_LIMIT
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """A sorted field along one side, in which LOWER_BOUND and UPPER_BOUND search; the table has the other's rows."""
+
+    field: FieldDecl
+    side: Side
