@@ -18,6 +18,13 @@ Calibrated against what Triton 3.9 compiles for full, causal, window and documen
 - gfx942 has 512 registers per thread with 4 warps. Operands pass through them on the way to shared memory and back,
   whole moving tiles at a time; pipelining the backward doubles that, so it is not pipelined.
 - On sm_80 a head width of several chunks costs the backward about 60 registers more than its sum.
+- float32 on NVIDIA is three products of tf32. Both halves of an operand's chunk are in registers at a time, so chunks
+  are 64 wide at most, and all of one width. Warps stand below each other if a tile has as many rows as a chunk has
+  columns; else they stand beside each other, and each holds all rows. sm_90 uses its own instructions in the forward up
+  to D = 128 and in the backward up to 64. sm_100 does not: D = 64 spilled with all tiles tried (16 moves at best).
+- float32 on NVIDIA with more than four chunks: the forward is free of spills. dQ has 8 to 70 instructions that move
+  spilled registers and, at D = Dv = 256 on sm_90 and sm_100, dK and dV 20 to 70. Among tiles of 16 to 64, chunks of 32
+  and 128, other orders of the loads and barriers between the chunks, nothing was found that is free of them everywhere.
 - Told nothing, ptxas may aim at 128 registers (once, at 32) for the sake of occupancy, and spill: `maxnreg` is 255.
 """
 
@@ -108,12 +115,18 @@ def current_target(device: torch.device | None = None) -> Target:
     return Target.parse("sm_{}{}".format(*torch.cuda.get_device_capability(device)))
 
 
-def chunks(width: int) -> tuple[int, ...]:
+def chunks(width: int, equal: int | None = None) -> tuple[int, ...]:
     """The powers of two, at least 16 and falling, that a head width is split into; the last may hold padding.
+
+    equal is the width of all chunks, if they have to be alike.
 
     >>> chunks(192), chunks(80), chunks(72), chunks(5)
     ((128, 64), (64, 16), (64, 16), (16,))
+    >>> chunks(80, 64)
+    (64, 64)
     """
+    if equal is not None:
+        return (equal,) * -(-width // equal)
     rest, found = -(-width // 16) * 16, []
     while rest:
         found.append(1 << (rest.bit_length() - 1))
@@ -121,11 +134,28 @@ def chunks(width: int) -> tuple[int, ...]:
     return tuple(found)
 
 
+def equal_chunk(d: int, dv: int, itemsize: int, family: str) -> int | None:
+    """The width that all chunks have where products are three of tf32: 16, 32 or 64. Other products need no such.
+
+    How warps share a tile follows from one of its products. Chunks of several widths would find it following from the
+    least fitting one.
+    """
+    if itemsize != 4 or family != "cuda":
+        return None
+    return min(64, max(16, 1 << (max(d, dv) - 1).bit_length()))
+
+
 # Up to which estimate of registers per thread kernels were seen free of spills, by kind and matrix instructions.
 BUDGETS = {
     "forward": {"mma": 170, "wgmma": 195, "tcgen05": 165, "mfma": 355},
     "dq": {"mma": 140, "wgmma": 195, "tcgen05": 150, "mfma": 340},
     "dkv": {"mma": 130, "wgmma": 181, "tcgen05": 150, "mfma": 350},
+}
+LEAST = Config(16, 16, 8, 1)  # the tiles that need least where products are three of tf32
+SPLIT_BUDGETS = {
+    "forward": {"mma": 255, "wgmma": 155},
+    "dq": {"mma": 231, "wgmma": 155},
+    "dkv": {"mma": 222, "wgmma": 150},
 }
 
 
@@ -142,7 +172,28 @@ class Problem:
     @property
     def widths(self) -> tuple[int, int]:
         """D and Dv as the kernel computes them, padding included."""
-        return sum(chunks(self.d)), sum(chunks(self.dv))
+        return sum(chunks(self.d, self.chunk)), sum(chunks(self.dv, self.chunk))
+
+    @property
+    def chunk(self) -> int | None:
+        """The width of every chunk where products are three of tf32."""
+        return equal_chunk(self.d, self.dv, self.itemsize, self.target.family)
+
+    @property
+    def splits(self) -> bool:
+        """Whether products are three of tf32, of operands split into a large and a small half."""
+        return self.chunk is not None
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether products of three have so many chunks that only the least tiles do."""
+        return self.chunk is not None and sum(self.widths) > 4 * self.chunk
+
+    @property
+    def summed(self) -> int:
+        """Columns of what is summed up."""
+        d, dv = self.widths
+        return {"forward": dv, "dq": d, "dkv": d + dv}[self.kind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +226,10 @@ class Estimate:
     def registers(self) -> int:
         """Registers per thread for fragments and addresses."""
         p, (d, dv), itemsize = self.p, self.p.widths, self.p.itemsize
+        if p.splits:
+            return self._registers_of_split
         pairs, forward = self.c.block_q * self.c.block_k, self.p.kind == "forward"
-        out = 0 if self.products == "tcgen05" and not forward else {"forward": dv, "dq": d, "dkv": d + dv}[p.kind]
+        out = 0 if self.products == "tcgen05" and not forward else p.summed
         total = self.rows * out + pairs * (1 if forward else 2) + pairs * itemsize // 4
         total += 3 * self.moving * (d + dv) * itemsize // 16
         if self.products == "mma":
@@ -191,6 +244,28 @@ class Estimate:
         return total // self.threads
 
     @property
+    def _registers_of_split(self) -> int:
+        """Registers per thread where products are three of tf32."""
+        p, c, chunk = self.p, self.c, self.p.chunk
+        assert chunk is not None
+        pairs, brought, forward = c.block_q * c.block_k, self.moving * sum(p.widths), p.kind == "forward"
+        if self.products != "mma":
+            total = self.rows * p.summed + brought + pairs * (5 if forward else 8)
+            return total // self.threads + 20 * (c.num_stages - 1)
+        below, extra = self.rows >= chunk, 0  # warps stand below each other
+        if below:
+            rows, columns, sums = max(16, self.rows // c.num_warps), self.moving, p.summed
+            extra = 60 if p.kind == "dkv" or self.rows < 16 * c.num_warps else 0
+        else:
+            rows, columns = self.rows, max(8, self.moving // c.num_warps)
+            sums = p.summed // chunk * max(8, chunk // c.num_warps)
+        halves = 2 * (rows * max(chunk, self.moving) + columns * chunk)
+        fragments = (halves + rows * sums + rows * columns * (1 if forward else 2)) // 32
+        in_flight = 2 if c.num_stages == 1 else 1
+        extra += 14 * sum(p.widths) // chunk if c.num_stages > 1 else 0
+        return fragments + extra + in_flight * brought // self.threads
+
+    @property
     def threads(self) -> int:
         return self.c.num_warps * self.p.target.warp
 
@@ -201,26 +276,41 @@ class Estimate:
         held = self.rows * (d if self.p.kind == "forward" else d + dv)
         depth = max(1, c.num_stages) + (self.products == "tcgen05" and self.p.kind != "forward")
         brought = depth * self.moving * (d + dv)
+        if self.p.splits:
+            assert self.p.chunk is not None
+            return 4 * (2 * held + 2 * self.p.chunk * self.moving + brought - self.moving * (d + dv)) + 1536
         if self.products == "mfma":  # the stationary operands only pass through, one after the other
-            return max(self.rows * max(d, dv), brought) * self.p.itemsize
-        return (held + brought) * self.p.itemsize + (2048 if self.products == "tcgen05" else 512)
+            scratch = c.block_q * c.block_k if 16 in (*chunks(self.p.d), *chunks(self.p.dv)) else 0  # to change layouts
+            return max(self.rows * max(d, dv), brought + scratch) * self.p.itemsize
+        return (held + brought) * self.p.itemsize + (2048 if self.products == "tcgen05" else 1536)
 
     @property
     def tensor_columns(self) -> int:
         """Columns of sm_100's tensor memory: accumulators and scores, 128 rows each."""
-        (d, dv), kind = self.p.widths, self.p.kind
-        out = {"forward": dv, "dq": d, "dkv": d + dv}[kind]
-        return (out + self.moving * (1 if kind == "forward" else 2)) * self.rows // 128
+        scores = self.moving * (1 if self.p.kind == "forward" else 2)
+        return (self.p.summed + scores) * self.rows // 128
 
     @property
     def fits(self) -> bool:
+        if self.p.splits and not self._allowed_for_split:
+            return False
         full = {"wgmma": 16 * self.c.num_warps, "tcgen05": 64}.get(self.products, 16)
+        budgets = SPLIT_BUDGETS if self.p.splits else BUDGETS
         return (
             self.rows >= full
-            and self.registers <= BUDGETS[self.p.kind][self.products]
+            and (self.registers <= budgets[self.p.kind][self.products] or (self.p.splits and self.c == LEAST))
             and self.shared_bytes <= self.p.target.shared
             and (self.products != "tcgen05" or self.tensor_columns <= 512)
         )
+
+    @property
+    def _allowed_for_split(self) -> bool:
+        """Whether products of three are known to come out well in this shape, if the registers suffice."""
+        if self.products == "tcgen05":
+            return False
+        if self.products == "mma" and self.p.is_wide:
+            return self.c == LEAST
+        return self.c.num_stages <= (1 if self.p.kind == "dkv" else 2)
 
     @property
     def rank(self) -> tuple[int, ...]:
@@ -253,4 +343,4 @@ def choose(kind: str, target: Target, d: int, dv: int, dtype: torch.dtype) -> Co
         return Config(64, 16, 4, 1)
     problem = Problem(kind, target, d, dv, dtype.itemsize)
     fitting = [e for c in candidates(kind, target) if (e := Estimate(problem, c)).fits]
-    return max(fitting, key=lambda e: e.rank).c if fitting else Config(16, 16, 4, 1)
+    return max(fitting, key=lambda e: e.rank).c if fitting else LEAST

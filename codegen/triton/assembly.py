@@ -11,6 +11,7 @@ MATRIX = re.compile(r"HMMA|HGMMA|UTC\w*MMA|v_mfma")
 LOCAL = re.compile(r"(LDL|STL)\b|scratch_(load|store)")
 # What decides about single scores. Loops also compare and select a few scalars, for their own control.
 MASKING = re.compile(r"FSEL|FSETP|ISETP|SEL\b|v_cmp_[a-z]+_[iu]\d")  # gfx942 selects when it rounds to bfloat16, too
+COMPARING = re.compile(r"ISETP|v_cmp_[a-z]+_[iu]\d")  # of integers only
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,10 @@ class Loop:
     @property
     def masking(self) -> int:
         return self.count(MASKING)
+
+    @property
+    def comparing(self) -> int:
+        return self.count(COMPARING)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from attnir.codegen.triton.frame import Frame
 from attnir.codegen.triton.loops import write_loops
 from attnir.codegen.triton.operands import Operand, lanes, lowered, operand, product_over_width, zeros
 from attnir.codegen.triton.scores import Liveness
-from attnir.codegen.triton.spec import Spec, split
+from attnir.codegen.triton.spec import Spec
 from attnir.program import Status, TileProgram
 
 
@@ -28,7 +28,7 @@ def write_dq(program: TileProgram, spec: Spec) -> Frame:
     column_offsets(f)
     score_unit(f)
     _load_rows_of_lse(f, ", mask=query_in, other=0.0")
-    zeros(f.w, "acc", "BLOCK_Q", spec.d)
+    zeros(f.w, "acc", "BLOCK_Q", Operand("dq", spec))
     write_loops(f, lambda status: _dq_tile(f, live, status))
     f.w.line()
     out = Operand("dq", spec)
@@ -60,7 +60,7 @@ def _dq_tile(f: Frame, live: Liveness, status: Status) -> None:
     product_over_width(w, "dp", Operand("do", spec), Operand("v", spec))
     w.let("ds", "p * (dp - row_delta[:, None])")
     w.let("ds_operand", lowered("ds", spec))
-    for i in range(len(split(spec.d))):
+    for i in range(len(Operand("k", spec).chunks)):
         w.let(f"acc_{i}", f"tl.dot(ds_operand, {operand(f'k_{i}', spec)}, acc=acc_{i}{spec.precision})")
 
 
@@ -77,8 +77,8 @@ def write_dkv(program: TileProgram, spec: Spec) -> Frame:
     for name in ("q", "do"):
         f.w.let(f"{name}_rows", Operand(name, spec).rows("queries_in_tile"))
     score_unit(f)
-    zeros(f.w, "acc_k", "BLOCK_K", spec.d)
-    zeros(f.w, "acc_v", "BLOCK_K", spec.dv)
+    zeros(f.w, "acc_k", "BLOCK_K", Operand("dk", spec))
+    zeros(f.w, "acc_v", "BLOCK_K", Operand("dv", spec))
     write_loops(f, lambda status: _dkv_tile(f, live, status))
     f.w.line()
     for name, value in (("dk", "acc_k_# * scale"), ("dv", "acc_v_#")):
@@ -110,12 +110,12 @@ def _dkv_tile(f: Frame, live: Liveness, status: Status) -> None:
     if status is Status.PARTIAL:
         w.let("p", "tl.where(live, p, 0.0)")
     w.let("p_operand", lowered("p", spec))
-    for i in range(len(split(spec.dv))):
+    for i in range(len(Operand("do", spec).chunks)):
         w.let(f"acc_v_{i}", f"tl.dot(p_operand, {operand(f'do_{i}', spec)}, acc=acc_v_{i}{spec.precision})")
     product_over_width(w, "dp", Operand("v", spec), Operand("do", spec))
     w.let("ds", "p * (dp - row_delta[None, :])")
     w.let("ds_operand", lowered("ds", spec))
-    for i in range(len(split(spec.d))):
+    for i in range(len(Operand("q", spec).chunks)):
         w.let(f"acc_k_{i}", f"tl.dot(ds_operand, {operand(f'q_{i}', spec)}, acc=acc_k_{i}{spec.precision})")
 
 
@@ -135,7 +135,7 @@ def write_delta(spec: Spec) -> str:
         t = Operand(name, spec)
         t.place(w, "queries")
         t.load(w, "query_in")
-    terms = [f"tl.sum(o_{i}.to(tl.float32) * do_{i}.to(tl.float32), 1)" for i in range(len(split(spec.dv)))]
+    terms = [f"tl.sum(o_{i}.to(tl.float32) * do_{i}.to(tl.float32), 1)" for i in range(len(Operand("o", spec).chunks))]
     w.let("total", " + ".join(terms))
     w.let("row_at", "pair * q_len + queries")
     with w.block("if dlse is not None:"):

@@ -11,7 +11,7 @@ from attnir.codegen.triton.frame import Frame
 from attnir.codegen.triton.loops import write_loops
 from attnir.codegen.triton.operands import Operand, lanes, lowered, operand, product_over_width, zeros
 from attnir.codegen.triton.scores import Liveness
-from attnir.codegen.triton.spec import Spec, split
+from attnir.codegen.triton.spec import Spec
 from attnir.program import Status, TileProgram
 
 
@@ -28,7 +28,7 @@ def write_forward(program: TileProgram, spec: Spec) -> Frame:
     score_unit(f)
     f.w.let("m", "tl.full([BLOCK_Q], MIN, tl.float32)")
     f.w.let("l", "tl.zeros([BLOCK_Q], tl.float32)")
-    zeros(f.w, "acc", "BLOCK_Q", spec.dv)
+    zeros(f.w, "acc", "BLOCK_Q", Operand("o", spec))
     write_loops(f, lambda status: _tile(f, live, status))
     _finish(f)
     return f
@@ -96,7 +96,7 @@ def _tile(f: Frame, live: Liveness, status: Status) -> None:
     w.let("m", "m_new")
     load_keys(f, "v", status)
     w.let("p_operand", lowered("p", spec))
-    for i in range(len(split(spec.dv))):
+    for i in range(len(Operand("v", spec).chunks)):
         scaled = f"acc=acc_{i} * rescale[:, None]"
         w.let(f"acc_{i}", f"tl.dot(p_operand, {operand(f'v_{i}', spec)}, {scaled}{spec.precision})")
 

@@ -20,7 +20,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from attnir.codegen.resources import Target
+from attnir.codegen.resources import Problem, Target
 from attnir.codegen.triton.arguments import arguments
 from attnir.codegen.triton.assembly import LOCAL, MATRIX, Loop, count, gcn_lines, loops, opcodes, sass_lines
 from attnir.codegen.triton.emit import emit
@@ -37,7 +37,9 @@ class Report:
     shared     bytes of shared memory
     matrix     the matrix instructions and how many there are, such as HGMMA
     loops      the innermost loops, full tiles first, then partial ones
-    masked     score-shaped comparisons and selections in the loop over full tiles, before the last lowering
+    masked     score-shaped comparisons and selections in the loop over full tiles, before the last lowering; of
+               integers only where products are split, because splitting compares and selects for every element
+    masking    instructions in the loop over full tiles that do the like, those of its own control included
     """
 
     registers: int
@@ -46,6 +48,7 @@ class Report:
     matrix: Counter[str]
     loops: tuple[Loop, ...]
     masked: int
+    masking: int
     assembly: str
 
 
@@ -56,30 +59,33 @@ def inspect(kind: str, program: TileProgram | None, spec: Spec, target: Target) 
     registers, spills, assembly, lines = read(compiled)
     instructions = opcodes(lines)
     matrix = Counter({name: n for name, n in instructions.items() if MATRIX.match(name)})
-    masked = masking_in_first_loop(compiled.asm["ttgir"])
-    return Report(registers, spills, compiled.metadata.shared, matrix, loops(lines), masked, assembly)
+    masked = masking_in_first_loop(compiled.asm["ttgir"], integers_only=spec.splits)
+    found = loops(lines)
+    masking = (found[0].comparing if spec.splits else found[0].masking) if found else 0
+    return Report(registers, spills, compiled.metadata.shared, matrix, found, masked, masking, assembly)
 
 
 def broken(kind: str, spec: Spec, target: Target, report: Report) -> list[str]:
     """Which promises a kernel in its default configuration breaks on a target; empty when it keeps them all."""
     found = []
-    if report.spills:
+    problem = Problem(kind, target, spec.d, spec.dv, spec.dtype.itemsize)
+    if report.spills > (FEW_SPILLS if problem.is_wide and kind != "forward" else 0):
         found.append(f"{report.spills} spills")
     if report.shared > target.shared:
         found.append(f"{report.shared} bytes of shared memory, {target.shared} are there")
     if kind == "delta":
         return found
     expected = {"mma": "HMMA", "wgmma": "HGMMA", "tcgen05": "UTCHMMA", "mfma": "v_mfma"}[target.products]
-    if kind != "forward" and max(spec.d, spec.dv) > 128 and target.products == "wgmma":
-        expected = "HMMA|HGMMA"
+    if spec.splits or (kind != "forward" and max(spec.d, spec.dv) > 128 and target.products == "wgmma"):
+        expected += "|HMMA"
     if not any(re.match(expected, name) for name in report.matrix):
         found.append(f"no {expected} but {', '.join(report.matrix) or 'nothing'}")
-    masking = report.loops[0].masking if report.loops else 0
-    if report.masked or masking > FEW:
-        found.append(f"the loop over full tiles masks: {report.masked} operations, {masking} instructions")
+    if report.masked or report.masking > FEW:
+        found.append(f"the loop over full tiles masks: {report.masked} operations, {report.masking} instructions")
     return found
 
 
+FEW_SPILLS = 80  # where no tile is free of them: see resources.py on float32 with more than four chunks
 FEW = 24  # comparisons of scalars that a loop needs for its own control and its pipeline
 
 
@@ -142,12 +148,14 @@ def _found(pattern: str, text: str) -> str:
 
 
 _MASKING_OP = re.compile(r"= arith\.(cmpi|cmpf|select)\b.*tensor<\d+x\d+x")
+_COMPARING_OP = re.compile(r"= arith\.cmpi\b.*tensor<\d+x\d+x")
 
 
-def masking_in_first_loop(ttgir: str) -> int:
+def masking_in_first_loop(ttgir: str, *, integers_only: bool = False) -> int:
     """Comparisons and selections of matrices in the first innermost loop of a module in Triton's GPU dialect."""
     bodies = innermost_loops(ttgir.splitlines(), lambda line: "scf.for" in line)
-    return sum(bool(_MASKING_OP.search(line)) for line in bodies[0]) if bodies else 0
+    pattern = _COMPARING_OP if integers_only else _MASKING_OP
+    return sum(bool(pattern.search(line)) for line in bodies[0]) if bodies else 0
 
 
 def innermost_loops(lines: list[str], opens: Callable[[str], bool]) -> list[list[str]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from attnir.codegen.triton.spec import Chunk, Spec, split
+from attnir.codegen.triton.spec import Chunk, Spec
 from attnir.codegen.triton.writer import Writer
 
 VALUES = frozenset({"v", "o", "do", "dv"})  # tensors of width Dv
@@ -27,7 +27,7 @@ class Operand:
 
     @property
     def chunks(self) -> tuple[Chunk, ...]:
-        return split(self.width)
+        return self.spec.chunks(self.width)
 
     @property
     def lanes(self) -> str:
@@ -84,13 +84,13 @@ class Operand:
 def lanes(w: Writer, spec: Spec) -> None:
     """The columns of each chunk."""
     for name, width in (("d", spec.d), *([("e", spec.dv)] if spec.dv != spec.d else [])):
-        for i, c in enumerate(split(width)):
+        for i, c in enumerate(spec.chunks(width)):
             w.let(f"{name}_{i}", f"{c.start} + tl.arange(0, {c.width})" if c.start else f"tl.arange(0, {c.width})")
 
 
-def zeros(w: Writer, name: str, rows: str, width: int) -> None:
-    """Float32 accumulators for every chunk of a width."""
-    for i, c in enumerate(split(width)):
+def zeros(w: Writer, name: str, rows: str, t: Operand) -> None:
+    """Float32 accumulators for every chunk of a tensor's width."""
+    for i, c in enumerate(t.chunks):
         w.let(f"{name}_{i}", f"tl.zeros([{rows}, {c.width}], tl.float32)")
 
 

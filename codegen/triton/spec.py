@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from attnir.codegen.resources import Config, chunks
+from attnir.codegen.resources import Config, chunks, equal_chunk
 
 NAMES = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}  # as Triton writes argument types
 TYPES = {torch.bfloat16: "tl.bfloat16", torch.float16: "tl.float16", torch.float32: "tl.float32"}
@@ -56,6 +56,15 @@ class Spec:
         return TYPES[self.dtype]
 
     @property
+    def splits(self) -> bool:
+        """Whether products are three of tf32, of operands split into a large and a small half."""
+        return self.dtype is torch.float32 and self.family == "cuda"
+
+    def chunks(self, width: int) -> tuple[Chunk, ...]:
+        """The chunks of d or dv."""
+        return split(width, equal_chunk(self.d, self.dv, self.dtype.itemsize, self.family))
+
+    @property
     def natural(self) -> bool:
         """Whether scores are kept in natural units: in powers of two they cost a product less, but round more."""
         return self.dtype is torch.float32
@@ -65,8 +74,7 @@ class Spec:
         """The argument of tl.dot that keeps float32 products in float32."""
         if self.dtype is not torch.float32:
             return ""
-        three = self.family == "cuda" and not self.interpret  # three tf32 products carry float32's mantissa
-        return f', input_precision="{"tf32x3" if three else "ieee"}"'
+        return f', input_precision="{"tf32x3" if self.splits and not self.interpret else "ieee"}"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +86,14 @@ class Chunk:
     end: int | None
 
 
-def split(width: int) -> tuple[Chunk, ...]:
+def split(width: int, equal: int | None = None) -> tuple[Chunk, ...]:
     """The chunks of a head width.
 
     >>> split(72)
     (Chunk(start=0, width=64, end=None), Chunk(start=64, width=16, end=72))
     """
     found, start = [], 0
-    for size in chunks(width):
+    for size in chunks(width, equal):
         found.append(Chunk(start, size, width if start + size > width else None))
         start += size
     return tuple(found)

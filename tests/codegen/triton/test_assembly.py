@@ -60,6 +60,7 @@ TTGIR = """
 def test_loops_of_nvidia_code() -> None:
     full, partial = loops(sass_lines(SASS))
     assert (full.matrix, full.masking, partial.matrix, partial.masking) == (1, 1, 1, 2)
+    assert (full.comparing, partial.comparing) == (1, 1), "a selection of floats is no comparison of integers"
     assert count(sass_lines(SASS), LOCAL) == 1
 
 
@@ -71,4 +72,5 @@ def test_loops_of_amd_code() -> None:
 
 def test_masks_in_the_first_innermost_loop() -> None:
     assert masking_in_first_loop(TTGIR) == 1
+    assert masking_in_first_loop(TTGIR, integers_only=True) == 0, "the first loop selects, and compares scalars"
     assert [len(body) for body in innermost_loops(TTGIR.splitlines(), lambda line: "scf.for" in line)] == [4, 1]

@@ -39,6 +39,34 @@ print("narrow", narrow, "i64", all(f"%{t}_{a}: i64" in types for t in "qkvo" for
 """
 
 
+MODEL = """
+import torch
+import attnir as an
+from attnir.codegen.plan import Plan
+from attnir.codegen.resources import Config, Estimate, Problem, Target, choose
+from attnir.codegen.triton import Spec, inspect
+from attnir.codegen.triton.launch import program_of
+
+def compare(name, kind, d, dtype, config=None):
+    target = Target.parse(name)
+    config = config or choose(kind, target, d, d, dtype)
+    estimate = Estimate(Problem(kind, target, d, d, dtype.itemsize), config)
+    program = program_of(Plan(an.causal().predicate), kind, config)
+    report = inspect.inspect(kind, program, Spec(dtype, d, d, config, target.family), target)
+    assert 0.4 * estimate.shared_bytes <= report.shared <= estimate.shared_bytes, (report.shared, estimate)
+    assert estimate.registers <= max(1.2 * report.registers, 250), (report.registers, estimate)
+    assert estimate.fits == (report.spills == 0), (report.spills, estimate)
+    print(name, kind, d, estimate.fits)
+
+compare("sm_80", "dkv", 64, torch.bfloat16)
+compare("sm_90", "forward", 128, torch.bfloat16)
+compare("sm_90", "forward", 128, torch.bfloat16, Config(128, 128, 4, 2))
+compare("sm_90", "dkv", 64, torch.float32)
+compare("sm_80", "dq", 64, torch.float32, Config(64, 64, 8, 1))
+compare("gfx942", "forward", 16, torch.float32)
+"""
+
+
 def run(*command: str) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "TRITON_INTERPRET": "0", "PYTHONPATH": str(ROOT)}
     return subprocess.run([sys.executable, *command], capture_output=True, text=True, env=env, cwd=ROOT, check=False)
@@ -46,11 +74,18 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("target", ["sm_80", "sm_90", "sm_100", "gfx942"])
 def test_default_configurations_keep_their_promises(target: str) -> None:
-    done = run(
-        "-m", "benchmarks.inspect_kernels", "--targets", target, "--widths", "64", "--patterns", "packed", "--jobs=1"
-    )
+    which = ("--targets", target, "--dtypes", "bf16,fp32", "--widths", "64", "--patterns", "packed", "--jobs=1")
+    done = run("-m", "benchmarks.inspect_kernels", *which)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "3 kernels, 0 with a broken promise" in done.stdout
+    assert f"{target} bf16: 3 kernels, 0 with a broken promise" in done.stdout
+    assert f"{target} fp32: 3 kernels, 0 with a broken promise" in done.stdout
+
+
+def test_the_resource_model_agrees_with_the_compiler() -> None:
+    done = run("-c", MODEL)
+    assert done.returncode == 0, done.stderr
+    fits = [line.split()[-1] for line in done.stdout.splitlines()]
+    assert fits == ["True", "True", "False", "True", "False", "True"]
 
 
 def test_the_check_notices_spills_and_masks_and_narrow_addresses() -> None:

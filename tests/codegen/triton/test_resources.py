@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 import torch
 
-from attnir.codegen.resources import Config, Estimate, Problem, Target, choose, chunks, current_target
+from attnir.codegen.resources import Config, Estimate, Problem, Target, choose, chunks, current_target, equal_chunk
 from attnir.errors import ConfigError
 
 TARGETS = ("sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120", "gfx942")
@@ -15,14 +17,18 @@ DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("kind", ["forward", "dq", "dkv"])
 def test_there_is_always_one_that_fits(target: str, kind: str) -> None:
-    t = Target.parse(target)
-    for d in (1, 16, 40, 64, 80, 96, 128, 192, 256):
-        for dv in {d, 128, 256}:
-            for dtype in DTYPES:
-                found = Estimate(Problem(kind, t, d, dv, dtype.itemsize), choose(kind, t, d, dv, dtype))
-                assert found.shared_bytes <= t.shared, (d, dv, dtype, found.c)
-                if dtype.itemsize == 2 and max(d, dv) <= 192:
-                    assert found.fits, (d, dv, dtype, found.c)
+    t, widths = Target.parse(target), (1, 16, 40, 64, 80, 96, 128, 160, 192, 240, 256)
+    for d, dv, dtype in product(widths, widths, DTYPES):
+        found = Estimate(Problem(kind, t, d, dv, dtype.itemsize), choose(kind, t, d, dv, dtype))
+        assert found.fits, (d, dv, dtype, found.c)
+
+
+def test_products_of_three_have_chunks_of_one_width() -> None:
+    found = {(d, dv): equal_chunk(d, dv, 4, "cuda") for d, dv in ((5, 16), (16, 17), (33, 16), (80, 80), (256, 16))}
+    assert found == {(5, 16): 16, (16, 17): 32, (33, 16): 64, (80, 80): 64, (256, 16): 64}
+    assert equal_chunk(80, 80, 2, "cuda") is equal_chunk(80, 80, 4, "hip") is None
+    assert chunks(80, 64) == (64, 64)
+    assert [not Problem("dq", Target.parse("sm_90"), d, d, 4).is_wide for d in (16, 64, 128, 129)] == [1, 1, 1, 0]
 
 
 @pytest.mark.parametrize("d", [16, 64, 128])
