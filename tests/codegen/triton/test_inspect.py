@@ -54,7 +54,7 @@ def compare(name, kind, d, dtype, config=None):
     program = program_of(Plan(an.causal().predicate), kind, config)
     report = inspect.inspect(kind, program, Spec(dtype, d, d, config, target.family), target)
     assert 0.4 * estimate.shared_bytes <= report.shared <= estimate.shared_bytes, (report.shared, estimate)
-    assert estimate.registers <= max(1.2 * report.registers, 250), (report.registers, estimate)
+    assert estimate.registers <= 1.2 * report.registers or report.spills, (report.registers, estimate)
     assert estimate.fits == (report.spills == 0), (report.spills, estimate)
     print(name, kind, d, estimate.fits)
 
