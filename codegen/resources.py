@@ -190,6 +190,11 @@ class Problem:
         return self.chunk is not None and sum(self.widths) > 4 * self.chunk
 
     @property
+    def is_padded(self) -> bool:
+        """Whether one of several chunks of equal width holds padding, which has to be masked in every tile."""
+        return self.chunk is not None and any(w > self.chunk and w % self.chunk for w in (self.d, self.dv))
+
+    @property
     def summed(self) -> int:
         """Columns of what is summed up."""
         d, dv = self.widths
@@ -262,7 +267,7 @@ class Estimate:
         halves = 2 * (rows * max(chunk, self.moving) + columns * chunk)
         fragments = (halves + rows * sums + rows * columns * (1 if forward else 2)) // 32
         in_flight = 2 if c.num_stages == 1 else 1
-        extra += 14 * sum(p.widths) // chunk if c.num_stages > 1 else 0
+        extra += 14 * sum(p.widths) // chunk if c.num_stages > 1 else 56 if p.is_padded else 0
         return fragments + extra + in_flight * brought // self.threads
 
     @property
@@ -310,7 +315,7 @@ class Estimate:
             return False
         if self.products == "mma" and self.p.is_wide:
             return self.c == LEAST
-        return self.c.num_stages <= (1 if self.p.kind == "dkv" else 2)
+        return self.c.num_stages <= (1 if self.p.kind == "dkv" or self.p.is_padded else 2)
 
     @property
     def rank(self) -> tuple[int, ...]:
