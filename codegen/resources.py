@@ -191,8 +191,8 @@ class Problem:
 
     @property
     def is_padded(self) -> bool:
-        """Whether one of several chunks of equal width holds padding, which has to be masked in every tile."""
-        return self.chunk is not None and any(w > self.chunk and w % self.chunk for w in (self.d, self.dv))
+        """Whether a chunk of equal width holds padding, which has to be masked in every tile."""
+        return self.chunk is not None and any(w % self.chunk for w in (self.d, self.dv))
 
     @property
     def summed(self) -> int:
@@ -267,7 +267,7 @@ class Estimate:
         halves = 2 * (rows * max(chunk, self.moving) + columns * chunk)
         fragments = (halves + rows * sums + rows * columns * (1 if forward else 2)) // 32
         in_flight = 2 if c.num_stages == 1 else 1
-        extra += 14 * sum(p.widths) // chunk if c.num_stages > 1 else 56 if p.is_padded else 0
+        extra += 14 * sum(p.widths) // chunk if c.num_stages > 1 else 72 if p.is_padded else 0
         return fragments + extra + in_flight * brought // self.threads
 
     @property

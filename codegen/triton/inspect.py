@@ -92,8 +92,12 @@ FEW = 24  # comparisons of scalars that a loop needs for its own control and its
 def compile_for(kind: str, program: TileProgram | None, spec: Spec, target: Target) -> Any:
     """Triton's compiled kernel."""
     assert not triton.knobs.runtime.interpret, "TRITON_INTERPRET is set: Triton interprets here and compiles nothing"
-    module = load_source(emit(kind, program, spec), kind)
-    function = getattr(module, kind)
+    with tempfile.TemporaryDirectory(prefix="attnir-inspect-") as folder:
+        function = getattr(load_source(emit(kind, program, spec), kind, Path(folder)), kind)
+        return _compile(function, kind, program, spec, target)
+
+
+def _compile(function: Any, kind: str, program: TileProgram | None, spec: Spec, target: Target) -> Any:
     signature, attributes = {}, {}
     for i, a in enumerate(arguments(kind, program, spec)):
         signature[a.name] = "*i32" if a.type == "*" else a.type
@@ -109,9 +113,8 @@ def _gpu(target: Target) -> GPUTarget:
     return GPUTarget("cuda", int(target.name.removeprefix("sm_")), target.warp)
 
 
-def load_source(source: str, name: str) -> ModuleType:
-    """The module of a generated source, from a file of its own: Triton reads functions from files."""
-    folder = Path(tempfile.mkdtemp(prefix="attnir-inspect-"))
+def load_source(source: str, name: str, folder: Path) -> ModuleType:
+    """The module of a generated source, from a file in a folder of its own: Triton reads functions from files."""
     path = folder / f"{name}.py"
     path.write_text(source, encoding="utf-8")
     described = importlib.util.spec_from_file_location(f"attnir_inspected_{folder.name[-8:]}", path)
