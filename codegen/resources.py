@@ -23,8 +23,8 @@ Calibrated against what Triton 3.9 compiles for full, causal, window and documen
   columns; else they stand beside each other, and each holds all rows. sm_90 uses its own instructions in the forward up
   to D = 128 and in the backward up to 64. sm_100 does not: D = 64 spilled with all tiles tried (16 moves at best).
 - float32 on NVIDIA with more than four chunks: the forward is free of spills. dQ has up to 60 instructions that move
-  spilled registers and, at D = Dv = 256 on sm_90 and sm_100, dK and dV up to 70. Among tiles of 16 to 64, chunks of 32
-  and 128, other orders of the loads and barriers between the chunks, nothing was found that is free of them everywhere.
+  spilled registers and, at D = Dv = 256 on sm_90 and sm_100, dK and dV up to 70. Of the tiles of 16 to 64, chunks of 32
+  and orders of the loads that were tried, none is free of them everywhere.
 - Told nothing, ptxas may aim at 128 registers (once, at 32) for the sake of occupancy, and spill: `maxnreg` is 255.
 """
 
