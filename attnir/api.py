@@ -15,7 +15,7 @@ from attnir.codegen.operator import attend
 from attnir.codegen.plan import BACKENDS, CONFIGURED, Plan
 from attnir.codegen.resources import Config
 from attnir.errors import BackendError, ConfigError, DeclarationError
-from attnir.inputs import DTYPES, check_inputs, factor_of
+from attnir.inputs import DTYPES, check_inputs, check_transforms, factor_of
 from attnir.pattern import Mask
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ class Attention:
         """
         q, k, v = _autocast(q, k, v)
         check_inputs(q, k, v)
+        check_transforms(q, k, v)
         call = bind(
             self.pattern.fields,
             self.pattern.params,
@@ -126,7 +127,7 @@ class Attention:
 def _autocast(*tensors: Tensor) -> list[Tensor]:
     """Under automatic mixed precision q, k, v take its dtype, as in torch's own attention."""
     kind = tensors[0].device.type if isinstance(tensors[0], Tensor) else "cpu"
-    if not torch.is_autocast_enabled(kind):
+    if not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind):
         return list(tensors)
     dtype = torch.get_autocast_dtype(kind)
     return [t.to(dtype) if t.dtype in DTYPES else t for t in tensors]

@@ -59,8 +59,7 @@ class _Lister:
         self.program, self.call = program, call
         self.predicate = program.predicate
         names = reads(self.predicate)
-        batched = any(v.keys.shape[0] > 1 or v.queries.shape[0] > 1 for v in call.fields.values())
-        self.batch = call.batch if "b" in names or batched else 1
+        self.batch = call.batch if "b" in names or call.fields_differ else 1
         self.heads = call.heads if "h" in names else 1
         self.rows, self.row_ends = self._ends(program.rows, program.tile[0])
         self.columns, self.column_ends = self._ends(program.columns, program.tile[1])

@@ -54,6 +54,11 @@ class Call:
     def sizes(self) -> dict[str, int]:
         return {"q_start": self.q_start, "q_len": self.q_len, "k_len": self.k_len}
 
+    @property
+    def fields_differ(self) -> bool:
+        """Whether some field has values of its own for each sample."""
+        return any(f.on(side).shape[0] > 1 for f in self.fields.values() for side in Side)
+
     def start(self, side: Side) -> int:
         """The first position of a side."""
         return self.q_start if side is Side.QUERIES else 0
@@ -194,9 +199,9 @@ def check_sorted(decl: FieldDecl, values: FieldValues) -> None:
     if not decl.sorted:
         return
     for side, v in (("queries", values.queries), ("keys", values.keys)):
-        falls = (v[:, 1:] < v[:, :-1]).nonzero()
-        if falls.numel():
-            b, i = falls[0].tolist()
+        falls = v[:, 1:] < v[:, :-1]
+        if falls.any():
+            b, i = falls.nonzero()[0].tolist()
             raise NotSortedError(
                 f"the field `{decl.name}` is declared sorted, but for the {side} of sample {b} it falls from "
                 f"{int(v[b, i])} to {int(v[b, i + 1])} at index {i + 1}; "

@@ -95,7 +95,7 @@ class BackendError(AttnirError, RuntimeError):
 
 
 class DerivativeError(AttnirError, RuntimeError):
-    """A second derivative of an attention."""
+    """A second derivative of an attention, a forward-mode one, or another transform of torch.func."""
 
 
 class ConfigError(AttnirError, ValueError):

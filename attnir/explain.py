@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from attnir.api import Attention
 from attnir.blocks import list_blocks
@@ -13,7 +14,7 @@ from attnir.call import Call, bind, check_sizes
 from attnir.codegen.resources import Config, Target, choose, current_target
 from attnir.count import TileCounts, count_live, count_tiles
 from attnir.evaluate import row_table
-from attnir.ops import FieldDecl
+from attnir.ops import FieldDecl, Side
 from attnir.program import TileProgram
 from attnir.traverse import nodes
 
@@ -186,8 +187,17 @@ def metadata_bytes(program: TileProgram, call: Call) -> int:
         total += list_blocks(program, call).nbytes
     read = {n.value.name for e in program.expressions() for n in nodes(e) if isinstance(n.value, FieldDecl)}
     for name in read:
-        values = call.fields[name]
-        shared = values.queries.untyped_storage().data_ptr() == values.keys.untyped_storage().data_ptr()
-        sides = (values.keys,) if shared else (values.queries, values.keys)
-        total += sum(t.numel() * t.element_size() for t in sides)
+        queries, keys = (call.fields[name].on(side) for side in Side)
+        total += sum(t.numel() * t.element_size() for t in ((keys,) if _inside(queries, keys) else (queries, keys)))
     return total
+
+
+def _inside(part: Tensor, whole: Tensor) -> bool:
+    """Whether one tensor lies in the memory of another."""
+    return whole.data_ptr() <= part.data_ptr() and _end(part) <= _end(whole)
+
+
+def _end(t: Tensor) -> int:
+    """One past the last byte of a tensor."""
+    last = sum((n - 1) * step for n, step in zip(t.shape, t.stride(), strict=True)) if t.numel() else -1
+    return t.data_ptr() + (last + 1) * t.element_size()

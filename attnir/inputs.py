@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-import math
+from numbers import Real
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
-from attnir.errors import DeviceError, DtypeError, HeadsError, ScaleError, ShapeError, StrideError, WidthError
+from attnir.errors import (
+    DerivativeError,
+    DeviceError,
+    DtypeError,
+    HeadsError,
+    ScaleError,
+    ShapeError,
+    StrideError,
+    WidthError,
+)
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 MOST_WIDTH = 256
+MOST_SCALE = 1e12  # a score beyond 1e29 would count as dead
 SHAPES = "q [B, Hq, Sq, D], k [B, Hkv, Sk, D], v [B, Hkv, Sk, Dv]"
 
 
@@ -40,6 +51,19 @@ def check_inputs(q: Tensor, k: Tensor, v: Tensor, *, dtypes: tuple[torch.dtype, 
             )
 
 
+def check_transforms(*tensors: Tensor) -> None:
+    """Raise DerivativeError where torch would take the operator for a constant, or fail with an error of its own."""
+    if torch.compiler.is_compiling():
+        return
+    if forward_ad._current_level >= 0 and any(forward_ad.unpack_dual(t).tangent is not None for t in tensors):
+        raise DerivativeError("an attention has no forward-mode derivative (jvp); use torch.autograd.grad")
+    if any(torch._C._functorch.is_functorch_wrapped_tensor(t) for t in tensors):
+        raise DerivativeError(
+            "an attention does not go through torch.func (grad, vjp, jacrev, vmap); use torch.autograd.grad, and the "
+            "batch axis of q, k, v"
+        )
+
+
 def factor_of(scale: object, d: int) -> float:
     """The factor of q . k: as given, by default D ** -0.5.
 
@@ -47,8 +71,10 @@ def factor_of(scale: object, d: int) -> float:
     """
     if scale is None:
         return float(d**-0.5)
-    if isinstance(scale, bool) or not isinstance(scale, int | float) or not abs(scale) < math.inf:
-        raise ScaleError(f"scale is a finite number, not {scale!r}; one that is learned belongs to q: q * scale")
+    if isinstance(scale, bool) or not isinstance(scale, Real) or not abs(float(scale)) <= MOST_SCALE:
+        raise ScaleError(
+            f"scale is a number within +-{MOST_SCALE:.0e}, not {scale!r}; one that is learned belongs to q: q * scale"
+        )
     return float(scale)
 
 

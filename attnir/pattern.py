@@ -41,6 +41,9 @@ class Mask:
     def __or__(self, other: Mask) -> Mask:
         return Mask(self.predicate | _mask(other)) if isinstance(other, Mask) else _not_a_mask(other)
 
+    def __xor__(self, other: Mask) -> Mask:
+        return (self & ~other) | (~self & other) if isinstance(other, Mask) else _not_a_mask(other)
+
     def __invert__(self) -> Mask:
         return Mask(~self.predicate)
 
@@ -72,7 +75,7 @@ def _not_a_mask(other: object) -> NoReturn:
     fail(DeclarationError, f"masks combine with masks, not with {other!r}; wrap a condition: an.mask(lambda q, k: ...)")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Field:
     """A fact about tokens, one integer each, given at call time. Call it with a token inside a lambda."""
 
@@ -80,6 +83,17 @@ class Field:
 
     def __call__(self, token: object) -> Value:
         return read_field(self.decl, token)
+
+    def _unread(self, *others: object) -> NoReturn:
+        name = self.decl.name
+        fail(DeclarationError, f"the field `{name}` is a fact about a token: read it at one, {name}(q) or {name}(k)")
+
+    __lt__ = __le__ = __gt__ = __ge__ = __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _unread
+    __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __neg__ = __abs__ = __and__ = __rand__ = _unread
+    __or__ = __ror__ = __xor__ = __rxor__ = __invert__ = __getitem__ = __bool__ = __iter__ = __index__ = _unread
+
+    __eq__ = __ne__ = _unread  # else a field that nobody read would compare as False, and a condition vanish
+    __hash__ = object.__hash__
 
 
 def mask(function: Callable[..., object]) -> Mask:

@@ -87,7 +87,8 @@ class Reader:
                     return found
                 if name in self.patterns and found is None:
                     return self.call(n, name, [])
-                raise self.fail(n, f"unknown name `{name}`; known: {', '.join(sorted({*self.names, *self.patterns}))}")
+                known = ", ".join(sorted({*self.names, *self.patterns}))
+                raise self.fail(n, f"unknown name `{name}`; known: {known}; declare one first: {name} = param(); ...")
             case ast.UnaryOp(op=ast.USub(), operand=a):
                 return ex.neg(self.integer(a))
             case ast.UnaryOp(op=ast.Invert(), operand=a):
@@ -101,6 +102,9 @@ class Reader:
                 return ex.compare(_COMPARE[type(op)], self.integer(a), self.integer(b))
             case ast.Call(func=ast.Name(id=name), args=args, keywords=[]):
                 return self.call(n, name, args)
+        if isinstance(n, ast.BoolOp | ast.Compare) or (isinstance(n, ast.UnaryOp) and isinstance(n.op, ast.Not)):
+            rule = "not part of the language; conditions are combined with `&`, `|`, `~`, one comparison each"
+            raise self.fail(n, f"{rule}: (0 <= q - k) & (q - k < 4)")
         raise self.fail(n, "not part of the language; it has + - * // % & | ~, comparisons, abs, min, max, where")
 
     def integer(self, n: ast.expr) -> Expr:
@@ -108,6 +112,11 @@ class Reader:
         if e.is_bool:
             raise self.fail(n, f"an integer is needed here, not the condition `{e}`")
         return e
+
+    def alike(self, a: ast.expr, b: ast.expr) -> tuple[Expr, Expr]:
+        """Two conditions, or two integers."""
+        take = self.condition if self.expr(a).is_bool and self.expr(b).is_bool else self.integer
+        return take(a), take(b)
 
     def divisor(self, n: ast.expr) -> Expr:
         e = self.integer(n)
@@ -137,7 +146,7 @@ class Reader:
         if len(args) != count:
             raise self.fail(n, f"{name} takes {count} argument{'s' * (count > 1)}, {len(args)} given")
         if name == "where":
-            return make(self.condition(args[0]), self.integer(args[1]), self.integer(args[2]))
+            return make(self.condition(args[0]), *self.alike(args[1], args[2]))
         return make(*(self.integer(a) for a in args))
 
     def position(self, n: ast.expr) -> Expr | None:

@@ -193,7 +193,11 @@ def condition(value: object) -> Expr:
     if isinstance(value, bool):
         return ex.boolean(value)
     shown = value.expr if isinstance(value, Value) else repr(value)
-    fail(ConditionExpectedError, f"a condition is needed here, not `{shown}`; compare it first, in parentheses")
+    fail(
+        ConditionExpectedError,
+        f"a condition is needed here, not `{shown}`; `&` and `|` bind tighter than comparisons, so put these in "
+        "parentheses: (k <= q) & (q - k < 8)",
+    )
 
 
 def integer_argument(value: object) -> Expr:
@@ -225,13 +229,18 @@ def read_field(decl: FieldDecl, token: object) -> Value:
 
 
 def where(condition_: object, a: object, b: object) -> Value:
-    """`a` where the condition holds, else `b`; for use inside a lambda.
+    """`a` where the condition holds, else `b`: two integers, or two conditions; for use inside a lambda.
 
     >>> import attnir as an
     >>> print(an.mask(lambda q, k: k <= an.where(q < 4, 3, q)))
     k <= where(q < 4, 3, q)
     """
-    return Value(ex.where(condition(condition_), _integer(a), _integer(b)))
+    take = condition if _is_condition(a) and _is_condition(b) else _integer
+    return Value(ex.where(condition(condition_), take(a), take(b)))
+
+
+def _is_condition(value: object) -> bool:
+    return isinstance(value, bool) or (isinstance(value, Value) and value.expr.is_bool)
 
 
 def minimum(a: object, b: object) -> Value:
@@ -253,13 +262,17 @@ def trace(function: Callable[..., object]) -> Expr:
     where_ = (
         f"{code.co_filename}:{line}: {linecache.getline(code.co_filename, line).strip()}" if code else repr(function)
     )
-    parameters = inspect.signature(function).parameters
+    try:
+        parameters = inspect.signature(function).parameters
+    except ValueError:
+        fail(DeclarationError, f"a mask is declared by a function of q and k, not by {function!r}")
     if starred := [n for n, p in parameters.items() if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]:
         fail(UnknownNameError, f"a mask's arguments are named, among q, k, b, h; `*{starred[0]}` is not", where_)
     if unknown := [n for n in parameters if n not in ex.TOKENS]:
-        fail(
-            UnknownNameError, f"a mask's arguments are among q, k, b, h; `{', '.join(unknown)}` is none of them", where_
-        )
+        problem = f"a mask's arguments are among q, k, b, h; `{', '.join(unknown)}` is none of them"
+        if any(parameters[n].default is not inspect.Parameter.empty for n in unknown):
+            problem += "; take a value from outside the lambda, from a variable or from a function that makes it"
+        fail(UnknownNameError, problem, where_)
     try:
         by_name = {n: Value(ex.TOKENS[n]) for n, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
         result = function(*(Value(ex.TOKENS[n]) for n in parameters if n not in by_name), **by_name)

@@ -31,7 +31,6 @@ def _check_fields(plan: Plan, call: Call) -> None:
     """What is promised of fields. Where reading their values would wait for the device, only with `check`."""
     if plan.check or call.device.type == "cpu":
         check_sizes(plan.predicate, call)
-    if plan.check:
         for decl in fields_of(plan.predicate):
             check_sorted(decl, call.fields[decl.name])
 

@@ -66,6 +66,12 @@ CASES = {
     "block lists": Case(LISTED, q_len=257),
     "block lists, field": Case(UNSORTED, q_len=257, bindings={"kind": kinds(257)}),
     "per head": Case(HEADS, q_len=257, heads=4, kv_heads=2),
+    "a field of queries by sample, of keys shared": Case(
+        an.mask(lambda q, k: (k + KIND(q)) % 3 == 0),
+        q_len=129,
+        batch=3,
+        bindings={"kind": (torch.arange(3).repeat_interleave(129).view(3, 129), torch.zeros(129, dtype=torch.int64))},
+    ),
     "per sample": Case(SAMPLES, q_len=129, batch=3),
     "first tile masked": Case(LATE, q_len=257),
     "dead rows and tiles": Case(DEAD, q_len=257),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch.autograd import forward_ad
 
 import attnir as an
 from attnir import errors
@@ -21,6 +22,12 @@ def t(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
 
 Q, K = t(1, 2, 8, 16), t(1, 1, 8, 16)
 IDS = torch.arange(8)
+
+
+def forward_mode(attention: Callable[..., torch.Tensor]) -> torch.Tensor:
+    with forward_ad.dual_level():
+        return attention(forward_ad.make_dual(Q, Q), K, K)
+
 
 CASES: dict[str, tuple[type[Exception], list[str], Callable[[], object]]] = {
     "rank": (errors.ShapeError, ["q has 3 axes", "[2, 8, 16]", "[B, Hq, Sq, D]"], lambda: CAUSAL(t(2, 8, 16), K, K)),
@@ -48,6 +55,10 @@ CASES: dict[str, tuple[type[Exception], list[str], Callable[[], object]]] = {
     "scale text": (errors.ScaleError, ["'x'"], lambda: CAUSAL(Q, K, K, scale="x")),  # type: ignore[call-overload]
     "scale tensor": (errors.ScaleError, ["q * scale"], lambda: CAUSAL(Q, K, K, scale=torch.ones(()))),  # type: ignore[call-overload]
     "scale NaN": (errors.ScaleError, ["nan"], lambda: CAUSAL(Q, K, K, scale=float("nan"))),
+    "scale huge": (errors.ScaleError, ["1e+30"], lambda: CAUSAL(Q, K, K, scale=1e30)),
+    "jvp": (errors.DerivativeError, ["jvp", "torch.autograd.grad"], lambda: forward_mode(CAUSAL)),
+    "torch.func": (errors.DerivativeError, ["torch.func"], lambda: torch.func.grad(lambda x: CAUSAL(x, K, K).sum())(Q)),
+    "vmap": (errors.DerivativeError, ["vmap"], lambda: torch.func.vmap(CAUSAL)(Q[None], K[None], K[None])),
     "missing field": (errors.MissingBindingError, ["`doc`", "doc=..."], lambda: PACKED(Q, K, K, w=3)),
     "missing parameter": (errors.MissingBindingError, ["`w`"], lambda: PACKED(Q, K, K, doc=IDS)),
     "misspelt": (errors.UnknownBindingError, ["`docs`", "`doc`, `w`"], lambda: PACKED(Q, K, K, docs=IDS, doc=IDS, w=1)),
@@ -63,6 +74,12 @@ CASES: dict[str, tuple[type[Exception], list[str], Callable[[], object]]] = {
         errors.NotSortedError,
         ["`doc`", "index 1"],
         lambda: an.compile(PACKED.pattern, check=True)(Q, K, K, doc=IDS.flip(0), w=1),
+    ),
+    "not sorted, on a CPU": (errors.NotSortedError, ["`doc`"], lambda: PACKED(Q, K, K, doc=IDS.flip(0), w=1)),
+    "field not read": (
+        errors.DeclarationError,
+        ["`doc`", "doc(q)"],
+        lambda: an.mask(lambda q, k: (k <= q) & (DOC != 0)),
     ),
     "backend": (
         errors.BackendError,

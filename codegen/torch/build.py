@@ -34,7 +34,7 @@ def schedule(plan: Plan, call: Call, q: Tensor, v: Tensor) -> Schedule:
         groups,
         lambda samples, heads, rows, cols: live_pairs(plan.predicate, call, samples, heads, rows, cols),
         by_distance=by_distance(plan.predicate),
-        by_member=bool(reads(plan.predicate) & {"b", "h"}) or any(f.keys.shape[0] > 1 for f in call.fields.values()),
+        by_member=bool(reads(plan.predicate) & {"b", "h"}) or call.fields_differ,
     )
 
 

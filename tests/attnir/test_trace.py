@@ -211,3 +211,8 @@ def test_errors_are_also_the_builtin_ones(error: type[Exception], builtin: type[
     assert issubclass(error, builtin)
     assert issubclass(DivisorError, ZeroDivisionError)
     assert issubclass(UnknownNameError, NameError)
+
+
+def test_where_chooses_between_conditions_too() -> None:
+    chosen = mask(lambda q, k: tr.where(q % 2 == 0, k == q, k < q)).predicate
+    assert chosen is mask(lambda q, k: ((q % 2 == 0) & (k == q)) | (~(q % 2 == 0) & (k < q))).predicate
