@@ -49,8 +49,9 @@ def backward(
         rows = _Rows.of(unit, work, q, o, lse, do, dlse, dq)
         k_unit, v_unit = (matrices(unit.keys(t), work.dtype) for t in (k, v))
         dk_unit, dv_unit = (sums(unit.keys(t), work.dtype) for t in (dk, dv))
-        dead = DeadPairs(schedule, unit, budget.pairs, q.device)
-        for step in steps(series(unit.group.visits, unit.shared, budget), unit.n, unit.shared, budget.pairs):
+        found = series(unit.group.visits, unit.shared, budget)
+        dead = DeadPairs(schedule, unit, found, budget.pairs, q.device)
+        for step in steps(found, unit.n, unit.shared, budget.pairs):
             scaled, keys, grad = step.scaled(rows.q, scale * LOG2E, work), step.keys(k_unit), step.rows(rows.do)
             s = products.scores(scaled, keys, work, "s")
             dead.hide(step, s)

@@ -43,7 +43,7 @@ def forward(q: Tensor, k: Tensor, v: Tensor, schedule: Schedule, scale: float) -
         found = series(unit.group.visits, unit.shared, budget)
         calm = _are_calm(queries, keys, keys_met(found), scale * LOG2E)
         rows = Rows.none(unit.queries(o), work, calm, everywhere=_rows_met(found) == q.shape[2])
-        dead = DeadPairs(schedule, unit, budget.pairs, q.device)
+        dead = DeadPairs(schedule, unit, found, budget.pairs, q.device)
         for step in steps(found, unit.n, unit.shared, budget.pairs):
             scaled = step.scaled(queries, scale * LOG2E, work)
             s = products.scores(scaled, step.keys(keys), work, "s")
