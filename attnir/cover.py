@@ -105,9 +105,9 @@ class _Shape:
         return f"closed ranges: every condition bounds {column} by an expression of {row}"
 
     def sweeps(self, predicate: Expr, bands: Sequence[Band]) -> tuple[Lets, tuple[Sweep, ...]]:
-        ranges = {b: self.range_of(b) for b in bands}
+        ranges = self.merged({b: self.range_of(b) for b in bands})
         order = next(
-            (p for p in permutations(bands) if all(at_most(ranges[a].start, ranges[b].start) for a, b in pairwise(p))),
+            (p for p in permutations(ranges) if all(at_most(ranges[a].start, ranges[b].start) for a, b in pairwise(p))),
             None,
         )
         names = _Names({f.name for f in fields_of(predicate)} | {p.name for p in params_of(predicate)})
@@ -127,6 +127,18 @@ class _Shape:
                 cursor = names.let(f"done{suffix}", maximum(cursor, end))
         return tuple(names.lets), tuple(visits)
 
+    def merged(self, ranges: dict[Band, _Range]) -> dict[Band, _Range]:
+        """A range without full tiles takes over one that lies inside it, and the full tiles of that one."""
+        found = dict(ranges)
+        for outer, inner in permutations(ranges, 2):
+            if not {outer, inner} <= found.keys() or self.jumps(outer) or self.jumps(inner):
+                continue
+            a, b = found[outer], found[inner]
+            if a.full_start is None and at_most(a.start, b.start) and at_most(b.stop, a.stop):
+                found[outer] = replace(a, full_start=b.full_start, full_stop=b.full_stop)
+                del found[inner]
+        return found
+
     def range_of(self, band: Band) -> _Range:
         lower, upper = band.span(self.columns.start, self.columns.stop)
         begin, end = lowest(lower, self.rows), highest(upper, self.rows)
@@ -138,16 +150,21 @@ class _Shape:
         full_start = self.end_tile(highest(lower, self.rows), ragged=False)
         return _Range(start, stop, full_start, self.first_tile(lowest(upper, self.rows), end=True))
 
+    def jumps(self, band: Band) -> bool:
+        """Whether the range of a band may leap within a tile: values of a field bound it."""
+        row, span = self.rows.token, band.span(self.columns.start, self.columns.stop)
+        reads_field = any(n.op is Op.FIELD and contains(n, row) for n in nodes(*span, definitions=False))
+        return reads_field and all(direction(e, row) in (0, 1) for e in span)
+
     def tail_of(self, band: Band, names: _Names) -> _Tail | None:
-        """Where to cut the range of a band that jumps within a tile: one bounded by the value of a field.
+        """Where to cut the range of a band that jumps.
 
         The first row's columns end at `end`. Rows whose columns begin up to there are one part of the tile, the others
         its tail, which begins anew further on.
         """
-        row, (lower, upper) = self.rows.token, band.span(self.columns.start, self.columns.stop)
-        read = [n for n in nodes(lower, upper, definitions=False) if n.op is Op.FIELD and contains(n, row)]
-        if not read or not all(direction(e, row) in (0, 1) for e in (lower, upper)):
+        if not self.jumps(band):
             return None
+        lower, upper = band.span(self.columns.start, self.columns.stop)
         end = names.let("first_end", lowest(maximum(lower, upper), self.rows))
         inside = lower <= end
         stop = ex.build(Op.ROWMAX, (where(inside, upper, end),))

@@ -162,6 +162,18 @@ def test_ranges_that_jump_visit_no_tile_without_a_live_pair(name: str, transpose
         assert torch.equal((tiles.full + tiles.partial > 0), some_live)
 
 
+def test_full_tiles_are_found_beside_a_condition_that_repeats() -> None:
+    """In either order of the operands: every tile inside the window is FULL, though the other part has none."""
+    near, every = an.mask(lambda q, k: q - k < 64), an.mask(lambda q, k: (q - k) % 4 == 0)
+    call = call_of(PATTERNS["causal"], 1, 256)
+    for union in (near | every, every | near):
+        p = (an.causal() & union).predicate
+        for transposed in (False, True):
+            program = cover(p, (16, 16), transposed=transposed)
+            check_exact(p, program, call)
+            assert int(tile_map(program, call).full.sum()) == 15 + 14 + 13
+
+
 def goldens() -> str:
     parts = []
     for name in PATTERNS:
