@@ -102,23 +102,66 @@ class Attention:
         o, lse = attend(q, k, v, fields, params, self.text, factor_of(scale, q.shape[-1]), call.q_start)
         return (o, lse) if return_lse else o
 
-    def explain(self, q_len: int, k_len: int | None = None, **options: object) -> Explanation:
+    def explain(
+        self,
+        q_len: int,
+        k_len: int | None = None,
+        *,
+        heads: int = 1,
+        batch: int = 1,
+        tile: tuple[int, int] | None = None,
+        d: int = 64,
+        dv: int | None = None,
+        dtype: torch.dtype = torch.bfloat16,
+        target: str | None = None,
+        backend: str | None = None,
+        q_start: int | None = None,
+        **bindings: object,
+    ) -> Explanation:
         """How the pattern is computed at a length: tile program, exact counts, metadata, cost. See `attnir.explain`."""
         from attnir.explain import explain
 
-        return explain(self, q_len, k_len, **options)  # type: ignore[arg-type]  # the options are explain's own
+        sizes = {"heads": heads, "batch": batch, "d": d, "dv": dv, "q_start": q_start}
+        choice = {"tile": tile, "dtype": dtype, "target": target, "backend": backend}
+        return explain(self, q_len, k_len, **sizes, **choice, **bindings)  # type: ignore[arg-type]  # named above
 
-    def source(self, kind: str = "forward", **options: object) -> str:
-        """The Triton source of a kernel: "forward", "delta", "dq" or "dkv". Options: d, dv, dtype, target, grouped."""
+    def source(
+        self,
+        kind: str = "forward",
+        *,
+        d: int = 64,
+        dv: int | None = None,
+        dtype: torch.dtype = torch.bfloat16,
+        target: str | None = None,
+        grouped: bool = False,
+    ) -> str:
+        """The Triton source of a kernel: "forward", "delta", "dq" or "dkv", for head widths d and dv (= d).
+
+        grouped: for several query heads to a key head.
+        """
         from attnir.codegen.triton.launch import source
 
-        return source(self.plan, kind, **options)  # type: ignore[arg-type]  # the options are source's own
+        return source(self.plan, kind, d=d, dv=dv, dtype=dtype, target=target, grouped=grouped)
 
-    def plot(self, q_len: int, path: str | PathLike[str], k_len: int | None = None, **options: object) -> None:
-        """Write a picture of the pattern: its tiles, FULL, PARTIAL or EMPTY, over its mask. Needs matplotlib."""
+    def plot(
+        self,
+        q_len: int,
+        path: str | PathLike[str],
+        k_len: int | None = None,
+        *,
+        tile: tuple[int, int] | None = None,
+        head: int = 0,
+        sample: int = 0,
+        heads: int | None = None,
+        batch: int | None = None,
+        q_start: int | None = None,
+        **bindings: object,
+    ) -> None:
+        """Write a picture of the pattern: its tiles, FULL, PARTIAL or EMPTY, over its mask. See `attnir.plot.plot`."""
         from attnir.plot import plot
 
-        plot(self, q_len, path, k_len, **options)  # type: ignore[arg-type]  # the options are plot's own
+        sizes = {"head": head, "sample": sample, "heads": heads, "batch": batch, "q_start": q_start}
+        plot(self, q_len, path, k_len, tile=tile, **sizes, **bindings)  # type: ignore[arg-type]  # named above
 
     def __repr__(self) -> str:
         return f"<Attention {self.pattern}>"

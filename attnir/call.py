@@ -90,6 +90,9 @@ def bind(
     Raises MissingBindingError, UnknownBindingError, FieldError, NotSortedError (with `check`), ParamError, ShapeError.
     """
     device = torch.device(device)
+    for name, size in (("q_len", q_len), ("k_len", k_len), ("batch", batch), ("heads", heads)):
+        if not isinstance(size, int | torch.SymInt) or size < 0:
+            raise ShapeError(f"{name} is an integer from 0, not {size!r}")
     if max(batch, heads) > COPIES_LIMIT:
         raise ShapeError(f"at most 2**20 samples and 2**20 heads, not {batch} and {heads}; split the batch")
     start = first_position(q_start, q_len, k_len)

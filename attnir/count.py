@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attnir.blocks import WORKSPACE, list_blocks
+from attnir.blocks import WORKSPACE, BlockList, list_blocks
 from attnir.call import Call
 from attnir.evaluate import Evaluator, live_pairs, token_axes
 from attnir.expr import Expr, K, Q
@@ -31,13 +31,13 @@ class TileCounts:
     empty: int
 
 
-def count_tiles(program: TileProgram, call: Call) -> TileCounts:
-    """The tiles that the program visits, and those that it does not."""
+def count_tiles(program: TileProgram, call: Call, blocks: BlockList | None = None) -> TileCounts:
+    """The tiles that the program visits, and those that it does not. `blocks`: its block list, if it is known."""
     rows = tiles_of(call.length(program.rows.side), program.tile[0])
     columns = tiles_of(call.length(program.columns.side), program.tile[1])
     copies = call.batch * call.heads
     if program.listed:
-        blocks = list_blocks(program, call)
+        blocks = blocks or list_blocks(program, call)
         repeats = copies // (blocks.shape[0] * blocks.shape[1])
         full, partial = blocks.full[1].numel() * repeats, blocks.partial[1].numel() * repeats
     else:

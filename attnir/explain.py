@@ -9,14 +9,16 @@ import torch
 from torch import Tensor
 
 from attnir.api import Attention
-from attnir.blocks import list_blocks
+from attnir.blocks import BlockList, list_blocks
 from attnir.call import Call, bind, check_sizes
 from attnir.codegen.resources import Config, Target, choose, current_target
 from attnir.count import TileCounts, count_live, count_tiles
+from attnir.errors import BackendError, ConfigError
 from attnir.evaluate import row_table
+from attnir.inputs import check_dtype, check_widths
 from attnir.ops import FieldDecl, Side
 from attnir.program import TileProgram
-from attnir.traverse import nodes
+from attnir.traverse import nodes, reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +60,23 @@ class Explanation:
         """Multiplications and additions of the forward's matrix products."""
         return 2 * (self.d + self.dv) * self.visited_pairs
 
+    def _note(self) -> str:
+        """What is left out, where the pattern differs from head to head or from sample to sample."""
+        read = reads(self.attention.pattern.predicate)
+        alone = [
+            f", {name} 0 alone: give {argument}=..."
+            for letter, name, argument in (("h", "head", "heads"), ("b", "sample", "batch"))
+            if letter in read and getattr(self.call, argument) == 1
+        ]
+        return "".join(alone)
+
     def __str__(self) -> str:
         c = self.call
         copies = f", {c.batch} samples x {c.heads} heads" if c.batch * c.heads > 1 else ""
         pairs = c.batch * c.heads * c.q_len * c.k_len
         lines = [
             f"pattern       {self.attention.pattern}",
-            f"at            {c.q_len:,} queries from position {c.q_start:,}, {c.k_len:,} keys{copies}",
+            f"at            {c.q_len:,} queries from position {c.q_start:,}, {c.k_len:,} keys{copies}{self._note()}",
             f"for           {self.backend} on {self.target}" + (f", {self.config}" if self.config else ""),
             "",
             "forward",
@@ -112,6 +124,7 @@ def explain(
     """How an attention is computed at a length.
 
     q_len, k_len    lengths; k_len = q_len when left out
+    heads, batch    how many of them are counted: the first ones; it matters where the pattern reads h or b
     tile            (query rows, key columns) of a tile; the configuration's when left out
     d, dv, dtype    head widths and dtype, which the choice of a configuration depends on
     target          "sm_90", "gfx942", ...: the GPU at hand, sm_90 where there is none
@@ -124,7 +137,13 @@ def explain(
     (134225920, 0, 1.008)
     """
     dv = d if dv is None else dv
-    backend = backend or attention.plan.backend or "triton"
+    check_widths(d, dv)
+    check_dtype("dtype", dtype)
+    backend = backend or ("torch" if attention.plan.backend == "torch" else "triton")
+    if backend not in ("triton", "torch"):
+        raise BackendError(f"tiles are those of triton or torch; {backend!r} has none")
+    if not (tile is None or _is_pair(tile)):
+        raise ConfigError(f"a tile is (query rows, key columns), two integers from 1, not {tile!r}")
     call = bind(
         attention.pattern.fields,
         attention.pattern.params,
@@ -143,6 +162,7 @@ def explain(
         config, forward_tile, key_tile = None, tile, tile
     program = attention.plan.program(forward_tile)
     transposed = attention.plan.program(key_tile, transposed=True)
+    blocks = list_blocks(program, call) if program.listed else None
     return Explanation(
         attention,
         call,
@@ -152,12 +172,16 @@ def explain(
         program,
         transposed,
         count_live(attention.pattern.predicate, call),
-        count_tiles(program, call),
+        count_tiles(program, call, blocks),
         count_tiles(transposed, call),
-        metadata_bytes(program, call),
+        metadata_bytes(program, call, blocks),
         d,
         dv,
     )
+
+
+def _is_pair(tile: object) -> bool:
+    return isinstance(tile, tuple | list) and len(tile) == 2 and all(type(n) is int and n >= 1 for n in tile)
 
 
 def _device_of(bindings: Mapping[str, object]) -> torch.device:
@@ -180,11 +204,10 @@ def _tiling(
     return forward, (forward.block_q, forward.block_k), (dkv.block_k, dkv.block_q)
 
 
-def metadata_bytes(program: TileProgram, call: Call) -> int:
-    """What a kernel of this program reads besides q, k, v, do, o and lse."""
+def metadata_bytes(program: TileProgram, call: Call, blocks: BlockList | None) -> int:
+    """What a kernel of this program, with its block list if it has one, reads besides q, k, v, do, o and lse."""
     total = sum(t.numel() * t.element_size() for t in (row_table(e, call) for e in program.tables()))
-    if program.listed:
-        total += list_blocks(program, call).nbytes
+    total += blocks.nbytes if blocks else 0
     read = {n.value.name for e in program.expressions() for n in nodes(e) if isinstance(n.value, FieldDecl)}
     for name in read:
         queries, keys = (call.fields[name].on(side) for side in Side)

@@ -38,9 +38,7 @@ def check_inputs(q: Tensor, k: Tensor, v: Tensor, *, dtypes: tuple[torch.dtype, 
             raise ShapeError(f"{name} has {t.dim()} axes, shape {list(t.shape)}; expected {SHAPES}")
     _check_sizes(q, k, v)
     for name, t in named:
-        if t.dtype not in dtypes:
-            expected = ", ".join(str(d).removeprefix("torch.") for d in dtypes)
-            raise DtypeError(f"{name} is {t.dtype}; expected one of {expected}")
+        check_dtype(name, t.dtype, dtypes)
         if t.dtype != q.dtype:
             raise DtypeError(f"{name} is {t.dtype}, but q is {q.dtype}; give q, k, v of one dtype")
         if t.device != q.device:
@@ -87,6 +85,18 @@ def _check_sizes(q: Tensor, k: Tensor, v: Tensor) -> None:
         raise HeadsError(f"{q.shape[1]} query heads are no multiple of {k.shape[1]} key heads; expected Hq = n * Hkv")
     if q.shape[3] != k.shape[3]:
         raise ShapeError(f"the width D of q is {q.shape[3]}, that of k {k.shape[3]}; expected {SHAPES}")
-    for name, width in (("D", q.shape[3]), ("Dv", v.shape[3])):
+    check_widths(q.shape[3], v.shape[3])
+
+
+def check_widths(d: int, dv: int) -> None:
+    """Raise WidthError unless attention has heads of such widths."""
+    for name, width in (("D", d), ("Dv", dv)):
         if not 1 <= width <= MOST_WIDTH:
             raise WidthError(f"{name} = {width} lies outside 1 to {MOST_WIDTH}; split the heads or project them down")
+
+
+def check_dtype(name: str, dtype: object, dtypes: tuple[torch.dtype, ...] = DTYPES) -> None:
+    """Raise DtypeError unless the dtype is one of an attention."""
+    if dtype not in dtypes:
+        expected = ", ".join(str(d).removeprefix("torch.") for d in dtypes)
+        raise DtypeError(f"{name} is {dtype}; expected one of {expected}")

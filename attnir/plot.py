@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from attnir.api import Attention
+from attnir.errors import ShapeError
 from attnir.evaluate import dense_mask
 from attnir.explain import explain
 from attnir.walk import tile_map
@@ -25,14 +26,17 @@ def plot(
     tile: tuple[int, int] | None = None,
     head: int = 0,
     sample: int = 0,
-    heads: int = 1,
-    batch: int = 1,
+    heads: int | None = None,
+    batch: int | None = None,
     q_start: int | None = None,
     **bindings: Any,
 ) -> None:
     """Write the picture of one head of one sample to `path` (.png, .svg, .pdf): live pairs dark, tiles by status.
 
-    Lengths up to 4096; `tile` as in `explain`, by default an eighth of the length.
+    Lengths from 1 to 4096; `tile` as in `explain`, by default a sixteenth of the length. `heads` and `batch` are those
+    of the call, by default just as many as it takes to have `head` and `sample`. The legend counts what is shown.
+
+    Raises ShapeError for other lengths, and for a head or a sample that is not there.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.colors import ListedColormap
@@ -40,13 +44,18 @@ def plot(
     from matplotlib.patches import Patch
 
     k_len = q_len if k_len is None else k_len
-    if max(q_len, k_len) > MOST_PIXELS:
-        raise ValueError(f"a picture shows up to {MOST_PIXELS} tokens, not {max(q_len, k_len)}; plot a shorter length")
+    if not 1 <= min(q_len, k_len) <= max(q_len, k_len) <= MOST_PIXELS:
+        raise ShapeError(f"a picture shows 1 to {MOST_PIXELS} tokens, not {q_len} by {k_len}; plot another length")
+    heads, batch = (index + 1 if count is None else count for index, count in ((head, heads), (sample, batch)))
+    if not (0 <= head < heads and 0 <= sample < batch):
+        raise ShapeError(f"head {head} of {heads} and sample {sample} of {batch} are not both there")
     tile = tile or (max(1, q_len // 16), max(1, k_len // 16))
     e = explain(attention, q_len, k_len, tile=tile, heads=heads, batch=batch, q_start=q_start, **bindings)
     tiles = tile_map(e.program, e.call)
     status = _pick(tiles.partial + 2 * tiles.full, sample, head)
     live = _pick(dense_mask(attention.pattern.predicate, e.call), sample, head)
+    counts = {name: int((status == code).sum()) for code, name in enumerate(COLOURS)}
+    visited = (counts["partial"] + counts["full"]) * tile[0] * tile[1] / max(1, int(live.sum()))
     colours = status.repeat_interleave(tile[0], 0).repeat_interleave(tile[1], 1)[:q_len, :k_len]
 
     figure = Figure(figsize=(6.4, 6.4 * q_len / k_len + 1.2), layout="constrained")
@@ -64,11 +73,9 @@ def plot(
     shade = torch.zeros(*live.shape, 4)
     shade[..., 3] = live.cpu() * 0.45
     axes.imshow(shade.numpy(), interpolation="nearest", extent=extent)
-    axes.set(
-        xlabel="key", ylabel="query", title=f"{attention.pattern}\nover-compute {e.over_compute:.3f} at tiles of {tile}"
-    )
+    title = f"{attention.pattern}\nover-compute {visited:.3f} at tiles of {tile[0]} x {tile[1]}"
+    axes.set(xlabel="key", ylabel="query", title=title)
     axes.title.set_fontsize(8)
-    counts = {"empty": e.tiles.empty, "partial": e.tiles.partial, "full": e.tiles.full}
     axes.legend(
         handles=[Patch(color=COLOURS[name], label=f"{name}: {n}") for name, n in counts.items()],
         loc="upper center",
@@ -80,4 +87,5 @@ def plot(
 
 
 def _pick(table: torch.Tensor, sample: int, head: int) -> torch.Tensor:
-    return table[min(sample, table.shape[0] - 1), min(head, table.shape[1] - 1)]
+    """One sample and head of a table [B or 1, H or 1, ...]."""
+    return table[sample if table.shape[0] > 1 else 0, head if table.shape[1] > 1 else 0]

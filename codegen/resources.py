@@ -57,8 +57,10 @@ class Config:
             value = getattr(self, name)
             if type(value) is not int or not 1 <= value <= 1024:
                 raise ConfigError(f"{name} is an integer from 1 to 1024, not {value!r}")
-        if self.num_warps & (self.num_warps - 1):
-            raise ConfigError(f"num_warps = {self.num_warps} is no power of two")
+        for name, least in (("block_q", 16), ("block_k", 16), ("num_warps", 1)):
+            value = getattr(self, name)
+            if value < least or value & (value - 1):
+                raise ConfigError(f"{name} = {value} is no power of two, at least {least}")
 
     def __str__(self) -> str:
         return f"{self.block_q} x {self.block_k} tiles, {self.num_warps} warps, {self.num_stages} stages"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -21,18 +23,31 @@ Params = Annotated[
 TileSize = Annotated[tuple[int, int] | None, typer.Option(help="query rows and key columns of a tile")]
 
 
-def _attention(text: str) -> an.Attention:
+Target = Annotated[str | None, typer.Option(help="sm_80, sm_90, sm_100, gfx942; default: the GPU here, else sm_90")]
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    """Errors as the command line says them."""
     try:
-        attention = an.compile(an.parse(text))
-    except an.AttnirError as error:
+        yield
+    except (an.AttnirError, OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def _attention(text: str, *, fields: bool = False) -> an.Attention:
+    """The attention of a text; `fields`: whether it may read some."""
+    with _in_words():
+        attention = an.compile(an.parse(text))
+    if fields:
+        return attention
     if attention.pattern.fields:
         names = ", ".join(f.name for f in attention.pattern.fields)
         raise typer.BadParameter(f"the fields {names} need tensors, which a command line has not; use Python")
     return attention
 
 
-def _bindings(given: list[str] | None) -> dict[str, int]:
+def _bindings(given: list[str] | None) -> dict[str, Any]:
     pairs = [text.partition("=") for text in given or []]
     try:
         return {name.strip(): int(value) for name, _, value in pairs}
@@ -41,23 +56,25 @@ def _bindings(given: list[str] | None) -> dict[str, int]:
 
 
 @app.command()
-def explain(pattern: PatternText, length: Length, set_: Params = None, tile: TileSize = None, target: str = "") -> None:
+def explain(
+    pattern: PatternText, length: Length, set_: Params = None, tile: TileSize = None, target: Target = None
+) -> None:
     """Print the tile programs, exact counts and cost of a pattern at a length."""
     attention = _attention(pattern)
-    try:
-        typer.echo(attention.explain(length, tile=tile, target=target or None, **_bindings(set_)))
-    except an.AttnirError as error:
-        raise typer.BadParameter(str(error)) from None
+    with _in_words():
+        typer.echo(attention.explain(length, tile=tile, target=target, **_bindings(set_)))
 
 
 @app.command()
-def source(pattern: PatternText, kind: str = "forward", d: int = 64, target: str = "") -> None:
-    """Print the Triton source of a kernel: forward, delta, dq or dkv."""
-    attention = _attention(pattern)
-    try:
-        text = attention.source(kind, d=d, target=target or None)
-    except an.AttnirError as error:
-        raise typer.BadParameter(str(error)) from None
+def source(
+    pattern: PatternText,
+    kind: Annotated[str, typer.Option(help="forward, delta, dq or dkv")] = "forward",
+    d: Annotated[int, typer.Option(help="the width of a head, 1 to 256")] = 64,
+    target: Target = None,
+) -> None:
+    """Print the Triton source of a kernel."""
+    with _in_words():
+        text = _attention(pattern, fields=True).source(kind, d=d, target=target)
     console = Console()
     console.print(Syntax(text, "python", background_color="default") if console.is_terminal else text, soft_wrap=True)
 
@@ -65,7 +82,9 @@ def source(pattern: PatternText, kind: str = "forward", d: int = 64, target: str
 @app.command()
 def plot(pattern: PatternText, length: Length, path: Path, set_: Params = None, tile: TileSize = None) -> None:
     """Write a picture of the pattern: tiles FULL, PARTIAL or EMPTY over the mask."""
-    _attention(pattern).plot(length, path, tile=tile, **_bindings(set_))
+    attention = _attention(pattern)
+    with _in_words():
+        attention.plot(length, path, tile=tile, **_bindings(set_))
     typer.echo(f"wrote {path}")
 
 

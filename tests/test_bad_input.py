@@ -89,6 +89,18 @@ CASES: dict[str, tuple[type[Exception], list[str], Callable[[], object]]] = {
     "config": (errors.ConfigError, ["'fwd'"], lambda: an.compile(an.causal(), config={"fwd": an.Config(64, 64, 4, 2)})),
     "no mask": (errors.DeclarationError, ["lambda"], lambda: an.compile(lambda q, k: q >= k)),  # type: ignore[arg-type]
     "kernel name": (errors.ConfigError, ["'fwd'", "forward"], lambda: CAUSAL.source("fwd")),
+    "tile": (errors.ConfigError, ["tile", "64"], lambda: CAUSAL.explain(128, tile=64)),  # type: ignore[arg-type]
+    "length": (errors.ShapeError, ["q_len", "-3"], lambda: CAUSAL.explain(-3)),
+    "length float": (errors.ShapeError, ["q_len", "64.0"], lambda: CAUSAL.explain(64.0)),  # type: ignore[arg-type]
+    "heads negative": (errors.ShapeError, ["heads", "-2"], lambda: CAUSAL.explain(64, heads=-2)),
+    "explained backend": (errors.BackendError, ["'foo'"], lambda: CAUSAL.explain(64, backend="foo")),
+    "explained width": (errors.WidthError, ["D = 0"], lambda: CAUSAL.explain(64, d=0)),
+    "explained dtype": (errors.DtypeError, ["float64"], lambda: CAUSAL.explain(64, dtype=torch.float64)),
+    "source width": (errors.WidthError, ["D = 512"], lambda: CAUSAL.source(d=512)),
+    "source dtype": (errors.DtypeError, ["bf16"], lambda: CAUSAL.source(dtype="bf16")),  # type: ignore[arg-type]
+    "tile of 100": (errors.ConfigError, ["block_q = 100", "power of two"], lambda: an.Config(100, 64, 4, 2)),
+    "picture of a head": (errors.ShapeError, ["head 3 of 2"], lambda: CAUSAL.plot(64, "x.png", head=3, heads=2)),
+    "picture of nothing": (errors.ShapeError, ["0 by 0"], lambda: CAUSAL.plot(0, "x.png")),
     "target": (errors.ConfigError, ["'sm_1'"], lambda: CAUSAL.explain(128, target="sm_1")),
 }
 

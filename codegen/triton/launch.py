@@ -20,7 +20,8 @@ from attnir.codegen.triton.arguments import TENSORS, arguments
 from attnir.codegen.triton.emit import emit
 from attnir.codegen.triton.metadata import metadata
 from attnir.codegen.triton.spec import Spec
-from attnir.errors import BackendError, ConfigError
+from attnir.errors import BackendError
+from attnir.inputs import check_dtype, check_widths
 from attnir.program import TileProgram
 
 Values = dict[str, Any]
@@ -77,6 +78,8 @@ def source(
 ) -> str:
     """The source of a kernel: "forward", "delta", "dq" or "dkv", for 16-byte aligned tensors."""
     dv = d if dv is None else dv
+    check_widths(d, dv)
+    check_dtype("dtype", dtype)
     at = Target.parse(target) if target else current_target()
     spec = Spec(dtype, d, dv, configuration(plan, kind, at, d, dv, dtype), at.family, grouped)
     return emit(kind, program_of(plan, kind, spec.config), spec)
@@ -84,11 +87,7 @@ def source(
 
 def configuration(plan: Plan, kind: str, target: Target, d: int, dv: int, dtype: torch.dtype) -> Config:
     """The configuration that the user fixed, or the best one that fits."""
-    config = plan.config(kind) or choose(kind, target, d, dv, dtype)
-    for name, size in (("block_q", config.block_q), ("block_k", config.block_k)):
-        if size < 16 or size & (size - 1):
-            raise ConfigError(f"{name} = {size} cannot be a tile; take a power of two, at least 16")
-    return config
+    return plan.config(kind) or choose(kind, target, d, dv, dtype)
 
 
 def program_of(plan: Plan, kind: str, config: Config) -> TileProgram | None:

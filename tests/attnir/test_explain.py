@@ -62,3 +62,9 @@ def test_it_describes_the_target_that_is_asked_for() -> None:
 def test_an_empty_pattern_visits_nothing() -> None:
     e = an.compile(an.mask(lambda q, k: False)).explain(100)
     assert (e.live_pairs, e.visited_pairs, e.over_compute) == (0, 0, 0.0)
+
+
+def test_it_says_when_one_head_stands_for_many() -> None:
+    attention = an.compile(an.mask(lambda q, k, h: q - k < 16 * (h + 1)))
+    assert "head 0 alone: give heads=" in str(attention.explain(64))
+    assert "alone" not in str(attention.explain(64, heads=2)) + str(an.compile(an.causal()).explain(64))

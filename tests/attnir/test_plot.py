@@ -31,6 +31,18 @@ def test_the_picture_shows_full_partial_and_empty_tiles(tmp_path: Path) -> None:
     assert empty in pixels and partial in pixels, "tiles without a live pair keep their colour"
 
 
+def test_each_head_has_a_picture_of_its_own(tmp_path: Path) -> None:
+    attention = an.compile(an.causal() & an.mask(lambda q, k, h: q - k < 16 * (h + 1)))
+    for head in (0, 3):
+        attention.plot(64, tmp_path / f"{head}.svg", tile=(16, 16), head=head)
+    alone, far = ((tmp_path / f"{head}.svg").read_bytes() for head in (0, 3))
+    assert alone != far
+    with_others = tmp_path / "others.svg"
+    attention.plot(64, with_others, tile=(16, 16), head=3, heads=8)
+    shown = [part for part in with_others.read_text().splitlines() if "<!--" in part]  # the texts, as comments
+    assert shown == [part for part in far.decode().splitlines() if "<!--" in part], "counts are of the head shown"
+
+
 def test_a_long_sequence_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="4096"):
         an.compile(an.causal()).plot(5000, tmp_path / "mask.png")

@@ -30,6 +30,11 @@ def test_source_prints_a_kernel() -> None:
     assert code == 0 and "def dkv(" in text
 
 
+def test_source_needs_no_values_of_fields() -> None:
+    code, text = run("source", "doc = field(sorted=True); doc(q) == doc(k)")
+    assert code == 0 and "def forward(" in text and "table_0" in text
+
+
 def test_plot_writes_a_picture(tmp_path: Path) -> None:
     code, text = run("plot", "causal", "64", str(tmp_path / "m.png"))
     assert code == 0 and (tmp_path / "m.png").exists(), text
@@ -46,6 +51,10 @@ def test_plot_writes_a_picture(tmp_path: Path) -> None:
         (["explain", "doc = field(); doc(q) == doc(k)", "64"], "need tensors"),
         (["explain", "causal", "64", "--target", "sm_1"], "sm_1"),
         (["source", "causal", "--kind", "fwd"], "fwd"),
+        (["source", "causal", "--d", "0"], "D = 0"),
+        (["plot", "causal", "100000", "x.png"], "4096"),
+        (["plot", "causal", "64", "nowhere/x.png"], "nowhere"),
+        (["plot", "causal", "64", "x.foo"], "foo"),
     ],
 )
 def test_bad_input_is_said_in_words(arguments: list[str], words: str) -> None:
