@@ -138,8 +138,8 @@ def window(left: int | Value, right: int | Value | None = None) -> Mask:
 def field(name: str, *, sorted: bool = False) -> Field:
     """A named fact about tokens: one integer per token, given at call time as `name=tensor`.
 
-    `sorted=True` promises that it never decreases along the sequence, and ranges follow from it; `check=True` at
-    compile time tests the promise at every call.
+    `sorted=True` promises that it never decreases along the sequence, and ranges follow from it. The promise is tested
+    at every call on a CPU, and with `an.compile(..., check=True)` on a GPU, which has to be waited for.
 
     >>> import attnir as an
     >>> doc = an.field("doc", sorted=True)
