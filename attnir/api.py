@@ -186,8 +186,8 @@ def compile(
     """The attention of a pattern. Shapes stay dynamic; kernels are generated when they are first needed.
 
     backend     "triton", "torch" or "reference"; by default Triton on a GPU and torch tiles on a CPU
-    check       test what is promised of fields at every call on a GPU, too, which has to be waited for
-                would not hold what the pattern computes of them, which is always tested on a CPU (waits for the device)
+    check       test at every call on a GPU, too, that sorted fields are sorted and that values are not so large that 64
+                bits would not hold what the pattern computes of them; it waits for the device
     config      configurations to use instead of the compiler's choice, by kernel: "forward", "dq", "dkv"
 
     >>> import attnir as an
