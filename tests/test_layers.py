@@ -46,7 +46,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "reference",
         },
     ),
-    ("tile programs", {"program", "program_text", "rows", "cover", "blocks", "walk", "count"}),
+    ("tile programs", {"program", "program_text", "rows", "ranges", "sweeps", "cover", "blocks", "walk", "count"}),
     ("codegen, for every target", {"codegen", "codegen.cache", "codegen.lists", "codegen.plan", "codegen.resources"}),
     ("codegen, the targets", {"codegen.torch", "codegen.triton"}),
     ("codegen, the operator", {"codegen.dispatch", "codegen.operator"}),
