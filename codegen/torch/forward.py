@@ -17,7 +17,7 @@ from torch import Tensor
 from attnir.codegen.torch import products
 from attnir.codegen.torch.budget import budget_on
 from attnir.codegen.torch.dead import FLOOR, DeadPairs
-from attnir.codegen.torch.operands import Workspace, compute_dtype, matrices, put, sums, units
+from attnir.codegen.torch.operands import Batches, Workspace, compute_dtype, each, matrices, put, sums, units
 from attnir.codegen.torch.schedule import Schedule
 from attnir.codegen.torch.series import Range, Series, keys_met, series
 from attnir.codegen.torch.steps import Step, exact, steps
@@ -85,27 +85,23 @@ class Rows:
         total = mixed.new_zeros(*mixed.shape[:2], 1)
         return cls(None if calm else torch.full_like(total, FLOOR), total, mixed)
 
-    def meet(self, step: Step, s: Tensor, values: list[Tensor], work: Workspace) -> None:
+    def meet(self, step: Step, s: Tensor, values: Batches, work: Workspace) -> None:
         """Take in the keys of scores s [outer, inner, r, c], which are overwritten, and their values."""
         if self.top is not None:
             self._rise(step, s, self.top)
-        weights = s.exp2_()
-        for total, more in zip(step.rows(self.total), weights.sum(-1, keepdim=True), strict=True):
-            total.add_(more)
-        products.mix(weights, values, step.rows(self.mixed), work, fresh=step.first)
+        weights, total, mixed = s.exp2_(), step.rows(self.total), step.rows(self.mixed)
+        each(Tensor.add_, total, weights.sum(-1, keepdim=True))
+        products.mix(weights, values, mixed, work, fresh=step.first)
 
     def _rise(self, step: Step, s: Tensor, top: Tensor) -> None:
         """Take the rows' tops over new scores from these, and fade what the rows hold to the new tops."""
-        highest = s.amax(-1, keepdim=True)
-        for at, new in zip(step.rows(top), highest, strict=True):
-            torch.maximum(new, at, out=new)
+        before = step.gathered(top)
+        highest = torch.maximum(s.amax(-1, keepdim=True), before)
         if not step.first:
-            for at, total, mixed, new in zip(*map(step.rows, (top, self.total, self.mixed)), highest, strict=True):
-                fade = torch.exp2(at - new)
-                total.mul_(fade)
-                mixed.mul_(fade)
-        for at, new in zip(step.rows(top), highest, strict=True):
-            at.copy_(new)
+            fade = before.sub_(highest).exp2_()
+            each(Tensor.mul_, step.rows(self.total), fade)
+            each(Tensor.mul_, step.rows(self.mixed), fade)
+        each(Tensor.copy_, step.rows(top), highest)
         s.sub_(highest)
 
     def write(self, o: Tensor, lse: Tensor) -> None:

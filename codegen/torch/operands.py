@@ -7,7 +7,7 @@ out [n, rows * shared, width], row by row and within a row head by head; n count
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 from attnir.codegen.torch.schedule import Group, Schedule
 
 Shape = tuple[int, ...]
+Batches = tuple[Tensor, ...] | Tensor  # [inner, rows, columns] each, or together [outer, inner, rows, columns]
 
 
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -139,3 +140,12 @@ def put(found: Tensor, t: Tensor) -> None:
     """Write the finished sums to the t that they belong in, unless `sums` has let them grow there."""
     if found.data_ptr() != t.data_ptr():
         t.copy_(found.view(t.shape))
+
+
+def each(function: Callable[..., object], *batches: Batches) -> None:
+    """Call an elementwise function on what a step reads and writes: at once where that is one tensor, else by parts."""
+    if all(isinstance(b, Tensor) for b in batches):
+        function(*batches)
+    else:
+        for parts in zip(*batches, strict=True):
+            function(*parts)

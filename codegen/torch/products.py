@@ -3,21 +3,19 @@
 On a CPU, one large float32 matrix is multiplied up to twice as fast by oneDNN as by the BLAS behind `bmm`, which is the
 faster one for several.
 
-Operands are lists of batches [inner, rows, columns]; so is a tensor [outer, inner, rows, columns].
+Operands and results are [outer, inner, rows, columns].
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from attnir.codegen.torch.operands import Workspace
+from attnir.codegen.torch.operands import Batches, Workspace, each
 
 LARGE = 1 << 21  # multiplications, from which oneDNN pays
-
-Batches = Sequence[Tensor] | Tensor
 
 
 def _linear() -> Callable[[Tensor, Tensor], Tensor] | None:
@@ -48,26 +46,32 @@ def scores(a: Batches, b: Batches, work: Workspace, name: str) -> Tensor:
     return out
 
 
-def mix(p: Tensor, b: Batches, places: Iterable[Tensor], work: Workspace, fresh: bool) -> None:
+def mix(p: Tensor, b: Batches, places: Batches, work: Workspace, fresh: bool) -> None:
     """p [., ., r, c] @ b [., ., c, d], written to places [., ., r, d] if fresh, else added to them."""
+    single = LINEAR is not None and _one(p, tuple(x.transpose(1, 2) for x in b))
+    if fresh and not single and all(x.is_contiguous() for x in places):
+        _products(p, b, places)
+        return
+    # Into contiguous matrices: bmm takes those of another tensor one by one.
+    found = _one_product(p, b) if single else work.take("mix", *p.shape[:3], b[0].shape[2])
+    if not single:
+        _products(p, b, found)
+    each(Tensor.copy_ if fresh else Tensor.add_, places, found)
+
+
+def _one_product(p: Tensor, b: Batches) -> Tensor:
+    assert LINEAR is not None
+    return LINEAR(p[0, 0], b[0][0].t())[None, None]
+
+
+def _products(p: Tensor, b: Batches, places: Batches) -> None:
     for x, y, place in zip(p, b, places, strict=True):
-        if fresh and place.is_contiguous() and not _one([x], [y.transpose(1, 2)]):
-            torch.bmm(x, y, out=place)
-            continue
-        found = _mixed(x, y, work)
-        place.copy_(found) if fresh else place.add_(found)
-
-
-def _mixed(p: Tensor, b: Tensor, work: Workspace) -> Tensor:
-    if LINEAR and _one([p], [b.transpose(1, 2)]):
-        return LINEAR(p[0], b[0].t())[None]
-    # Into a contiguous buffer: bmm takes the matrices of another one by one.
-    return torch.bmm(p, b, out=work.take("mix", p.shape[0], p.shape[1], b.shape[2]))
+        torch.bmm(x, y, out=place)
 
 
 def mix_transposed(p: Tensor, a: Batches, work: Workspace) -> Tensor:
     """p^T @ a, for p [., ., r, c] and a [., ., r, d]: [., ., c, d]."""
-    if LINEAR and _one(p, [x.transpose(1, 2) for x in a]):
+    if LINEAR and _one(p, tuple(x.transpose(1, 2) for x in a)):
         return LINEAR(a[0][0].t(), p[0, 0].t()).t()[None, None]  # this way p is the weight, which may be transposed
     out = work.take("mix", len(p), p.shape[1], p.shape[3], a[0].shape[2])
     for x, y, place in zip(p, a, out, strict=True):

@@ -2,7 +2,8 @@
 
 A step is a few batches of products: either one batch a product, over the matrices, or one batch a matrix, over
 products that lie evenly apart, which a strided view gives without a copy. What a step reads or writes is a list with
-one part [inner, length, width] for each of its `outer` batches.
+one part [inner, length, width] for each of its `outer` batches; or, where the products lie evenly apart, one tensor
+[outer, inner, length, width].
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
-from attnir.codegen.torch.operands import Workspace
+from attnir.codegen.torch.operands import Batches, Workspace, each
 from attnir.codegen.torch.series import Series
 
 P = ParamSpec("P")
@@ -46,32 +47,33 @@ class Step:
     def scaled(self, t: Tensor, factor: float, work: Workspace) -> Tensor:
         """The rows of t [n, rows * shared, d] times a factor, in a buffer [outer, inner, rows, d]."""
         copy = work.take("scaled", *self.shape[:3], t.shape[2])
-        for part, place in zip(self.rows(t), copy, strict=True):
-            torch.mul(part, factor, out=place)
+        each(lambda part, place: torch.mul(part, factor, out=place), self.rows(t), copy)
         return copy
 
     def gathered(self, t: Tensor) -> Tensor:
         """The rows of t [n, rows * shared, d], as a copy [outer, inner, rows, d]."""
-        return torch.stack(self.rows(t))
+        found = self.rows(t)
+        return found.clone(memory_format=torch.contiguous_format) if isinstance(found, Tensor) else torch.stack(found)
 
-    def rows(self, t: Tensor) -> list[Tensor]:
+    def rows(self, t: Tensor) -> Batches:
         """The rows of t [n, rows * shared, d], as views."""
         return self._parts(t, [r * self.shared for r in self.series.rows], self.shape[2])
 
-    def keys(self, t: Tensor) -> list[Tensor]:
+    def keys(self, t: Tensor) -> Batches:
         """The keys of t [n, keys, d], as views; those of one part may overlap."""
         return self._parts(t, self.series.cols, self.shape[3])
 
-    def _parts(self, t: Tensor, places: tuple[int, ...] | list[int], length: int) -> list[Tensor]:
+    def _parts(self, t: Tensor, places: tuple[int, ...] | list[int], length: int) -> Batches:
         t = t[self.members]
-        if self.by_member:
-            return list(_windows(t, places, length).unbind(0))
-        return [t[:, at : at + length] for at in places]
+        if not self.series.even:
+            return tuple(t[:, at : at + length] for at in places)
+        found = _windows(t, places, length)
+        return found if self.by_member else found.transpose(0, 1)
 
     def add_to_keys(self, t: Tensor, more: Tensor) -> None:
         """Add more [outer, inner, keys, d] to the keys of t [n, keys, d], in a fixed order where they overlap."""
         if not self.by_member:
-            for part, x in zip(self.keys(t), more, strict=True):
+            for part, x in zip(self.keys(t), more, strict=True):  # one by one, as they may overlap
                 part.add_(x)
             return
         cols, length = self.series.cols, self.shape[3]
