@@ -15,7 +15,7 @@ from attnir.codegen.torch import products
 from attnir.codegen.torch.budget import budget_on
 from attnir.codegen.torch.dead import DeadPairs
 from attnir.codegen.torch.forward import LN2, LOG2E
-from attnir.codegen.torch.operands import Unit, Workspace, compute_dtype, matrices, put, sums, units
+from attnir.codegen.torch.operands import Unit, Workspace, as_matrices, compute_dtype, matrices, put, sums, units
 from attnir.codegen.torch.schedule import Schedule
 from attnir.codegen.torch.series import series
 from attnir.codegen.torch.steps import exact, steps
@@ -48,7 +48,8 @@ def backward(
     for unit in units(schedule, q, k, budget.heads):
         rows = _Rows.of(unit, work, q, o, lse, do, dlse, dq)
         k_unit, v_unit = (matrices(unit.keys(t), work.dtype) for t in (k, v))
-        dk_unit, dv_unit = (sums(unit.keys(t), work.dtype) for t in (dk, dv))
+        dk_unit, dv_unit = as_matrices(unit.keys(dk)), as_matrices(unit.keys(dv))
+        assert dk_unit is not None and dv_unit is not None, "a unit's key heads make one axis"
         found = series(unit.group.visits, unit.shared, budget)
         dead = DeadPairs(schedule, unit, found, budget.pairs, q.device)
         for step in steps(found, unit.n, unit.shared, budget.pairs):
