@@ -14,7 +14,7 @@ from torch import Tensor
 from attnir.codegen.torch import products
 from attnir.codegen.torch.budget import budget_on
 from attnir.codegen.torch.dead import DeadPairs
-from attnir.codegen.torch.forward import LN2, LOG2E
+from attnir.codegen.torch.forward import LOG2E
 from attnir.codegen.torch.operands import Unit, Workspace, as_matrices, compute_dtype, matrices, put, sums, units
 from attnir.codegen.torch.schedule import Schedule
 from attnir.codegen.torch.series import series
@@ -53,20 +53,20 @@ def backward(
         found = series(unit.group.visits, unit.shared, budget)
         dead = DeadPairs(schedule, unit, found, budget.pairs, q.device)
         for step in steps(found, unit.n, unit.shared, budget.pairs):
-            scaled, keys, grad = step.scaled(rows.q, scale * LOG2E, work), step.keys(k_unit), step.rows(rows.do)
-            s = products.scores(scaled, keys, work, "s")
+            queries, keys, grad = step.rows(rows.q), step.keys(k_unit), step.rows(rows.do)
+            s = products.scores(queries, keys, scale * LOG2E, work, "s")
             dead.hide(step, s)
             p = s.sub_(step.gathered(rows.lse)).exp2_()
             if for_kv:
                 step.add_to_keys(dv_unit, products.mix_transposed(p, grad, work))
-            dp = products.scores(grad, step.keys(v_unit), work, "ds")
+            dp = products.scores(grad, step.keys(v_unit), 1.0, work, "ds")
             ds = dp.sub_(step.gathered(rows.delta)).mul_(p)
             if for_q:
                 products.mix(ds, keys, step.rows(rows.dq), work, fresh=False)
             if for_kv:
-                step.add_to_keys(dk_unit, products.mix_transposed(ds, scaled, work))
+                step.add_to_keys(dk_unit, products.mix_transposed(ds, queries, work))
         put(rows.dq.mul_(scale), unit.queries(dq))
-    return dq, dk.mul_(LN2).to(k.dtype), dv.to(v.dtype)  # dk was summed with queries times log2(e)
+    return dq, dk.mul_(scale).to(k.dtype), dv.to(v.dtype)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -31,6 +31,8 @@ class DeadPairs:
     ) -> None:
         self.schedule, self.unit, self.limit, self.device = schedule, unit, limit, device
         self.held: dict[object, Tensor] = {}
+        samples, heads = unit.members(slice(0, 1), device)
+        self.any_member = samples, heads[:, :, :, :1]
         self.distances = _distances(found) if schedule.by_distance else (0, 0)
         self.height = max((s.shape.height for s in found if s.shape.checks), default=0)
 
@@ -63,12 +65,8 @@ class DeadPairs:
         return self.held[key]
 
     def _evaluated(self, step: Step, rows: Sequence[int], cols: Sequence[int], area: tuple[int, int]) -> Tensor:
-        samples, heads = self.unit.members(step.members, self.device)
-        if not self.schedule.by_member:
-            samples, heads = samples[:1], heads[:1, ..., :1, :]
         live = self.schedule.live(
-            samples,
-            heads,
+            *(self.unit.members(step.members, self.device) if self.schedule.by_member else self.any_member),
             self._tokens(rows, area[0]).view(1, len(rows), -1, 1, 1),
             self._tokens(cols, area[1]).view(1, len(cols), 1, 1, -1),
         )

@@ -8,7 +8,7 @@ Operands and results are [outer, inner, rows, columns].
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -36,13 +36,20 @@ def _one(a: Batches, b: Batches) -> bool:
     return single and x.shape[1] * x.shape[2] * y.shape[1] >= LARGE
 
 
-def scores(a: Batches, b: Batches, work: Workspace, name: str) -> Tensor:
-    """a [., ., r, d] @ b^T for b [., ., c, d]: [., ., r, c], in the buffer of that name or in a tensor of its own."""
+def _calls(*operands: Batches) -> Iterable[tuple[Tensor, ...]]:
+    """Operands [inner, rows, columns] of one call each; all in one call where outer and inner lie as one axis."""
+    if all(isinstance(t, Tensor) and t.stride(0) == t.shape[1] * t.stride(1) for t in operands):
+        return [tuple(t.flatten(0, 1) for t in operands if isinstance(t, Tensor))]
+    return zip(*operands, strict=True)
+
+
+def scores(a: Batches, b: Batches, factor: float, work: Workspace, name: str) -> Tensor:
+    """factor * a [., ., r, d] @ b^T for b [., ., c, d]: [., ., r, c], in the buffer of that name or one of its own."""
     if LINEAR and _one(a, b):
-        return LINEAR(a[0][0], b[0][0])[None, None]
+        return LINEAR(a[0][0] * factor, b[0][0])[None, None]
     out = work.take(name, len(a), a[0].shape[0], a[0].shape[1], b[0].shape[1])
-    for x, y, place in zip(a, b, out, strict=True):
-        torch.bmm(x, y.transpose(1, 2), out=place)
+    for x, y, place in _calls(a, b, out):
+        place.baddbmm_(x, y.transpose(1, 2), beta=0, alpha=factor)
     return out
 
 
@@ -65,7 +72,7 @@ def _one_product(p: Tensor, b: Batches) -> Tensor:
 
 
 def _products(p: Tensor, b: Batches, places: Batches) -> None:
-    for x, y, place in zip(p, b, places, strict=True):
+    for x, y, place in _calls(p, b, places):
         torch.bmm(x, y, out=place)
 
 
@@ -74,6 +81,6 @@ def mix_transposed(p: Tensor, a: Batches, work: Workspace) -> Tensor:
     if LINEAR and _one(p, tuple(x.transpose(1, 2) for x in a)):
         return LINEAR(a[0][0].t(), p[0, 0].t()).t()[None, None]  # this way p is the weight, which may be transposed
     out = work.take("mix", len(p), p.shape[1], p.shape[3], a[0].shape[2])
-    for x, y, place in zip(p, a, out, strict=True):
+    for x, y, place in _calls(p, a, out):
         torch.bmm(x.transpose(1, 2), y, out=place)
     return out
