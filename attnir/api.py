@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from os import PathLike
-from typing import TYPE_CHECKING, Literal, overload
+from typing import Literal, overload
 
 import torch
 from torch import Tensor
@@ -15,11 +14,10 @@ from attnir.codegen.operator import attend
 from attnir.codegen.plan import BACKENDS, CONFIGURED, Plan
 from attnir.codegen.resources import Config
 from attnir.errors import BackendError, ConfigError, DeclarationError
+from attnir.explain import explain as explain_attention
 from attnir.inputs import DTYPES, check_inputs, check_transforms, factor_of
 from attnir.pattern import Mask
-
-if TYPE_CHECKING:
-    from attnir.explain import Explanation
+from attnir.plot import plot as plot_attention
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,28 +100,8 @@ class Attention:
         o, lse = attend(q, k, v, fields, params, self.text, factor_of(scale, q.shape[-1]), call.q_start)
         return (o, lse) if return_lse else o
 
-    def explain(
-        self,
-        q_len: int,
-        k_len: int | None = None,
-        *,
-        heads: int = 1,
-        batch: int = 1,
-        tile: tuple[int, int] | None = None,
-        d: int = 64,
-        dv: int | None = None,
-        dtype: torch.dtype = torch.bfloat16,
-        target: str | None = None,
-        backend: str | None = None,
-        q_start: int | None = None,
-        **bindings: object,
-    ) -> Explanation:
-        """How the pattern is computed at a length: tile program, exact counts, metadata, cost. See `attnir.explain`."""
-        from attnir.explain import explain
-
-        sizes = {"heads": heads, "batch": batch, "d": d, "dv": dv, "q_start": q_start}
-        choice = {"tile": tile, "dtype": dtype, "target": target, "backend": backend}
-        return explain(self, q_len, k_len, **sizes, **choice, **bindings)  # type: ignore[arg-type]  # named above
+    explain = explain_attention
+    plot = plot_attention
 
     def source(
         self,
@@ -141,27 +119,7 @@ class Attention:
         """
         from attnir.codegen.triton.launch import source
 
-        return source(self.plan, kind, d=d, dv=dv, dtype=dtype, target=target, grouped=grouped)
-
-    def plot(
-        self,
-        q_len: int,
-        path: str | PathLike[str],
-        k_len: int | None = None,
-        *,
-        tile: tuple[int, int] | None = None,
-        head: int = 0,
-        sample: int = 0,
-        heads: int | None = None,
-        batch: int | None = None,
-        q_start: int | None = None,
-        **bindings: object,
-    ) -> None:
-        """Write a picture of the pattern: its tiles, FULL, PARTIAL or EMPTY, over its mask. See `attnir.plot.plot`."""
-        from attnir.plot import plot
-
-        sizes = {"head": head, "sample": sample, "heads": heads, "batch": batch, "q_start": q_start}
-        plot(self, q_len, path, k_len, tile=tile, **sizes, **bindings)  # type: ignore[arg-type]  # named above
+        return source(self.plan, kind, d, dv, dtype, target, grouped)
 
     def __repr__(self) -> str:
         return f"<Attention {self.pattern}>"

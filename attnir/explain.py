@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from attnir.api import Attention
 from attnir.blocks import BlockList, list_blocks
 from attnir.call import Call, bind, check_sizes
 from attnir.codegen.resources import Config, Target, choose, current_target
@@ -19,6 +19,9 @@ from attnir.inputs import check_dtype, check_widths
 from attnir.ops import FieldDecl, Side
 from attnir.program import TileProgram
 from attnir.traverse import nodes, reads
+
+if TYPE_CHECKING:
+    from attnir.api import Attention
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,5 +21,10 @@ def moduli(e: Expr, token: Expr) -> frozenset[int] | None:
         form = linear(e.args[0])
         others = any(contains(atom, token) for atom, _ in form.terms if atom is not token)
         return None if others else frozenset({abs(e.args[1].const)})
-    found = [moduli(a, token) for a in e.args]
-    return frozenset().union(*found) if found and None not in found else None  # type: ignore[arg-type]  # no None is left
+    found: frozenset[int] = frozenset()
+    for a in e.args:
+        more = moduli(a, token)
+        if more is None:
+            return None
+        found |= more
+    return found if e.args else None  # the token itself enters otherwise

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from attnir.api import Attention
 from attnir.errors import ShapeError
 from attnir.evaluate import dense_mask
 from attnir.explain import explain
 from attnir.walk import tile_map
+
+if TYPE_CHECKING:
+    from attnir.api import Attention
 
 COLOURS = {"empty": "#f4f4f2", "partial": "#f2c14e", "full": "#5b8e7d"}
 MOST_PIXELS = 4096  # a picture is dense; longer sequences are better read as counts

@@ -20,7 +20,7 @@ from attnir.bounds import bounds
 from attnir.errors import AttnirError, TextError
 from attnir.expr import Expr
 from attnir.limits import name_problem, predicate_problem, range_problem
-from attnir.ops import CONSTANT_LIMIT, FieldDecl, Op, ParamDecl
+from attnir.ops import CONSTANT_LIMIT, PARAM_LIMIT, FieldDecl, Op, ParamDecl
 
 Names = dict[str, Expr | FieldDecl]  # the symbols and declarations in scope
 Functions = Mapping[str, tuple[int, Callable[..., Expr]]]  # how many arguments, and what it makes of them
@@ -184,13 +184,16 @@ def _declared(name: str, kind: str, given: dict[str, object]) -> Expr | FieldDec
     if problem := name_problem(name):
         raise ValueError(problem)
     match kind, given:
-        case "field", _ if given.keys() <= {"sorted"} and isinstance(given.get("sorted", False), bool):
-            return FieldDecl(name, **given)  # type: ignore[arg-type]  # checked in the line above
+        case "field", _ if given.keys() <= {"sorted"}:
+            is_sorted = given.get("sorted", False)
+            if isinstance(is_sorted, bool):
+                return FieldDecl(name, is_sorted)
         case "param", _ if given.keys() <= {"low", "high"}:
-            decl = ParamDecl(name, **given)  # type: ignore[arg-type]  # checked in the next line
-            if problem := range_problem(name, decl.low, decl.high):
+            low, high = given.get("low", -PARAM_LIMIT), given.get("high", PARAM_LIMIT)
+            if problem := range_problem(name, low, high):
                 raise ValueError(problem)
-            return ex.param(decl)
+            if isinstance(low, int) and isinstance(high, int):
+                return ex.param(ParamDecl(name, low, high))
     raise ValueError("expected field(), field(sorted=True) or param(), param(low=..., high=...)")
 
 

@@ -74,9 +74,12 @@ def attend_backward(
     read = read_plan(plan)
     call = _call(read, q, k, fields, params, q_start)
     dq, dk, dv = dispatch.backward(read, call, q, k, v, o, lse, do, dlse, scale, for_q, for_kv)
-    return tuple(
-        g if wanted and g is not None else q.new_empty(0) for g, wanted in ((dq, for_q), (dk, for_kv), (dv, for_kv))
-    )  # type: ignore[return-value]
+    return _wanted(dq, for_q, q), _wanted(dk, for_kv, k), _wanted(dv, for_kv, v)
+
+
+def _wanted(gradient: Tensor | None, wanted: bool, t: Tensor) -> Tensor:
+    """A gradient that was asked for; else nothing, as a tensor, since an operator returns no None."""
+    return gradient if wanted and gradient is not None else t.new_empty(0)
 
 
 @attend.register_fake

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,11 @@ from attnir import errors
 DOC = an.field("doc", sorted=True)
 PACKED = an.compile(an.causal() & an.mask(lambda q, k: DOC(q) == DOC(k)) & an.window(an.param("w", low=0), 0))
 CAUSAL = an.compile(an.causal())
+
+
+def wrong(value: Any) -> Any:
+    """A value of a type that a type checker would not let through."""
+    return value
 
 
 def t(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -31,7 +37,7 @@ def forward_mode(attention: Callable[..., torch.Tensor]) -> torch.Tensor:
 
 CASES: dict[str, tuple[type[Exception], list[str], Callable[[], object]]] = {
     "rank": (errors.ShapeError, ["q has 3 axes", "[2, 8, 16]", "[B, Hq, Sq, D]"], lambda: CAUSAL(t(2, 8, 16), K, K)),
-    "not a tensor": (errors.DtypeError, ["v is a tensor", "list"], lambda: CAUSAL(Q, K, [1.0])),  # type: ignore[call-overload]
+    "not a tensor": (errors.DtypeError, ["v is a tensor", "list"], lambda: CAUSAL(Q, K, wrong([1.0]))),
     "batches": (errors.ShapeError, ["q has 2", "k 1"], lambda: CAUSAL(t(2, 2, 8, 16), K, K)),
     "lengths": (errors.ShapeError, ["k [1, 1, 8, 16]", "v [1, 1, 9, 16]"], lambda: CAUSAL(Q, K, t(1, 1, 9, 16))),
     "widths": (errors.ShapeError, ["q is 16", "k 8"], lambda: CAUSAL(Q, t(1, 1, 8, 8), K)),
@@ -52,8 +58,8 @@ CASES: dict[str, tuple[type[Exception], list[str], Callable[[], object]]] = {
     ),
     "q_start": (errors.ShapeError, ["q_start=-1"], lambda: CAUSAL(Q, K, K, q_start=-1)),
     "far": (errors.ShapeError, ["2**28"], lambda: CAUSAL(Q, K, K, q_start=2**28)),
-    "scale text": (errors.ScaleError, ["'x'"], lambda: CAUSAL(Q, K, K, scale="x")),  # type: ignore[call-overload]
-    "scale tensor": (errors.ScaleError, ["q * scale"], lambda: CAUSAL(Q, K, K, scale=torch.ones(()))),  # type: ignore[call-overload]
+    "scale text": (errors.ScaleError, ["'x'"], lambda: CAUSAL(Q, K, K, scale=wrong("x"))),
+    "scale tensor": (errors.ScaleError, ["q * scale"], lambda: CAUSAL(Q, K, K, scale=wrong(torch.ones(())))),
     "scale NaN": (errors.ScaleError, ["nan"], lambda: CAUSAL(Q, K, K, scale=float("nan"))),
     "scale huge": (errors.ScaleError, ["1e+30"], lambda: CAUSAL(Q, K, K, scale=1e30)),
     "jvp": (errors.DerivativeError, ["jvp", "torch.autograd.grad"], lambda: forward_mode(CAUSAL)),
@@ -87,17 +93,17 @@ CASES: dict[str, tuple[type[Exception], list[str], Callable[[], object]]] = {
         lambda: an.compile(an.causal(), backend="cuda"),
     ),
     "config": (errors.ConfigError, ["'fwd'"], lambda: an.compile(an.causal(), config={"fwd": an.Config(64, 64, 4, 2)})),
-    "no mask": (errors.DeclarationError, ["lambda"], lambda: an.compile(lambda q, k: q >= k)),  # type: ignore[arg-type]
+    "no mask": (errors.DeclarationError, ["lambda"], lambda: an.compile(wrong(lambda q, k: q >= k))),
     "kernel name": (errors.ConfigError, ["'fwd'", "forward"], lambda: CAUSAL.source("fwd")),
-    "tile": (errors.ConfigError, ["tile", "64"], lambda: CAUSAL.explain(128, tile=64)),  # type: ignore[arg-type]
+    "tile": (errors.ConfigError, ["tile", "64"], lambda: CAUSAL.explain(128, tile=wrong(64))),
     "length": (errors.ShapeError, ["q_len", "-3"], lambda: CAUSAL.explain(-3)),
-    "length float": (errors.ShapeError, ["q_len", "64.0"], lambda: CAUSAL.explain(64.0)),  # type: ignore[arg-type]
+    "length float": (errors.ShapeError, ["q_len", "64.0"], lambda: CAUSAL.explain(wrong(64.0))),
     "heads negative": (errors.ShapeError, ["heads", "-2"], lambda: CAUSAL.explain(64, heads=-2)),
     "explained backend": (errors.BackendError, ["'foo'"], lambda: CAUSAL.explain(64, backend="foo")),
     "explained width": (errors.WidthError, ["D = 0"], lambda: CAUSAL.explain(64, d=0)),
     "explained dtype": (errors.DtypeError, ["float64"], lambda: CAUSAL.explain(64, dtype=torch.float64)),
     "source width": (errors.WidthError, ["D = 512"], lambda: CAUSAL.source(d=512)),
-    "source dtype": (errors.DtypeError, ["bf16"], lambda: CAUSAL.source(dtype="bf16")),  # type: ignore[arg-type]
+    "source dtype": (errors.DtypeError, ["bf16"], lambda: CAUSAL.source(dtype=wrong("bf16"))),
     "tile of 100": (errors.ConfigError, ["block_q = 100", "power of two"], lambda: an.Config(100, 64, 4, 2)),
     "picture of a head": (errors.ShapeError, ["head 3 of 2"], lambda: CAUSAL.plot(64, "x.png", head=3, heads=2)),
     "picture of nothing": (errors.ShapeError, ["0 by 0"], lambda: CAUSAL.plot(0, "x.png")),

@@ -73,7 +73,12 @@ def test_only_the_gradients_that_are_needed(backend: str, wanted: tuple[int, ...
     everything = torch.autograd.grad(attention(*leaves, **bindings), leaves, do)
     asked: list[tuple[bool, bool]] = []
     plain = dispatch.backward
-    monkeypatch.setattr(dispatch, "backward", lambda *args: asked.append(args[-2:]) or plain(*args))  # type: ignore[func-returns-value]
+
+    def noted(*args: Any) -> Any:
+        asked.append(args[-2:])
+        return plain(*args)
+
+    monkeypatch.setattr(dispatch, "backward", noted)
     some = [t.detach().requires_grad_(i in wanted) for i, t in enumerate(leaves)]
     found = torch.autograd.grad(attention(*some, **bindings), [some[i] for i in wanted], do)
     for i, g in zip(wanted, found, strict=True):

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from attnir.codegen.triton.spec import NAMES, Spec
 from attnir.expr import Expr, H, side_of
-from attnir.ops import Op, Searched, Side
+from attnir.ops import FieldDecl, Op, Searched, Side
 from attnir.program import Listed, Status, TileProgram
 from attnir.traverse import contains, nodes, params_of
 
@@ -61,7 +61,7 @@ def reads_of(program: TileProgram | None) -> Reads:
     """What a kernel of this program reads besides its tensors."""
     if program is None:
         return Reads((), (), ())
-    fields = {(e.value.name, side_of(e.args[0])) for e in evaluated(program) if e.op is Op.FIELD}  # type: ignore[union-attr]
+    fields = {(e.value.name, side_of(e.args[0])) for e in evaluated(program) if isinstance(e.value, FieldDecl)}
     lists = tuple(v.status for v in program.visits if isinstance(v, Listed))
     return Reads(tuple(sorted(fields)), program.tables(), lists)
 

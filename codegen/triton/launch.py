@@ -66,16 +66,7 @@ def backward(
     return dq, dk, dv
 
 
-def source(
-    plan: Plan,
-    kind: str = "forward",
-    *,
-    d: int = 64,
-    dv: int | None = None,
-    dtype: torch.dtype = torch.bfloat16,
-    target: str | None = None,
-    grouped: bool = False,
-) -> str:
+def source(plan: Plan, kind: str, d: int, dv: int | None, dtype: torch.dtype, target: str | None, grouped: bool) -> str:
     """The source of a kernel: "forward", "delta", "dq" or "dkv", for 16-byte aligned tensors."""
     dv = d if dv is None else dv
     check_widths(d, dv)
