@@ -54,12 +54,12 @@ def backward(
         dead = DeadPairs(schedule, unit, found, budget.pairs, q.device)
         for step in steps(found, unit.n, unit.shared, budget.pairs):
             queries, keys, grad = step.rows(rows.q), step.keys(k_unit), step.rows(rows.do)
-            s = products.scores(queries, keys, scale * LOG2E, work, "s")
+            s = products.scores(step.scaled(rows.q, scale * LOG2E, work), keys, work, "s")
             dead.hide(step, s)
             p = s.sub_(step.gathered(rows.lse)).exp2_()
             if for_kv:
                 step.add_to_keys(dv_unit, products.mix_transposed(p, grad, work))
-            dp = products.scores(grad, step.keys(v_unit), 1.0, work, "ds")
+            dp = products.scores(grad, step.keys(v_unit), work, "ds")
             ds = dp.sub_(step.gathered(rows.delta)).mul_(p)
             if for_q:
                 products.mix(ds, keys, step.rows(rows.dq), work, fresh=False)

@@ -45,7 +45,7 @@ def forward(q: Tensor, k: Tensor, v: Tensor, schedule: Schedule, scale: float) -
         rows = Rows.none(unit.queries(o), work, calm, everywhere=_rows_met(found) == q.shape[2])
         dead = DeadPairs(schedule, unit, found, budget.pairs, q.device)
         for step in steps(found, unit.n, unit.shared, budget.pairs):
-            s = products.scores(step.rows(queries), step.keys(keys), scale * LOG2E, work, "s")
+            s = products.scores(step.scaled(queries, scale * LOG2E, work), step.keys(keys), work, "s")
             dead.hide(step, s)
             rows.meet(step, s, step.keys(values), work)
         rows.write(unit.queries(o), unit.queries(lse[..., None]))

@@ -43,13 +43,13 @@ def _calls(*operands: Batches) -> Iterable[tuple[Tensor, ...]]:
     return zip(*operands, strict=True)
 
 
-def scores(a: Batches, b: Batches, factor: float, work: Workspace, name: str) -> Tensor:
-    """factor * a [., ., r, d] @ b^T for b [., ., c, d]: [., ., r, c], in the buffer of that name or one of its own."""
+def scores(a: Batches, b: Batches, work: Workspace, name: str) -> Tensor:
+    """a [., ., r, d] @ b^T for b [., ., c, d]: [., ., r, c], in the buffer of that name or in a tensor of its own."""
     if LINEAR and _one(a, b):
-        return LINEAR(a[0][0] * factor, b[0][0])[None, None]
+        return LINEAR(a[0][0], b[0][0])[None, None]
     out = work.take(name, len(a), a[0].shape[0], a[0].shape[1], b[0].shape[1])
     for x, y, place in _calls(a, b, out):
-        place.baddbmm_(x, y.transpose(1, 2), beta=0, alpha=factor)
+        torch.bmm(x, y.transpose(1, 2), out=place)
     return out
 
 

@@ -16,7 +16,7 @@ from typing import ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
-from attnir.codegen.torch.operands import Batches
+from attnir.codegen.torch.operands import Batches, Workspace, each
 from attnir.codegen.torch.series import Series
 
 P = ParamSpec("P")
@@ -43,6 +43,12 @@ class Step:
         matrices, products = self.members.stop - self.members.start, len(self.series.rows)
         outer, inner = (matrices, products) if self.by_member else (products, matrices)
         return outer, inner, self.series.shape.height * self.shared, self.series.shape.width
+
+    def scaled(self, t: Tensor, factor: float, work: Workspace) -> Tensor:
+        """The rows of t [n, rows * shared, d] times a factor, in a buffer [outer, inner, rows, d]."""
+        copy = work.take("scaled", *self.shape[:3], t.shape[2])
+        each(lambda part, place: torch.mul(part, factor, out=place), self.rows(t), copy)
+        return copy
 
     def gathered(self, t: Tensor) -> Tensor:
         """The rows of t [n, rows * shared, d], as a copy [outer, inner, rows, d]."""
