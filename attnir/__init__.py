@@ -13,7 +13,7 @@ torch.Size([1, 4, 1000, 64])
 
 from attnir.api import Attention, compile
 from attnir.codegen.cache import CacheInfo, cache_info
-from attnir.codegen.resources import Config
+from attnir.codegen.targets import Config
 from attnir.errors import AttnirError
 from attnir.pattern import Field, Mask, causal, field, full, mask, param, parse, window
 from attnir.reference import reference

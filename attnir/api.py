@@ -12,7 +12,7 @@ from torch import Tensor
 from attnir.call import bind
 from attnir.codegen.operator import attend
 from attnir.codegen.plan import BACKENDS, CONFIGURED, Plan
-from attnir.codegen.resources import Config
+from attnir.codegen.targets import Config
 from attnir.errors import BackendError, ConfigError, DeclarationError
 from attnir.explain import explain as explain_attention
 from attnir.inputs import DTYPES, check_inputs, check_transforms, factor_of

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from attnir.blocks import BlockList, list_blocks
 from attnir.call import Call, bind, check_sizes
-from attnir.codegen.resources import Config, Target, choose, current_target
+from attnir.codegen.resources import choose
+from attnir.codegen.targets import Config, Target, current_target
 from attnir.count import TileCounts, count_live, count_tiles
 from attnir.errors import BackendError, ConfigError
 from attnir.evaluate import row_table

@@ -34,7 +34,8 @@ import torch
 
 import attnir as an
 from attnir.codegen.plan import CONFIGURED, Plan
-from attnir.codegen.resources import Target, choose
+from attnir.codegen.resources import choose
+from attnir.codegen.targets import Target
 from attnir.codegen.triton.inspect import Report, broken, inspect
 from attnir.codegen.triton.launch import program_of
 from attnir.codegen.triton.spec import NAMES, Spec

@@ -108,7 +108,8 @@ class KernelCache:
 @lru_cache(maxsize=1)
 def _generator() -> str:
     """The hash of the code that writes the sources: what another version wrote is not taken for this one's."""
-    files = sorted((Path(__file__).parent / "triton").glob("*.py"))
+    here = Path(__file__).parent
+    files = [*sorted((here / "triton").glob("*.py")), here / "chunks.py"]
     return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
 
 

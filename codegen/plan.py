@@ -10,7 +10,7 @@ import json
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 
-from attnir.codegen.resources import KINDS, Config
+from attnir.codegen.targets import KINDS, Config
 from attnir.cover import cover
 from attnir.errors import BackendError
 from attnir.expr import Expr

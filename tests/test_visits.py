@@ -82,7 +82,8 @@ def test_the_kernels_visit_the_tiles_that_explain_counts(name: str, monkeypatch:
 
 
 def _dq_tile(c: Case) -> tuple[int, int]:
-    from attnir.codegen.resources import choose, current_target
+    from attnir.codegen.resources import choose
+    from attnir.codegen.targets import current_target
 
     config = choose("dq", current_target(), c.d, c.d if c.dv is None else c.dv, c.dtype)
     return config.block_q, config.block_k

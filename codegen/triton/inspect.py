@@ -20,7 +20,8 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from attnir.codegen.resources import Problem, Target
+from attnir.codegen.resources import Problem
+from attnir.codegen.targets import Target
 from attnir.codegen.triton.arguments import arguments
 from attnir.codegen.triton.assembly import LOCAL, MATRIX, Loop, count, gcn_lines, loops, opcodes, sass_lines
 from attnir.codegen.triton.emit import emit

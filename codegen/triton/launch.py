@@ -15,7 +15,8 @@ from torch import Tensor
 from attnir.call import Call
 from attnir.codegen.cache import CACHE
 from attnir.codegen.plan import Plan
-from attnir.codegen.resources import Config, Target, choose, current_target
+from attnir.codegen.resources import choose
+from attnir.codegen.targets import Config, Target, current_target
 from attnir.codegen.triton.arguments import TENSORS, arguments
 from attnir.codegen.triton.emit import emit
 from attnir.codegen.triton.metadata import metadata

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from attnir.codegen.resources import Config, chunks, equal_chunk
+from attnir.codegen.chunks import chunks, equal_chunk
+from attnir.codegen.targets import Config
 
 NAMES = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}  # as Triton writes argument types
 TYPES = {torch.bfloat16: "tl.bfloat16", torch.float16: "tl.float16", torch.float32: "tl.float32"}

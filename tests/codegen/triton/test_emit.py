@@ -15,7 +15,7 @@ import torch
 
 import attnir as an
 from attnir.codegen.plan import Plan
-from attnir.codegen.resources import KINDS, Config
+from attnir.codegen.targets import KINDS, Config
 from attnir.codegen.triton import Spec, arguments, emit
 from attnir.codegen.triton.launch import program_of
 from attnir.codegen.triton.operands import Operand

@@ -18,7 +18,7 @@ BROKEN = """
 import torch
 import attnir as an
 from attnir.codegen.plan import Plan
-from attnir.codegen.resources import Config, Target
+from attnir.codegen.targets import Config, Target
 from attnir.codegen.triton import Spec, inspect
 from attnir.codegen.triton.launch import program_of
 
@@ -43,7 +43,8 @@ MODEL = """
 import torch
 import attnir as an
 from attnir.codegen.plan import Plan
-from attnir.codegen.resources import Config, Estimate, Problem, Target, choose
+from attnir.codegen.resources import Estimate, Problem, choose
+from attnir.codegen.targets import Config, Target
 from attnir.codegen.triton import Spec, inspect
 from attnir.codegen.triton.launch import program_of
 

@@ -7,7 +7,9 @@ from itertools import product
 import pytest
 import torch
 
-from attnir.codegen.resources import Config, Estimate, Problem, Target, choose, chunks, current_target, equal_chunk
+from attnir.codegen.chunks import chunks, equal_chunk
+from attnir.codegen.resources import Estimate, Problem, choose
+from attnir.codegen.targets import Config, Target, current_target
 from attnir.errors import ConfigError
 
 TARGETS = ("sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120", "gfx942")
