@@ -1,9 +1,10 @@
 """Compile the kernels in their default configurations for every target, without a GPU: `make inspect`.
 
-bfloat16 comes with every head width and pattern, float16 and float32 with some. Of each kernel it is promised that
+bfloat16 comes with every head width and pattern, float16 with some; float32 is asked for with --dtypes fp32, and does
+not keep every promise (see resources.py on the backward with D + Dv above 256). Of each kernel it is promised that
 
 - it compiles, and its shared memory is within the target's limit;
-- no register is spilled (but see resources.py on the backward in float32 with D + Dv above 256);
+- no register is spilled;
 - products use the target's own matrix instructions. In the backward, sm_90 does so up to D = 128. float32 may use
   those of sm_80 on newer targets;
 - the loop over full tiles decides nothing about single scores.
@@ -97,7 +98,7 @@ def _row(case: Case, config: str, report: Report | None, problems: list[str]) ->
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, values in (("targets", TARGETS), ("kinds", CONFIGURED), ("dtypes", tuple(DTYPES))):
+    for name, values in (("targets", TARGETS), ("kinds", CONFIGURED), ("dtypes", ("bf16", "fp16"))):
         parser.add_argument(f"--{name}", default=",".join(values), help="comma-separated; default: %(default)s")
     for name, values, some in (("widths", WIDTHS, SOME_WIDTHS), ("patterns", tuple(PATTERNS), SOME_PATTERNS)):
         text = f"comma-separated; default: {','.join(values)} for bf16, {','.join(some)} for others"

@@ -20,7 +20,6 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from attnir.codegen.resources import Problem
 from attnir.codegen.targets import Target
 from attnir.codegen.triton.arguments import arguments
 from attnir.codegen.triton.assembly import LOCAL, MATRIX, Loop, count, gcn_lines, loops, opcodes, sass_lines
@@ -69,8 +68,7 @@ def inspect(kind: str, program: TileProgram | None, spec: Spec, target: Target) 
 def broken(kind: str, spec: Spec, target: Target, report: Report) -> list[str]:
     """Which promises a kernel in its default configuration breaks on a target; empty when it keeps them all."""
     found = []
-    problem = Problem(kind, target, spec.d, spec.dv, spec.dtype.itemsize)
-    if report.spills > (FEW_SPILLS if problem.is_wide and kind != "forward" else 0):
+    if report.spills:
         found.append(f"{report.spills} spills")
     if report.shared > target.shared:
         found.append(f"{report.shared} bytes of shared memory, {target.shared} are there")
@@ -86,7 +84,6 @@ def broken(kind: str, spec: Spec, target: Target, report: Report) -> list[str]:
     return found
 
 
-FEW_SPILLS = 80  # where no tile is free of them: see resources.py on float32 with more than four chunks
 FEW = 24  # comparisons of scalars that a loop needs for its own control and its pipeline
 
 
