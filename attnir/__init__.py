@@ -15,8 +15,11 @@ from attnir.api import Attention, compile
 from attnir.codegen.cache import CacheInfo, cache_info
 from attnir.codegen.targets import Config
 from attnir.errors import AttnirError
+from attnir.neighborhood import neighborhood
 from attnir.pattern import Field, Mask, causal, field, full, mask, param, parse, window
+from attnir.per_head import per_head
 from attnir.reference import reference
+from attnir.space import Space, concat, grid
 from attnir.trace import maximum, minimum, where
 
 __version__ = "0.1.0"
@@ -28,16 +31,21 @@ __all__ = [
     "Config",
     "Field",
     "Mask",
+    "Space",
     "cache_info",
     "causal",
     "compile",
+    "concat",
     "field",
     "full",
+    "grid",
     "mask",
     "maximum",
     "minimum",
+    "neighborhood",
     "param",
     "parse",
+    "per_head",
     "reference",
     "where",
     "window",

@@ -94,6 +94,8 @@ class Attention:
             k_len=k.shape[2],
             q_start=q_start,
             device=q.device,
+            spaces=self.pattern.spaces,
+            masks=self.pattern.heads,
         )
         fields = [t for name in sorted(call.fields) for t in (call.fields[name].queries, call.fields[name].keys)]
         params = [call.params[p.name] for p in self.pattern.params]
@@ -159,5 +161,5 @@ def compile(
     for kind, given in (config or {}).items():
         if kind not in CONFIGURED or not isinstance(given, Config):
             raise ConfigError(f"config maps {', '.join(CONFIGURED)} to an.Config(...); not {kind!r} to {given!r}")
-    plan = Plan(pattern.predicate, backend, bool(check), tuple(sorted((config or {}).items())))
+    plan = Plan(pattern, backend, bool(check), tuple(sorted((config or {}).items())))
     return Attention(pattern, plan, plan.text())

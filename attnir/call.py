@@ -12,6 +12,7 @@ from torch import Tensor
 from attnir.errors import (
     DeviceError,
     FieldError,
+    HeadsError,
     MissingBindingError,
     NotSortedError,
     ParamError,
@@ -20,7 +21,8 @@ from attnir.errors import (
 )
 from attnir.expr import Expr
 from attnir.limits import field_limit
-from attnir.ops import COPIES_LIMIT, POSITION_LIMIT, FieldDecl, ParamDecl, Side
+from attnir.ops import COPIES_LIMIT, POSITION_LIMIT, FieldDecl, Op, ParamDecl, Side
+from attnir.space import NO_SPACES, Spaces
 from attnir.traverse import fields_of
 
 _FIELD_DTYPES = (torch.int32, torch.int64, torch.int16, torch.int8, torch.uint8, torch.bool)
@@ -84,8 +86,12 @@ def bind(
     q_start: int | None = None,
     device: torch.device | str = "cpu",
     check: bool = False,
+    spaces: Spaces = NO_SPACES,
+    masks: int | None = None,
 ) -> Call:
-    """Check what a user gave for the fields and parameters of a pattern, and bind it.
+    """Check what a user gave for the fields and parameters of a pattern over `spaces`, and bind it.
+
+    masks: how many heads the pattern has masks for; any number where it says nothing.
 
     Raises MissingBindingError, UnknownBindingError, FieldError, NotSortedError (with `check`), ParamError, ShapeError.
     """
@@ -95,7 +101,8 @@ def bind(
             raise ShapeError(f"{name} is an integer from 0, not {size!r}")
     if max(batch, heads) > COPIES_LIMIT:
         raise ShapeError(f"at most 2**20 samples and 2**20 heads, not {batch} and {heads}; split the batch")
-    start = first_position(q_start, q_len, k_len)
+    if masks is not None and heads != masks:
+        raise HeadsError(f"the pattern has masks for {masks} query heads, but there are {heads}")
     known = [d.name for d in fields] + [p.name for p in params]
     if unknown := sorted(set(bindings) - set(known)):
         raise UnknownBindingError(
@@ -103,11 +110,15 @@ def bind(
         )
     if missing := [name for name in known if name not in bindings]:
         raise MissingBindingError(f"the pattern reads {_listed(missing)}; give {missing[0]}=... in the call")
+    scalars = {p.name: _param(p, bindings[p.name]) for p in params}
+    if q_start is None and spaces[0] != spaces[1]:
+        q_start = 0  # the queries have an arrangement of their own: they begin with it
+    start = first_position(q_start, q_len, k_len)
+    _check_lengths(spaces, scalars, start, q_len, k_len)
     values = {d.name: _field(d, bindings[d.name], batch, q_len, k_len, start, device) for d in fields}
     if check:
         for d in fields:
             check_sorted(d, values[d.name])
-    scalars = {p.name: _param(p, bindings[p.name]) for p in params}
     return Call(batch, heads, q_len, k_len, start, values, scalars, device)
 
 
@@ -120,6 +131,26 @@ def first_position(q_start: int | None, q_len: int, k_len: int) -> int:
     if start < 0 or start + q_len > POSITION_LIMIT or k_len > POSITION_LIMIT:
         raise ShapeError(f"positions lie in [0, 2**28); q_start={start}, {q_len} queries and {k_len} keys leave it")
     return start
+
+
+def _check_lengths(spaces: Spaces, params: Mapping[str, int], start: int, q_len: int, k_len: int) -> None:
+    """Raise ShapeError unless the tokens are as many as their arrangement has places."""
+    queries, keys = (None if space is None else _length(space.length, params) for space in spaces)
+    if keys is not None and k_len != keys:
+        raise ShapeError(f"there are {k_len} keys, but the pattern arranges {keys}: {spaces[1]}")
+    if queries is not None and (start + q_len > queries or (start == 0 and q_len != queries)):
+        placed = f"{q_len} queries" + (f" from position {start}" if start else "")
+        raise ShapeError(f"there are {placed}, but the pattern arranges {queries}: {spaces[0]}")
+
+
+def _length(e: Expr, params: Mapping[str, int]) -> int:
+    """The value of a sum of products of constants and parameters."""
+    if isinstance(e.value, ParamDecl):
+        return params[e.value.name]
+    if e.op is Op.CONST:
+        return e.const
+    a, b = (_length(x, params) for x in e.args)
+    return a + b if e.op is Op.ADD else a * b
 
 
 def _index(value: object) -> int:

@@ -114,7 +114,7 @@ def explain(
     q_len: int,
     k_len: int | None = None,
     *,
-    heads: int = 1,
+    heads: int | None = None,
     batch: int = 1,
     tile: tuple[int, int] | None = None,
     d: int = 64,
@@ -128,7 +128,8 @@ def explain(
     """How an attention is computed at a length.
 
     q_len, k_len    lengths; k_len = q_len when left out
-    heads, batch    how many of them are counted: the first ones; it matters where the pattern reads h or b
+    heads, batch    how many of them are counted; it matters where the pattern reads h or b. Left out, 1 is, or as many
+                    heads as the pattern has masks for
     tile            (query rows, key columns) of a tile; the configuration's when left out
     d, dv, dtype    head widths and dtype, which the choice of a configuration depends on
     target          "sm_90", "gfx942", ...: the GPU at hand, sm_90 where there is none
@@ -148,6 +149,7 @@ def explain(
         raise BackendError(f"tiles are those of triton or torch; {backend!r} has none")
     if not (tile is None or _is_pair(tile)):
         raise ConfigError(f"a tile is (query rows, key columns), two integers from 1, not {tile!r}")
+    heads = heads if heads is not None else attention.pattern.heads or 1
     call = bind(
         attention.pattern.fields,
         attention.pattern.params,
@@ -158,6 +160,8 @@ def explain(
         k_len=q_len if k_len is None else k_len,
         q_start=q_start,
         device=_device_of(bindings),
+        spaces=attention.pattern.spaces,
+        masks=attention.pattern.heads,
     )
     check_sizes(attention.pattern.predicate, call)
     described = Target.parse(target) if target else current_target()

@@ -38,6 +38,15 @@ def name_problem(name: object) -> str:
     return ""
 
 
+def axis_problem(name: object) -> str:
+    """Why this cannot name an axis or a region; empty when it can."""
+    if not isinstance(name, str) or not (name.isidentifier() and name.isascii()) or keyword.iskeyword(name):
+        return f"{name!r} cannot name an axis or a region; take a Python name in ASCII"
+    if name.startswith("_") or name in ("in_", "expr", "space"):
+        return f"{name!r} cannot name an axis or a region: a token has another attribute of that name; rename it"
+    return ""
+
+
 def range_problem(name: str, low: object, high: object) -> str:
     """Why these are no bounds of a parameter; empty when they are."""
     for bound in (low, high):
@@ -49,9 +58,9 @@ def range_problem(name: str, low: object, high: object) -> str:
     return ""
 
 
-def predicate_problem(e: Expr) -> str:
-    """Why this predicate cannot be taken; empty when it can."""
-    return _size_problem(e) or _twice_problem(e) or width_problem(e, 1)
+def predicate_problem(e: Expr, *lengths: Expr) -> str:
+    """Why this predicate over spaces of such lengths cannot be taken; empty when it can."""
+    return _size_problem(e) or _twice_problem(e, *lengths) or width_problem(e, 1)
 
 
 def _size_problem(e: Expr) -> str:
@@ -69,8 +78,8 @@ def _size_problem(e: Expr) -> str:
     return ""
 
 
-def _twice_problem(e: Expr) -> str:
-    names = [f.name for f in fields_of(e)] + [p.name for p in params_of(e)]
+def _twice_problem(*roots: Expr) -> str:
+    names = [f.name for f in fields_of(*roots)] + [p.name for p in params_of(*roots)]
     for name in names:
         if names.count(name) > 1:
             return f"`{name}` names two different fields or parameters; declare it once and use that, or rename one"

@@ -11,8 +11,9 @@ from attnir.errors import ControlFlowError, DeclarationError, ParamError
 from attnir.expr import Expr
 from attnir.limits import name_problem, predicate_problem, range_problem
 from attnir.ops import PARAM_LIMIT, FieldDecl, ParamDecl
-from attnir.printing import format_predicate
-from attnir.reading import read_predicate
+from attnir.printing import declarations, format_expr
+from attnir.reading import read_pattern
+from attnir.space import NO_SPACES, Space, Spaces, Token, spaces_of
 from attnir.trace import Value, fail, integer_argument, read_field, trace
 from attnir.traverse import fields_of, params_of
 
@@ -30,22 +31,24 @@ class Mask:
     """
 
     predicate: Expr
+    spaces: Spaces = NO_SPACES  # how the queries, and how the keys are arranged
+    heads: int | None = None  # how many query heads there have to be
 
     def __post_init__(self) -> None:
-        if problem := predicate_problem(self.predicate):
+        if problem := predicate_problem(self.predicate, *self.lengths):
             fail(DeclarationError, problem)
 
     def __and__(self, other: Mask) -> Mask:
-        return Mask(self.predicate & _mask(other)) if isinstance(other, Mask) else _not_a_mask(other)
+        return Mask(self.predicate & _mask(other), *_joined(self, other))
 
     def __or__(self, other: Mask) -> Mask:
-        return Mask(self.predicate | _mask(other)) if isinstance(other, Mask) else _not_a_mask(other)
+        return Mask(self.predicate | _mask(other), *_joined(self, other))
 
     def __xor__(self, other: Mask) -> Mask:
         return (self & ~other) | (~self & other) if isinstance(other, Mask) else _not_a_mask(other)
 
     def __invert__(self) -> Mask:
-        return Mask(~self.predicate)
+        return Mask(~self.predicate, self.spaces, self.heads)
 
     def __bool__(self) -> NoReturn:
         fail(ControlFlowError, f"the mask `{self}` has no truth value; combine masks with `&`, `|`, `~`")
@@ -56,19 +59,46 @@ class Mask:
         return fields_of(self.predicate)
 
     @property
+    def lengths(self) -> tuple[Expr, ...]:
+        """The lengths of the spaces, where there are some."""
+        return tuple(space.length for space in self.spaces if space)
+
+    @property
     def params(self) -> tuple[ParamDecl, ...]:
         """The parameters that a call must give."""
-        return params_of(self.predicate)
+        return params_of(self.predicate, *self.lengths)
 
     def __str__(self) -> str:
-        return format_predicate(self.predicate)
+        names: dict[Expr, str] = {}
+        for token, space in zip((ex.Q, ex.K), self.spaces, strict=True):
+            found = space.coordinates(token) if space else {}
+            names |= {e: f"{token.value}.{name}" for name, e in found.items() if e is not token}
+        shown = _declared_spaces(self.spaces) + ([f"h = heads({self.heads})"] if self.heads else [])
+        return "; ".join([*declarations(self.predicate, *self.lengths), *shown, format_expr(self.predicate, names)])
 
     def __repr__(self) -> str:
         return f"<Mask {self}>"
 
 
-def _mask(mask: Mask) -> Expr:
-    return mask.predicate
+def _declared_spaces(spaces: Spaces) -> list[str]:
+    queries, keys = spaces
+    if queries == keys:
+        return [f"q, k = {queries}"] if queries else []
+    return [f"{token} = {space}" for token, space in (("q", queries), ("k", keys)) if space]
+
+
+def _mask(mask: object) -> Expr:
+    return mask.predicate if isinstance(mask, Mask) else _not_a_mask(mask)
+
+
+def _joined(a: Mask, b: Mask) -> tuple[Spaces, int | None]:
+    """The spaces and heads of two masks that are combined: one that leaves them open takes those of the other one."""
+    if a.heads and b.heads and a.heads != b.heads:
+        fail(DeclarationError, f"one mask is for {a.heads} heads, the other for {b.heads}")
+    for side, one, two in zip(("queries", "keys"), a.spaces, b.spaces, strict=True):
+        if one and two and one != two:
+            fail(DeclarationError, f"the masks arrange the {side} differently: {one}, and {two}; use one for both")
+    return (a.spaces[0] or b.spaces[0], a.spaces[1] or b.spaces[1]), a.heads or b.heads
 
 
 def _not_a_mask(other: object) -> NoReturn:
@@ -96,10 +126,11 @@ class Field:
     __hash__ = object.__hash__
 
 
-def mask(function: Callable[..., object]) -> Mask:
+def mask(function: Callable[..., object], *, grid: Space | tuple[Space | None, Space | None] | None = None) -> Mask:
     """The mask that a lambda over `q`, `k` and, when wanted, `b` (batch) and `h` (query head) says.
 
-    Tokens are positions: integers that start at 0. The lambda is traced once, with symbolic tokens.
+    Tokens are positions: integers that start at 0. The lambda is traced once, with symbolic tokens. With a `grid`
+    (`an.grid`, `an.concat`, or a pair for queries and keys) they have coordinates as well: `q.y`, `k.in_("text")`.
 
     >>> import attnir as an
     >>> print(an.mask(lambda q, k, h: (q - k) % (h + 1) == 0))
@@ -107,7 +138,9 @@ def mask(function: Callable[..., object]) -> Mask:
 
     Raises ControlFlowError for `and`, `or`, `if`; IntegerExpectedError for floats; UnknownNameError for other names.
     """
-    return Mask(trace(function))
+    spaces = spaces_of(grid)
+    tokens = {n: Token(ex.TOKENS[n], space) for n, space in zip(("q", "k"), spaces, strict=True)}
+    return Mask(trace(function, tokens), spaces)
 
 
 def causal() -> Mask:
@@ -172,7 +205,7 @@ def parse(text: str) -> Mask:
     >>> an.parse("causal & window(1024) | (k < 4)") == an.causal() & an.window(1024) | an.mask(lambda q, k: k < 4)
     True
     """
-    return Mask(read_predicate(text, _SHORT_FORMS))
+    return Mask(*read_pattern(text, _SHORT_FORMS))
 
 
 def _window_form(left: Expr, right: Expr | None = None) -> Expr:

@@ -48,7 +48,8 @@ def plot(
     k_len = q_len if k_len is None else k_len
     if not 1 <= min(q_len, k_len) <= max(q_len, k_len) <= MOST_PIXELS:
         raise ShapeError(f"a picture shows 1 to {MOST_PIXELS} tokens, not {q_len} by {k_len}; plot another length")
-    heads, batch = (index + 1 if count is None else count for index, count in ((head, heads), (sample, batch)))
+    heads = heads if heads is not None else attention.pattern.heads or head + 1
+    batch = sample + 1 if batch is None else batch
     if not (0 <= head < heads and 0 <= sample < batch):
         raise ShapeError(f"head {head} of {heads} and sample {sample} of {batch} are not both there")
     tile = tile or (max(1, q_len // 16), max(1, k_len // 16))

@@ -6,6 +6,8 @@ A predicate's text is its declarations and its condition, separated by semicolon
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from attnir.expr import Expr
 from attnir.ops import COMPARISONS, PARAM_LIMIT, FieldDecl, Op, ParamDecl, Searched
 from attnir.traverse import fields_of, params_of
@@ -18,31 +20,37 @@ _CALLS = frozenset({Op.ABS, Op.MIN, Op.MAX, Op.WHERE, Op.ROWMIN, Op.ROWMAX})
 _TIGHTEST = 7
 
 
-def format_expr(e: Expr) -> str:
+Abbreviations = Mapping[Expr, str]  # expressions with a name of their own: coordinates, `q.y`
+
+
+def format_expr(e: Expr, names: Abbreviations | None = None) -> str:
     """The expression as Python; shared nodes are printed as often as they are used."""
-    return _format(e, 0)
+    return _format(e, 0, names or {})
 
 
-def _format(e: Expr, around: int) -> str:
+def _format(e: Expr, around: int, names: Abbreviations) -> str:
+    if e in names:
+        return names[e]
     match e.value:
         case FieldDecl(name=name):
-            return f"{name}({_format(e.args[0], 0)})"
+            return f"{name}({_format(e.args[0], 0, names)})"
         case ParamDecl(name=name):
             return name
         case Searched(field=decl, side=side):
-            return f"{e.op.value}({decl.name}({side}), {_format(e.args[0], 0)}, {_format(e.args[1], 0)})"
+            bound, at = (_format(a, 0, names) for a in e.args)
+            return f"{e.op.value}({decl.name}({side}), {bound}, {at})"
     if e.op in (Op.CONST, Op.BOOL, Op.SYM):
         text = str(e.value)
         return f"({text})" if around >= _BINDING[Op.NEG] and text.startswith("-") else text
     if e.op in _CALLS:
-        return f"{e.op.value}({', '.join(_format(a, 0) for a in _flat(e))})"
+        return f"{e.op.value}({', '.join(_format(a, 0, names) for a in _flat(e))})"
     binding = _BINDING[e.op]
     if e.op in _PREFIX:
-        text = _PREFIX[e.op] + _format(e.args[0], binding)
+        text = _PREFIX[e.op] + _format(e.args[0], binding, names)
     else:
         # A comparison does not chain, and the right argument of `-`, `//`, `%` does not regroup.
         left = binding + 1 if e.op in COMPARISONS else binding
-        text = f"{_format(e.args[0], left)} {e.op.value} {_format(e.args[1], binding + 1)}"
+        text = f"{_format(e.args[0], left, names)} {e.op.value} {_format(e.args[1], binding + 1, names)}"
     return f"({text})" if binding < around else text
 
 

@@ -11,16 +11,19 @@ True
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Mapping
 from functools import reduce
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from attnir import expr as ex
 from attnir.bounds import bounds
-from attnir.errors import AttnirError, TextError
+from attnir.errors import AttnirError, DeclarationError, TextError
 from attnir.expr import Expr
 from attnir.limits import name_problem, predicate_problem, range_problem
 from attnir.ops import CONSTANT_LIMIT, PARAM_LIMIT, FieldDecl, Op, ParamDecl
+from attnir.space import Space, Spaces, concat, grid
+from attnir.trace import Value
 
 Names = dict[str, Expr | FieldDecl]  # the symbols and declarations in scope
 Functions = Mapping[str, tuple[int, Callable[..., Expr]]]  # how many arguments, and what it makes of them
@@ -48,8 +51,15 @@ class Reader:
 
     functions: ClassVar[Functions] = FUNCTIONS
 
-    def __init__(self, text: str, names: Names, patterns: Mapping[str, Callable[..., Expr]] | None = None) -> None:
+    def __init__(
+        self,
+        text: str,
+        names: Names,
+        patterns: Mapping[str, Callable[..., Expr]] | None = None,
+        spaces: Mapping[str, Space] | None = None,
+    ) -> None:
         self.text, self.names, self.patterns = " ".join(text.split()), names, patterns or {}
+        self.spaces = spaces or {}
 
     def fail(self, where: ast.expr, problem: str) -> TextError:
         start, stop = (len(self.text.encode()[:at].decode()) for at in (where.col_offset, where.end_col_offset or 0))
@@ -102,6 +112,8 @@ class Reader:
                 return ex.compare(_COMPARE[type(op)], self.integer(a), self.integer(b))
             case ast.Call(func=ast.Name(id=name), args=args, keywords=[]):
                 return self.call(n, name, args)
+            case ast.Attribute(value=ast.Name(id=token), attr=name) if token in self.spaces:
+                return self.coordinate(n, token, name)
         if isinstance(n, ast.BoolOp | ast.Compare) or (isinstance(n, ast.UnaryOp) and isinstance(n.op, ast.Not)):
             rule = "not part of the language; conditions are combined with `&`, `|`, `~`, one comparison each"
             raise self.fail(n, f"{rule}: (0 <= q - k) & (q - k < 4)")
@@ -148,6 +160,13 @@ class Reader:
         if name == "where":
             return make(self.condition(args[0]), *self.alike(args[1], args[2]))
         return make(*(self.integer(a) for a in args))
+
+    def coordinate(self, n: ast.expr, token: str, name: str) -> Expr:
+        """`q.y`, on the grid that is declared for the queries."""
+        found = self.spaces[token].coordinates(ex.TOKENS[token])
+        if name not in found:
+            raise self.fail(n, f"`{token}` has no coordinate `{name}`; it has {', '.join(found)}")
+        return found[name]
 
     def position(self, n: ast.expr) -> Expr | None:
         """The token, or the end of a tile, that a name says."""
@@ -197,19 +216,72 @@ def _declared(name: str, kind: str, given: dict[str, object]) -> Expr | FieldDec
     raise ValueError("expected field(), field(sorted=True) or param(), param(low=..., high=...)")
 
 
-def read_predicate(text: str, patterns: Mapping[str, Callable[..., Expr]] | None = None) -> Expr:
-    """The predicate that `text` says. `patterns` are names with a meaning of their own, such as `causal`."""
+def read_predicate(text: str) -> Expr:
+    """The predicate over positions that `text` says."""
+    return read_pattern(text)[0]
+
+
+def read_pattern(
+    text: str, patterns: Mapping[str, Callable[..., Expr]] | None = None
+) -> tuple[Expr, Spaces, int | None]:
+    """(predicate, spaces, heads) that `text` says. `patterns` have a meaning of their own, such as `causal`."""
     *declarations, body = text.split(";")
     names: Names = dict(ex.TOKENS)
+    spaces: dict[str, Space] = {}
+    heads = None
     for part in declarations:
-        if not declare(part, names):
-            raise TextError(f"expected `name = field()` or `name = param()` before the last `;`, not {part.strip()!r}")
-    e = Reader(body, names, patterns).read()
-    if problem := predicate_problem(e):
+        if found := re.fullmatch(r"\s*h\s*=\s*heads\(([1-9]\d{0,6})\)\s*", part):
+            heads = int(found[1])
+        elif not (declare(part, names) or _declare_space(part, names, spaces)):
+            raise TextError(
+                "expected `name = field()`, `name = param()` or `q, k = grid(...)` before the last `;`, not "
+                f"{part.strip()!r}"
+            )
+    e = Reader(body, names, patterns, spaces).read()
+    if problem := predicate_problem(e, *(s.length for s in spaces.values())):
         raise TextError(problem)
     if not e.is_bool:
         raise TextError(f"a mask is a condition; `{e}` is an integer")
-    return e
+    return e, (spaces.get("q"), spaces.get("k")), heads
+
+
+def _declare_space(text: str, names: Names, spaces: dict[str, Space]) -> bool:
+    """Add `q, k = grid(y=64, x=64)`, or `k = concat(...)`, to the spaces; False when the text is none."""
+    try:
+        match ast.parse(text.strip()).body:
+            case [ast.Assign(targets=[ast.Name(id=name)], value=ast.Call() as value)]:
+                tokens = [name]
+            case [ast.Assign(targets=[ast.Tuple(elts=[ast.Name(id=a), ast.Name(id=b)])], value=ast.Call() as value)]:
+                tokens = [a, b]
+            case _:
+                return False
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    if tokens not in (["q"], ["k"], ["q", "k"]):
+        return False
+    if twice := [t for t in tokens if t in spaces]:
+        raise TextError(f"the grid of `{twice[0]}` is declared twice")
+    try:
+        found = _space(value, names)
+    except DeclarationError as error:
+        raise TextError(f"not a grid: {text.strip()!r} ({str(error).splitlines()[0]})") from None
+    if not isinstance(found, Space):
+        raise TextError(f"not a grid: {text.strip()!r}; expected grid(y=64, x=64) or concat(text=256, ...)")
+    spaces |= dict.fromkeys(tokens, found)
+    return True
+
+
+def _space(n: ast.expr, names: Names) -> Space | Value | int | None:
+    """`grid(...)`, `concat(...)`, a size or a parameter."""
+    match n:
+        case ast.Call(func=ast.Name(id="grid" | "concat" as kind), args=[], keywords=sizes):
+            given: Any = {str(w.arg): _space(w.value, names) for w in sizes}
+            return grid(**given) if kind == "grid" else concat(**given)
+        case ast.Constant(value=int() as size):
+            return size
+        case ast.Name(id=name) if isinstance(e := names.get(name), Expr):
+            return Value(e)
+    return None
 
 
 def declare(text: str, names: Names) -> bool:

@@ -51,6 +51,8 @@ def reference(pattern: Mask) -> Reference:
             k_len=k.shape[2],
             q_start=q_start,
             device=q.device,
+            spaces=pattern.spaces,
+            masks=pattern.heads,
         )
         check_sizes(pattern.predicate, call)
         o, lse = masked_softmax(q, k, v, dense_mask(pattern.predicate, call), scale)

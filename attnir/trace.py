@@ -10,7 +10,7 @@ import inspect
 import linecache
 import operator
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -149,7 +149,7 @@ class Value:
 
     __int__ = __float__ = __index__
 
-    def __getattr__(self, name: str) -> NoReturn:
+    def __getattr__(self, name: str) -> Value:
         if name.startswith("__"):
             raise AttributeError(name)
         fail(UnknownNameError, f"`{self.expr}` has no coordinate `{name}`; a plain token is its position")
@@ -253,8 +253,9 @@ def maximum(a: object, b: object) -> Value:
     return Value(ex.maximum(_integer(a), _integer(b)))
 
 
-def trace(function: Callable[..., object]) -> Expr:
+def trace(function: Callable[..., object], tokens: Mapping[str, Value] | None = None) -> Expr:
     """Call `function` once with symbolic tokens; its arguments are recognised by name: q, k, b, h."""
+    known = {n: Value(e) for n, e in ex.TOKENS.items()} | dict(tokens or {})
     if not callable(function):
         fail(DeclarationError, f"a mask is declared by a function of q and k, not by {function!r}")
     code = getattr(function, "__code__", None)
@@ -274,8 +275,8 @@ def trace(function: Callable[..., object]) -> Expr:
             problem += "; take a value from outside the lambda, from a variable or from a function that makes it"
         fail(UnknownNameError, problem, where_)
     try:
-        by_name = {n: Value(ex.TOKENS[n]) for n, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
-        result = function(*(Value(ex.TOKENS[n]) for n in parameters if n not in by_name), **by_name)
+        by_name = {n: known[n] for n, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+        result = function(*(known[n] for n in parameters if n not in by_name), **by_name)
     except NameError as error:
         if isinstance(error, DeclarationError):
             raise

@@ -74,7 +74,7 @@ class Case:
         widths = int(d), int(dv or d)
         config = choose(self.kind, target, *widths, DTYPES[self.dtype])
         spec = Spec(DTYPES[self.dtype], *widths, config, target.family, grouped=True, aligned=self.aligned)
-        program = program_of(Plan(PATTERNS[self.pattern].predicate), self.kind, config)
+        program = program_of(Plan(PATTERNS[self.pattern]), self.kind, config)
         try:
             report = inspect(self.kind, program, spec, target)
         except Exception as error:  # a kernel that does not compile is a finding, and the others are still of interest

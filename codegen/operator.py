@@ -16,14 +16,14 @@ from attnir.call import Call, FieldValues, check_sizes, check_sorted
 from attnir.codegen import dispatch
 from attnir.codegen.plan import Plan, read_plan
 from attnir.errors import DerivativeError
-from attnir.traverse import fields_of, params_of
+from attnir.traverse import fields_of
 
 
 def _call(plan: Plan, q: Tensor, k: Tensor, fields: Sequence[Tensor], params: Sequence[int], q_start: int) -> Call:
     pairs = zip(fields[::2], fields[1::2], strict=True)
     decls = fields_of(plan.predicate)
     values = {d.name: FieldValues(*pair) for d, pair in zip(decls, pairs, strict=True)}
-    scalars = {p.name: value for p, value in zip(params_of(plan.predicate), params, strict=True)}
+    scalars = {p.name: value for p, value in zip(plan.pattern.params, params, strict=True)}
     return Call(q.shape[0], q.shape[1], q.shape[2], k.shape[2], q_start, values, scalars, q.device)
 
 

@@ -14,9 +14,8 @@ from attnir.codegen.targets import KINDS, Config
 from attnir.cover import cover
 from attnir.errors import BackendError
 from attnir.expr import Expr
-from attnir.printing import format_predicate
+from attnir.pattern import Mask, parse
 from attnir.program import TileProgram
-from attnir.reading import read_predicate
 
 BACKENDS = ("triton", "torch", "reference")
 CONFIGURED = tuple(kind for kind in KINDS if kind != "delta")  # the kernels that walk a tile program
@@ -24,12 +23,16 @@ CONFIGURED = tuple(kind for kind in KINDS if kind != "delta")  # the kernels tha
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A predicate, how it is to be run, and the configurations that the user fixed, by kernel."""
+    """A pattern, how it is to be run, and the configurations that the user fixed, by kernel."""
 
-    predicate: Expr
+    pattern: Mask
     backend: str | None = None  # None: Triton on a GPU, torch elsewhere
     check: bool = False
     configs: tuple[tuple[str, Config], ...] = ()
+
+    @property
+    def predicate(self) -> Expr:
+        return self.pattern.predicate
 
     def backend_on(self, device_type: str) -> str:
         return self.backend or ("triton" if device_type == "cuda" else "torch")
@@ -44,7 +47,7 @@ class Plan:
 
     def text(self) -> str:
         configs = {kind: asdict(config) for kind, config in self.configs}
-        content = {"pattern": format_predicate(self.predicate), "backend": self.backend, "check": self.check}
+        content = {"pattern": str(self.pattern), "backend": self.backend, "check": self.check}
         return json.dumps({**content, "configs": configs}, sort_keys=True)
 
 
@@ -55,7 +58,7 @@ def read_plan(text: str) -> Plan:
     configs = tuple((kind, Config(**given)) for kind, given in sorted(content["configs"].items()))
     if content["backend"] not in (None, *BACKENDS):
         raise BackendError(f"unknown backend {content['backend']!r}; expected one of {', '.join(BACKENDS)}")
-    return Plan(read_predicate(content["pattern"]), content["backend"], content["check"], configs)
+    return Plan(parse(content["pattern"]), content["backend"], content["check"], configs)
 
 
 @lru_cache(maxsize=1024)

@@ -35,8 +35,11 @@ LAYERS: list[tuple[str, set[str]]] = [
         {
             "limits",
             "trace",
+            "space",
             "reading",
             "pattern",
+            "neighborhood",
+            "per_head",
             "normalise",
             "periods",
             "solve",

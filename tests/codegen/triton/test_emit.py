@@ -30,7 +30,7 @@ PACKED = an.causal() & an.mask(lambda q, k: DOC(q) == DOC(k))
 def parts(kind: str, mask: an.Mask, **structure: object) -> tuple[TileProgram | None, Spec]:
     config = Config(128, 64, 8, 3)
     spec = Spec(**{"dtype": torch.bfloat16, "d": 64, "dv": 64, "config": config, **structure})  # type: ignore[arg-type]
-    return program_of(Plan(mask.predicate), kind, config), spec
+    return program_of(Plan(mask), kind, config), spec
 
 
 def body(source: str, kind: str) -> ast.FunctionDef:
