@@ -11,6 +11,7 @@ kernels, forward and backward, that visit only those.
 torch.Size([1, 4, 1000, 64])
 """
 
+from attnir import catalog
 from attnir.api import Attention, compile
 from attnir.codegen.cache import CacheInfo, cache_info
 from attnir.codegen.targets import Config
@@ -33,6 +34,7 @@ __all__ = [
     "Mask",
     "Space",
     "cache_info",
+    "catalog",
     "causal",
     "compile",
     "concat",

@@ -49,6 +49,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "reference",
         },
     ),
+    ("the catalog", {"catalog"}),
     (
         "tile programs",
         {"program", "program_text", "rows", "ranges", "sweeps", "cover", "blocks", "walk", "count"},

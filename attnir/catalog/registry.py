@@ -1,0 +1,86 @@
+"""The table of the catalog: every mechanism by its name, how it is built, where it comes from, and a small example."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from attnir.errors import DeclarationError, UnknownNameError
+from attnir.pattern import Mask
+
+Builder = TypeVar("Builder", bound=Callable[..., Mask])
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """An entry at a size that fits a picture: parameters of its builder, sizes of a call, and what the call binds."""
+
+    params: Mapping[str, object] = field(default_factory=dict)
+    q_len: int = 64
+    k_len: int | None = None
+    heads: int = 1
+    batch: int = 1
+    bindings: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A mechanism. `source` is the paper and the code that define it."""
+
+    name: str
+    build: Callable[..., Mask]
+    source: str
+    example: Example
+
+    @property
+    def summary(self) -> str:
+        """The first sentence of its description."""
+        return (self.build.__doc__ or "").strip().splitlines()[0]
+
+
+_ENTRIES: dict[str, Entry] = {}
+
+
+def entry(name: str, *, source: str, example: Example) -> Callable[[Builder], Builder]:
+    """Put the function below into the catalog under a name."""
+
+    def register(build: Builder) -> Builder:
+        assert name not in _ENTRIES, f"{name} is there twice"
+        _ENTRIES[name] = Entry(name, build, source, example)
+        return build
+
+    return register
+
+
+def names() -> tuple[str, ...]:
+    """The names of all mechanisms, in alphabetical order."""
+    return tuple(sorted(_ENTRIES))
+
+
+def get(name: str) -> Entry:
+    """The entry of a name.
+
+    Raises UnknownNameError, with the nearest names.
+    """
+    if name not in _ENTRIES:
+        near = difflib.get_close_matches(str(name), _ENTRIES, n=3) or names()[:3]
+        raise UnknownNameError(f"the catalog has no {name!r}; near it: {', '.join(near)}; all: an.catalog.names()")
+    return _ENTRIES[name]
+
+
+def build(name: str, **params: object) -> Mask:
+    """The mask of a mechanism, with its parameters.
+
+    >>> import attnir as an
+    >>> print(an.catalog.build("streaming-llm", sinks=4, window=256))
+    (k <= q) & ((k < 4) | (q - k < 256))
+
+    Raises UnknownNameError for a name that is not there, DeclarationError for parameters that it does not have.
+    """
+    found = get(name)
+    try:
+        return found.build(**params)
+    except TypeError as error:
+        raise DeclarationError(f"{name}: {error}; see help(an.catalog.get({name!r}).build)") from None

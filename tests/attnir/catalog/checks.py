@@ -1,0 +1,39 @@
+"""How an entry of the catalog is compared with its definition: literal matrices, and a predicate of plain integers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from attnir.call import bind
+from attnir.evaluate import dense_mask
+from attnir.pattern import Mask
+
+
+def matrix(mask: Mask, q_len: int, k_len: int | None = None, *, heads: int = 1, batch: int = 1, **bindings: object) -> torch.Tensor:
+    """The dense meaning, bool [batch, heads, q_len, k_len]."""
+    k_len = q_len if k_len is None else k_len
+    call = bind(
+        mask.fields,
+        mask.params,
+        bindings,
+        batch=batch,
+        heads=heads,
+        q_len=q_len,
+        k_len=k_len,
+        spaces=mask.spaces,
+        masks=mask.heads,
+    )
+    return dense_mask(mask.predicate, call).expand(batch, heads, q_len, k_len)
+
+
+def rows(mask: Mask, q_len: int, k_len: int | None = None, **bindings: object) -> str:
+    """The matrix of one head of one sample as the specifications write it: `110/111/011`."""
+    return "/".join("".join(str(int(x)) for x in row) for row in matrix(mask, q_len, k_len, **bindings)[0, 0].tolist())
+
+
+def brute(allow: Callable[[int, int], bool], q_len: int, k_len: int | None = None) -> torch.Tensor:
+    """A predicate of plain integers, pair by pair: bool [q_len, k_len]."""
+    k_len = q_len if k_len is None else k_len
+    return torch.tensor([[bool(allow(i, j)) for j in range(k_len)] for i in range(q_len)])
