@@ -17,7 +17,7 @@ from attnir.codegen.cache import CacheInfo, cache_info
 from attnir.codegen.targets import Config
 from attnir.errors import AttnirError
 from attnir.neighborhood import neighborhood
-from attnir.pattern import Field, Mask, causal, field, full, mask, param, parse, window
+from attnir.pattern import Field, Mask, causal, field, full, mask, param, parse, tensor, window
 from attnir.per_head import per_head
 from attnir.reference import reference
 from attnir.space import Space, concat, grid
@@ -49,6 +49,7 @@ __all__ = [
     "parse",
     "per_head",
     "reference",
+    "tensor",
     "where",
     "window",
 ]

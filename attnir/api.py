@@ -96,8 +96,10 @@ class Attention:
             device=q.device,
             spaces=self.pattern.spaces,
             masks=self.pattern.heads,
+            tensors=self.pattern.tensors,
         )
         fields = [t for name in sorted(call.fields) for t in (call.fields[name].queries, call.fields[name].keys)]
+        fields += [call.tensors[t.name] for t in self.pattern.tensors]
         params = [call.params[p.name] for p in self.pattern.params]
         o, lse = attend(q, k, v, fields, params, self.text, factor_of(scale, q.shape[-1]), call.q_start)
         return (o, lse) if return_lse else o

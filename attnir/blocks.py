@@ -18,7 +18,7 @@ from attnir.errors import ShapeError
 from attnir.evaluate import Evaluator, token_axes
 from attnir.expr import B, Expr, H, side_of
 from attnir.interval import Interval
-from attnir.ops import FieldDecl, ParamDecl, Side
+from attnir.ops import FieldDecl, ParamDecl, Side, TensorDecl
 from attnir.program import Axis, TileProgram
 from attnir.tile_bounds import Tensors, decide_tiles
 from attnir.traverse import reads
@@ -124,6 +124,9 @@ class _Lister:
         match leaf.value:
             case ParamDecl(name=name):
                 return Tensors(self.call.device).point(self.call.params[name])
+            case TensorDecl(name=name):
+                values = self.call.tensors[name].long()[:, :, None, None]
+                return Interval(values, values)
             case FieldDecl(name=name):
                 return self._field(name, leaf.args[0], rows)
         if leaf is B or leaf is H:

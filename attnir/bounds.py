@@ -11,7 +11,7 @@ from attnir import expr as ex
 from attnir.bounder import Bounder, Leaf
 from attnir.expr import Expr
 from attnir.interval import UNKNOWN, Integers, Interval
-from attnir.ops import COPIES_LIMIT, PARAM_LIMIT, POSITION_LIMIT, FieldDecl, ParamDecl
+from attnir.ops import COPIES_LIMIT, PARAM_LIMIT, POSITION_LIMIT, FieldDecl, ParamDecl, TensorDecl
 
 _SYMBOLS: Mapping[Expr, Interval[int]] = {
     **dict.fromkeys((*ex.SIDES, ex.Q_START), Interval(0, POSITION_LIMIT - 1)),
@@ -25,7 +25,7 @@ def any_call(leaf: Expr) -> Interval[int]:
     match leaf.value:
         case ParamDecl(low=low, high=high):
             return Interval(low, high)
-        case FieldDecl():
+        case FieldDecl() | TensorDecl():
             return UNKNOWN
         case str():
             return _SYMBOLS.get(leaf, Interval(-PARAM_LIMIT, PARAM_LIMIT))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -21,9 +21,9 @@ from attnir.errors import (
 )
 from attnir.expr import Expr
 from attnir.limits import field_limit
-from attnir.ops import COPIES_LIMIT, POSITION_LIMIT, FieldDecl, Op, ParamDecl, Side
+from attnir.ops import COPIES_LIMIT, POSITION_LIMIT, FieldDecl, Op, ParamDecl, Side, TensorDecl
 from attnir.space import NO_SPACES, Spaces
-from attnir.traverse import fields_of
+from attnir.traverse import fields_of, tensors_of
 
 _FIELD_DTYPES = (torch.int32, torch.int64, torch.int16, torch.int8, torch.uint8, torch.bool)
 
@@ -51,6 +51,7 @@ class Call:
     fields: Mapping[str, FieldValues]
     params: Mapping[str, int]
     device: torch.device
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)  # int32 or int64, [B or 1, H or 1]
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -88,6 +89,7 @@ def bind(
     check: bool = False,
     spaces: Spaces = NO_SPACES,
     masks: int | None = None,
+    tensors: tuple[TensorDecl, ...] = (),
 ) -> Call:
     """Check what a user gave for the fields and parameters of a pattern over `spaces`, and bind it.
 
@@ -103,7 +105,7 @@ def bind(
         raise ShapeError(f"at most 2**20 samples and 2**20 heads, not {batch} and {heads}; split the batch")
     if masks is not None and heads != masks:
         raise HeadsError(f"the pattern has masks for {masks} query heads, but there are {heads}")
-    known = [d.name for d in fields] + [p.name for p in params]
+    known = [d.name for d in fields] + [t.name for t in tensors] + [p.name for p in params]
     if unknown := sorted(set(bindings) - set(known)):
         raise UnknownBindingError(
             f"`{', '.join(unknown)}` given, but the pattern reads {_listed(known)}; check the spelling or leave it out"
@@ -119,7 +121,8 @@ def bind(
     if check:
         for d in fields:
             check_sorted(d, values[d.name])
-    return Call(batch, heads, q_len, k_len, start, values, scalars, device)
+    copies = {t.name: _per_copy(t, bindings[t.name], batch, heads, device) for t in tensors}
+    return Call(batch, heads, q_len, k_len, start, values, scalars, device, copies)
 
 
 def first_position(q_start: int | None, q_len: int, k_len: int) -> int:
@@ -176,6 +179,28 @@ def _param(decl: ParamDecl, value: object) -> int:
     return number
 
 
+def _per_copy(decl: TensorDecl, given: object, batch: int, heads: int, device: torch.device) -> Tensor:
+    """The values of a tensor over samples and heads, [B or 1, H or 1]."""
+    sizes = {"b": batch, "h": heads}
+    wide = _integers(f"the tensor `{decl.name}`", given, device)
+    shape = [sizes[a] for a in decl.axes]
+    if list(wide.shape) != shape:
+        words = {"b": "samples", "h": "query heads"}
+        over = " and ".join(f"{sizes[a]} {words[a]}" for a in decl.axes)
+        raise FieldError(f"the tensor `{decl.name}` over {over} has shape {shape}, not {list(wide.shape)}")
+    return wide.view([sizes[a] if a in decl.axes else 1 for a in sizes])
+
+
+def _integers(name: str, given: object, device: torch.device) -> Tensor:
+    """A dense tensor of integers on the device, as int32 or int64."""
+    if not isinstance(given, Tensor) or given.dtype not in _FIELD_DTYPES or given.layout is not torch.strided:
+        shown = f"{given.layout} of {given.dtype}" if isinstance(given, Tensor) else type(given).__name__
+        raise FieldError(f"{name} is a dense tensor of integers, not {shown.removeprefix('torch.strided of ')}")
+    if given.device != device:
+        raise DeviceError(f"{name} is on {given.device}, q on {device}; move one of them")
+    return given if given.dtype in (torch.int32, torch.int64) else given.to(torch.int32)
+
+
 def _field(
     decl: FieldDecl, given: object, batch: int, q_len: int, k_len: int, q_start: int, device: torch.device
 ) -> FieldValues:
@@ -196,36 +221,29 @@ def _field(
 
 
 def _values(decl: FieldDecl, given: object, batch: int, length: int, side: str, device: torch.device) -> Tensor:
-    if not isinstance(given, Tensor) or given.dtype not in _FIELD_DTYPES or given.layout is not torch.strided:
-        shown = f"{given.layout} of {given.dtype}" if isinstance(given, Tensor) else type(given).__name__
-        raise FieldError(
-            f"the field `{decl.name}` is a dense tensor of integers, not {shown.removeprefix('torch.strided of ')}"
-        )
-    if tuple(given.shape) not in ((length,), (1, length), (batch, length)):
+    wide = _integers(f"the field `{decl.name}`", given, device)
+    if tuple(wide.shape) not in ((length,), (1, length), (batch, length)):
         raise FieldError(
             f"the field `{decl.name}` for {length} {side} has shape [{length}] or [{batch}, {length}], "
-            f"not {list(given.shape)}"
+            f"not {list(wide.shape)}"
         )
-    if given.device != device:
-        raise DeviceError(f"the field `{decl.name}` is on {given.device}, q on {device}; move one of them")
-    wide = given if given.dtype in (torch.int32, torch.int64) else given.to(torch.int32)
     return wide if wide.dim() == 2 else wide[None]
 
 
 def check_sizes(predicate: Expr, call: Call) -> None:
     """Raise FieldError if a field holds a value with which what the predicate computes could leave 64 bits."""
     limit = field_limit(predicate)
-    for decl in fields_of(predicate):
-        for side in Side:
-            values = call.fields[decl.name].on(side)
-            if values.numel() == 0 or torch.iinfo(values.dtype).max <= limit:
-                continue
-            found = max((int(values.amin()), int(values.amax())), key=abs)
-            if abs(found) > limit:
-                raise FieldError(
-                    f"the field `{decl.name}` holds {found} for the {side.name.lower()}; in this pattern a value "
-                    f"beyond +-2**{limit.bit_length() - 1} can leave 64 bits; number its values from 0"
-                )
+    fields = [(f"field `{d.name}`", side, call.fields[d.name].on(side)) for d in fields_of(predicate) for side in Side]
+    tensors = [(f"tensor `{d.name}`", None, call.tensors[d.name]) for d in tensors_of(predicate)]
+    for name, side, values in (*fields, *tensors):
+        if values.numel() == 0 or torch.iinfo(values.dtype).max <= limit:
+            continue
+        found = max((int(values.amin()), int(values.amax())), key=abs)
+        if abs(found) > limit:
+            raise FieldError(
+                f"the {name} holds {found}{f' for the {side.name.lower()}' if side else ''}; in this pattern a value "
+                f"beyond +-2**{limit.bit_length() - 1} can leave 64 bits; number its values from 0"
+            )
 
 
 def check_sorted(decl: FieldDecl, values: FieldValues) -> None:

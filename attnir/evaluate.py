@@ -15,7 +15,7 @@ from torch import Tensor
 
 from attnir.call import Call
 from attnir.expr import Expr, side_of
-from attnir.ops import FieldDecl, Op, ParamDecl, Searched
+from attnir.ops import FieldDecl, Op, ParamDecl, Searched, TensorDecl
 from attnir.traverse import nodes
 
 Tokens = Mapping[str, Tensor]
@@ -72,6 +72,8 @@ class Evaluator:
         match n.value:
             case FieldDecl(name=name):
                 return self._field(name, n.args[0])
+            case TensorDecl(name=name):
+                return self._entry(self.call.tensors[name])
             case ParamDecl(name=name):
                 return self._scalar(self.call.params[name])
             case Searched():
@@ -90,6 +92,11 @@ class Evaluator:
         index = self.done[position] - self.call.start(side)
         batch = self.tokens["b"] if values.shape[0] > 1 else torch.zeros_like(index)
         return values[batch, index].long()
+
+    def _entry(self, values: Tensor) -> Tensor:
+        """A tensor over samples and heads, [B or 1, H or 1], read at those of the tokens."""
+        batch, head = (self.tokens[t] if n > 1 else self._scalar(0) for t, n in zip("bh", values.shape, strict=True))
+        return values[batch, head].long()
 
     def _table(self, n: Expr) -> Tensor:
         assert isinstance(n.value, Searched)

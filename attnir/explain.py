@@ -19,7 +19,7 @@ from attnir.evaluate import row_table
 from attnir.inputs import check_dtype, check_widths
 from attnir.ops import FieldDecl, Side
 from attnir.program import TileProgram
-from attnir.traverse import nodes, reads
+from attnir.traverse import nodes, reads, tensors_of
 
 if TYPE_CHECKING:
     from attnir.api import Attention
@@ -162,6 +162,7 @@ def explain(
         device=_device_of(bindings),
         spaces=attention.pattern.spaces,
         masks=attention.pattern.heads,
+        tensors=attention.pattern.tensors,
     )
     check_sizes(attention.pattern.predicate, call)
     described = Target.parse(target) if target else current_target()
@@ -216,6 +217,9 @@ def metadata_bytes(program: TileProgram, call: Call, blocks: BlockList | None) -
     """What a kernel of this program, with its block list if it has one, reads besides q, k, v, do, o and lse."""
     total = sum(t.numel() * t.element_size() for t in (row_table(e, call) for e in program.tables()))
     total += blocks.nbytes if blocks else 0
+    total += sum(
+        t.numel() * t.element_size() for t in (call.tensors[d.name] for d in tensors_of(*program.expressions()))
+    )
     read = {n.value.name for e in program.expressions() for n in nodes(e) if isinstance(n.value, FieldDecl)}
     for name in read:
         queries, keys = (call.fields[name].on(side) for side in Side)

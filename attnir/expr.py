@@ -21,9 +21,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
-from attnir.ops import BOOLEAN, COMPARISONS, TABLES, FieldDecl, Op, ParamDecl, Searched, Side
+from attnir.ops import BOOLEAN, COMPARISONS, TABLES, FieldDecl, Op, ParamDecl, Searched, Side, TensorDecl
 
-Value = int | bool | str | FieldDecl | ParamDecl | Searched | None
+Value = int | bool | str | FieldDecl | TensorDecl | ParamDecl | Searched | None
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
@@ -152,7 +152,13 @@ TOKENS = {"q": Q, "k": K, "b": B, "h": H}  # what a predicate reads
 SIZES = {"q_start": Q_START, "q_len": Q_LEN, "k_len": K_LEN}
 TILE_ENDS = {"q0": Q0, "q1": Q1, "k0": K0, "k1": K1}
 SYMBOLS = TOKENS | SIZES | TILE_ENDS
+COPIES = {"b": B, "h": H}  # of which sample and head a pair is
 SIDES = {Q: Side.QUERIES, Q0: Side.QUERIES, Q1: Side.QUERIES, K: Side.KEYS, K0: Side.KEYS, K1: Side.KEYS}
+
+
+def entry(decl: TensorDecl) -> Expr:
+    """A tensor over samples or heads, read at those of the pair."""
+    return node(Op.ENTRY, tuple(COPIES[a] for a in decl.axes), decl)
 
 
 def side_of(position: Expr) -> Side:

@@ -16,13 +16,14 @@ from attnir.bounds import any_call
 from attnir.expr import SYMBOLS, Expr, sub
 from attnir.interval import INFINITE, Integers, Interval
 from attnir.ops import COMPARISONS, LEAVES, PARAM_LIMIT, Op
-from attnir.traverse import fields_of, nodes, params_of
+from attnir.traverse import fields_of, nodes, params_of, tensors_of
 
 _FUNCTIONS = {"abs", "min", "max", "where", "rowmin", "rowmax", "lower_bound", "upper_bound"}
 _IN_CALLS = {"self", "v", "scale", "return_lse"}
 _IN_EXPLAIN = {"heads", "batch", "tile", "d", "dv", "dtype", "target", "backend", "path", "head", "sample", "attention"}
 RESERVED = frozenset({"because"} | SYMBOLS.keys() | _FUNCTIONS | _IN_CALLS | _IN_EXPLAIN)
 
+_READ = (Op.FIELD, Op.ENTRY)
 DEEPEST = 128  # operations inside one another
 LARGEST = 4096  # operations, written out; a node that is used twice counts twice
 
@@ -47,6 +48,13 @@ def axis_problem(name: object) -> str:
     return ""
 
 
+def axes_problem(axes: object) -> str:
+    """Why these are no axes of a tensor over samples and heads; empty when they are."""
+    if axes in (("b",), ("h",), ("b", "h")):
+        return ""
+    return f"a tensor has an integer for each sample, 'b', each head, 'h', or both, 'b', 'h'; not {axes!r}"
+
+
 def range_problem(name: str, low: object, high: object) -> str:
     """Why these are no bounds of a parameter; empty when they are."""
     for bound in (low, high):
@@ -67,7 +75,7 @@ def _size_problem(e: Expr) -> str:
     depth: dict[Expr, int] = {}
     size: dict[Expr, int] = {}
     for n in nodes(e):
-        inner = () if n.op is Op.FIELD else n.args
+        inner = () if n.op in _READ else n.args
         depth[n] = 0 if n.op in LEAVES else 1 + max((depth[a] for a in inner), default=0)
         size[n] = 1 + sum(size[a] for a in inner)
     if depth[e] > DEEPEST or size[e] > LARGEST:
@@ -79,10 +87,12 @@ def _size_problem(e: Expr) -> str:
 
 
 def _twice_problem(*roots: Expr) -> str:
-    names = [f.name for f in fields_of(*roots)] + [p.name for p in params_of(*roots)]
+    names = (
+        [f.name for f in fields_of(*roots)] + [t.name for t in tensors_of(*roots)] + [p.name for p in params_of(*roots)]
+    )
     for name in names:
         if names.count(name) > 1:
-            return f"`{name}` names two different fields or parameters; declare it once and use that, or rename one"
+            return f"`{name}` names two different fields, tensors or parameters; declare it once, or rename one"
     return ""
 
 
@@ -91,10 +101,10 @@ def width_problem(e: Expr, most: int) -> str:
 
     Bounded are all integers, and the difference of what is compared where it reads fields.
     """
-    bounder = Bounder(Integers(), lambda leaf: Interval(-most, most) if leaf.op is Op.FIELD else any_call(leaf))
+    bounder = Bounder(Integers(), lambda leaf: Interval(-most, most) if leaf.op in _READ else any_call(leaf))
     reading: set[Expr] = set()
     for n in nodes(e):
-        if n.op is Op.FIELD or any(a in reading for a in n.args):
+        if n.op in _READ or any(a in reading for a in n.args):
             reading.add(n)
         if n.is_bool and not (n.op in COMPARISONS and n in reading):
             continue

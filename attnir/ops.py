@@ -14,6 +14,7 @@ class Op(Enum):
     SYM = "sym"
     PARAM = "param"
     FIELD = "field"  # a field read at a token: args = (token,)
+    ENTRY = "entry"  # a tensor read at a sample, a head, or both: args of b and h
     ADD = "+"
     SUB = "-"
     NEG = "neg"
@@ -76,6 +77,14 @@ class FieldDecl:
 
     name: str
     sorted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TensorDecl:
+    """A named tensor of integers, one for each sample ("b"), each head ("h"), or both. `axes` names them in order."""
+
+    name: str
+    axes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,13 @@ from typing import NoReturn
 from attnir import expr as ex
 from attnir.errors import ControlFlowError, DeclarationError, ParamError
 from attnir.expr import Expr
-from attnir.limits import name_problem, predicate_problem, range_problem
-from attnir.ops import PARAM_LIMIT, FieldDecl, ParamDecl
+from attnir.limits import axes_problem, name_problem, predicate_problem, range_problem
+from attnir.ops import PARAM_LIMIT, FieldDecl, ParamDecl, TensorDecl
 from attnir.printing import declarations, format_expr
 from attnir.reading import read_pattern
 from attnir.space import NO_SPACES, Space, Spaces, Token, spaces_of
 from attnir.trace import Value, fail, integer_argument, read_field, trace
-from attnir.traverse import fields_of, params_of
+from attnir.traverse import fields_of, params_of, tensors_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,11 @@ class Mask:
     def fields(self) -> tuple[FieldDecl, ...]:
         """The fields that a call must give."""
         return fields_of(self.predicate)
+
+    @property
+    def tensors(self) -> tuple[TensorDecl, ...]:
+        """The tensors over samples and heads that a call must give."""
+        return tensors_of(self.predicate)
 
     @property
     def lengths(self) -> tuple[Expr, ...]:
@@ -126,6 +131,23 @@ class Field:
     __hash__ = object.__hash__
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class PerCopy:
+    """An integer for each sample, each head, or both, given at call time. Read it inside a lambda: `kv_len[b]`."""
+
+    decl: TensorDecl
+
+    def __getitem__(self, index: object) -> Value:
+        given = index if isinstance(index, tuple) else (index,)
+        if [v.expr if isinstance(v, Value) else v for v in given] != [ex.COPIES[a] for a in self.decl.axes]:
+            axes = ", ".join(self.decl.axes)
+            fail(DeclarationError, f"`{self.decl.name}` is read as `{self.decl.name}[{axes}]`, in a lambda with {axes}")
+        return Value(ex.entry(self.decl))
+
+    def __iter__(self) -> NoReturn:
+        fail(DeclarationError, f"`{self.decl.name}` is one integer in a predicate: `{self.decl.name}[...]`")
+
+
 def mask(function: Callable[..., object], *, grid: Space | tuple[Space | None, Space | None] | None = None) -> Mask:
     """The mask that a lambda over `q`, `k` and, when wanted, `b` (batch) and `h` (query head) says.
 
@@ -180,6 +202,21 @@ def field(name: str, *, sorted: bool = False) -> Field:
     doc = field(sorted=True); doc(q) == doc(k)
     """
     return Field(FieldDecl(_name(name), bool(sorted)))
+
+
+def tensor(name: str, *axes: str) -> PerCopy:
+    """A tensor of integers over samples, "b", query heads, "h", or both, given at call time as `name=tensor`.
+
+    Its shape in a call is [B], [Hq] or [B, Hq]. Lengths that differ from sample to sample are an example:
+
+    >>> import attnir as an
+    >>> kv_len = an.tensor("kv_len", "b")
+    >>> print(an.causal() & an.mask(lambda k, b: k < kv_len[b]))
+    kv_len = tensor(b); (k <= q) & (k < kv_len[b])
+    """
+    if problem := axes_problem(axes):
+        fail(DeclarationError, problem)
+    return PerCopy(TensorDecl(_name(name), axes))
 
 
 def param(name: str, *, low: int = -PARAM_LIMIT, high: int = PARAM_LIMIT) -> Value:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from attnir.expr import Expr
-from attnir.ops import COMPARISONS, PARAM_LIMIT, FieldDecl, Op, ParamDecl, Searched
-from attnir.traverse import fields_of, params_of
+from attnir.ops import COMPARISONS, PARAM_LIMIT, FieldDecl, Op, ParamDecl, Searched, TensorDecl
+from attnir.traverse import fields_of, params_of, tensors_of
 
 # How tightly an operator binds, as in Python: comparisons are looser than `|` and `&`.
 _BINDING = {op: 1 for op in COMPARISONS} | {Op.OR: 2, Op.AND: 3, Op.ADD: 4, Op.SUB: 4}
@@ -34,6 +34,8 @@ def _format(e: Expr, around: int, names: Abbreviations) -> str:
     match e.value:
         case FieldDecl(name=name):
             return f"{name}({_format(e.args[0], 0, names)})"
+        case TensorDecl(name=name, axes=axes):
+            return f"{name}[{', '.join(axes)}]"
         case ParamDecl(name=name):
             return name
         case Searched(field=decl, side=side):
@@ -62,8 +64,9 @@ def _flat(e: Expr) -> list[Expr]:
 
 
 def declarations(*roots: Expr) -> list[str]:
-    """One text for each field and parameter below the roots."""
+    """One text for each field, tensor and parameter below the roots."""
     lines = [f"{f.name} = field({'sorted=True' if f.sorted else ''})" for f in fields_of(*roots)]
+    lines += [f"{t.name} = tensor({', '.join(t.axes)})" for t in tensors_of(*roots)]
     for p in params_of(*roots):
         limits = {"low": (p.low, -PARAM_LIMIT), "high": (p.high, PARAM_LIMIT)}
         given = ", ".join(f"{name}={value}" for name, (value, default) in limits.items() if value != default)

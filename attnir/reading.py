@@ -20,12 +20,12 @@ from attnir import expr as ex
 from attnir.bounds import bounds
 from attnir.errors import AttnirError, DeclarationError, TextError
 from attnir.expr import Expr
-from attnir.limits import name_problem, predicate_problem, range_problem
-from attnir.ops import CONSTANT_LIMIT, PARAM_LIMIT, FieldDecl, Op, ParamDecl
+from attnir.limits import axes_problem, name_problem, predicate_problem, range_problem
+from attnir.ops import CONSTANT_LIMIT, PARAM_LIMIT, FieldDecl, Op, ParamDecl, TensorDecl
 from attnir.space import Space, Spaces, concat, grid
 from attnir.trace import Value
 
-Names = dict[str, Expr | FieldDecl]  # the symbols and declarations in scope
+Names = dict[str, Expr | FieldDecl | TensorDecl]  # the symbols and declarations in scope
 Functions = Mapping[str, tuple[int, Callable[..., Expr]]]  # how many arguments, and what it makes of them
 
 _BINARY: dict[type[ast.AST], Callable[..., Expr]] = {
@@ -112,6 +112,8 @@ class Reader:
                 return ex.compare(_COMPARE[type(op)], self.integer(a), self.integer(b))
             case ast.Call(func=ast.Name(id=name), args=args, keywords=[]):
                 return self.call(n, name, args)
+            case ast.Subscript(value=ast.Name(id=name), slice=at):
+                return self.entry(n, name, at.elts if isinstance(at, ast.Tuple) else [at])
             case ast.Attribute(value=ast.Name(id=token), attr=name) if token in self.spaces:
                 return self.coordinate(n, token, name)
         if isinstance(n, ast.BoolOp | ast.Compare) or (isinstance(n, ast.UnaryOp) and isinstance(n.op, ast.Not)):
@@ -161,6 +163,14 @@ class Reader:
             return make(self.condition(args[0]), *self.alike(args[1], args[2]))
         return make(*(self.integer(a) for a in args))
 
+    def entry(self, n: ast.expr, name: str, at: list[ast.expr]) -> Expr:
+        """`kv_len[b]`, of a tensor that is declared over b."""
+        declared = self.names.get(name)
+        given = tuple(a.id for a in at if isinstance(a, ast.Name))
+        if isinstance(declared, TensorDecl) and given == declared.axes and len(at) == len(given):
+            return ex.entry(declared)
+        raise self.fail(n, f"`{name}` is read as it is declared: {name} = tensor(b); ... {name}[b]")
+
     def coordinate(self, n: ast.expr, token: str, name: str) -> Expr:
         """`q.y`, on the grid that is declared for the queries."""
         found = self.spaces[token].coordinates(ex.TOKENS[token])
@@ -182,10 +192,17 @@ class Reader:
             raise self.fail(n, str(error)) from None
 
 
-def _read_declaration(text: str) -> tuple[str, Expr | FieldDecl] | None:
+def _read_declaration(text: str) -> tuple[str, Expr | FieldDecl | TensorDecl] | None:
     """`doc = field(sorted=True)` or `w = param(low=1)`; None for anything else."""
     try:
         match ast.parse(text.strip()).body:
+            case [
+                ast.Assign(
+                    targets=[ast.Name(id=name)], value=ast.Call(func=ast.Name(id="tensor"), args=at, keywords=[])
+                )
+            ] if not name_problem(name):
+                axes = tuple(a.id for a in at if isinstance(a, ast.Name))
+                return (name, TensorDecl(name, axes)) if len(axes) == len(at) and not axes_problem(axes) else None
             case [
                 ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=ast.Name(id=kind), args=[], keywords=kw))
             ]:

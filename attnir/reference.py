@@ -53,6 +53,7 @@ def reference(pattern: Mask) -> Reference:
             device=q.device,
             spaces=pattern.spaces,
             masks=pattern.heads,
+            tensors=pattern.tensors,
         )
         check_sizes(pattern.predicate, call)
         o, lse = masked_softmax(q, k, v, dense_mask(pattern.predicate, call), scale)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from attnir.expr import Expr, build, node
-from attnir.ops import TABLES, FieldDecl, Op, ParamDecl, Searched
+from attnir.ops import TABLES, FieldDecl, Op, ParamDecl, Searched, TensorDecl
 
 
 def nodes(*roots: Expr, definitions: bool = True) -> Iterator[Expr]:
@@ -68,6 +68,12 @@ def fields_of(*roots: Expr) -> tuple[FieldDecl, ...]:
     """The fields read below the roots, by name."""
     found = {n.value for n in nodes(*roots) if isinstance(n.value, FieldDecl)}
     found |= {n.value.field for n in nodes(*roots) if isinstance(n.value, Searched)}
+    return tuple(sorted(found, key=lambda d: d.name))
+
+
+def tensors_of(*roots: Expr) -> tuple[TensorDecl, ...]:
+    """The tensors over samples and heads read below the roots, by name."""
+    found = {n.value for n in nodes(*roots) if isinstance(n.value, TensorDecl)}
     return tuple(sorted(found, key=lambda d: d.name))
 
 

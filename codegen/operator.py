@@ -1,7 +1,8 @@
 """The custom operator: one forward and one backward that torch can trace, differentiate and compile through.
 
 `attnir::attend(q, k, v, fields, params, plan, scale, q_start) -> (o, lse)`; `fields` alternates, for each field in
-the pattern's order, its values for the queries and for the keys; `plan` is a plan's text.
+the pattern's order, its values for the queries and for the keys, and ends with the tensors over samples and heads;
+`plan` is a plan's text.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from attnir.traverse import fields_of
 
 
 def _call(plan: Plan, q: Tensor, k: Tensor, fields: Sequence[Tensor], params: Sequence[int], q_start: int) -> Call:
-    pairs = zip(fields[::2], fields[1::2], strict=True)
-    decls = fields_of(plan.predicate)
+    decls, tensors = fields_of(plan.predicate), plan.pattern.tensors
+    pairs = zip(fields[: 2 * len(decls) : 2], fields[1 : 2 * len(decls) : 2], strict=True)
+    copies = {t.name: value for t, value in zip(tensors, fields[2 * len(decls) :], strict=True)}
     values = {d.name: FieldValues(*pair) for d, pair in zip(decls, pairs, strict=True)}
     scalars = {p.name: value for p, value in zip(plan.pattern.params, params, strict=True)}
-    return Call(q.shape[0], q.shape[1], q.shape[2], k.shape[2], q_start, values, scalars, q.device)
+    return Call(q.shape[0], q.shape[1], q.shape[2], k.shape[2], q_start, values, scalars, q.device, copies)
 
 
 def _check_fields(plan: Plan, call: Call) -> None:

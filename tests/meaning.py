@@ -14,7 +14,7 @@ from torch import Tensor
 
 from attnir.call import Call
 from attnir.expr import Expr
-from attnir.ops import TABLES, FieldDecl, Op, ParamDecl, Searched, Side
+from attnir.ops import TABLES, FieldDecl, Op, ParamDecl, Searched, Side, TensorDecl
 from attnir.program import Status, Sweep, TileProgram
 
 _PLAIN: dict[Op, Callable[..., Any]] = {
@@ -51,6 +51,11 @@ def meaning(e: Expr, tokens: Tokens, call: Call | None = None, rows: range = ran
     match e.value:
         case FieldDecl(name=name):
             return tokens[str(e)] if call is None else _field(name, str(e.args[0].value), tokens, call)
+        case TensorDecl(name=name):
+            if call is None:
+                return tokens[str(e)]
+            values = call.tensors[name]
+            return int(values[tokens["b"] % values.shape[0], tokens["h"] % values.shape[1]])
         case ParamDecl(name=name):
             return tokens[name] if call is None else call.params[name]
         case str(name):

@@ -13,9 +13,9 @@ from functools import lru_cache
 
 from attnir.codegen.triton.spec import NAMES, Spec
 from attnir.expr import Expr, H, side_of
-from attnir.ops import FieldDecl, Op, Searched, Side
+from attnir.ops import FieldDecl, Op, Searched, Side, TensorDecl
 from attnir.program import Listed, Status, TileProgram
-from attnir.traverse import contains, nodes, params_of
+from attnir.traverse import contains, nodes, params_of, tensors_of
 
 TENSORS = {
     "forward": ("q", "k", "v", "o"),
@@ -49,9 +49,10 @@ class Argument:
 
 @dataclass(frozen=True, slots=True)
 class Reads:
-    """The metadata that a kernel reads: (field name, side), row tables, and whether it has block lists."""
+    """The metadata that a kernel reads: (field name, side), tensors over samples and heads, row tables, block lists."""
 
     fields: tuple[tuple[str, Side], ...]
+    tensors: tuple[TensorDecl, ...]
     tables: tuple[Expr, ...]
     lists: tuple[Status, ...]
 
@@ -60,10 +61,10 @@ class Reads:
 def reads_of(program: TileProgram | None) -> Reads:
     """What a kernel of this program reads besides its tensors."""
     if program is None:
-        return Reads((), (), ())
+        return Reads((), (), (), ())
     fields = {(e.value.name, side_of(e.args[0])) for e in evaluated(program) if isinstance(e.value, FieldDecl)}
     lists = tuple(v.status for v in program.visits if isinstance(v, Listed))
-    return Reads(tuple(sorted(fields)), program.tables(), lists)
+    return Reads(tuple(sorted(fields)), tensors_of(*evaluated(program)), program.tables(), lists)
 
 
 def evaluated(program: TileProgram) -> Iterator[Expr]:
@@ -89,6 +90,9 @@ def arguments(kind: str, program: TileProgram | None, spec: Spec) -> tuple[Argum
     for name, side in found.fields:
         metadata.append(Argument(f"field_{name}_{side}", "*"))
         strides.append(Argument(f"field_{name}_{side}_batch", "i64"))
+    for tensor in found.tensors:
+        metadata.append(Argument(f"tensor_{tensor.name}", "*"))
+        strides += [Argument(f"tensor_{tensor.name}_{axis}", "i64") for axis in tensor.axes]
     for i, table in enumerate(found.tables):
         metadata.append(Argument(f"table_{i}", "*i32"))
         strides.append(Argument(f"table_{i}_batch", "i64"))

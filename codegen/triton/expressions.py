@@ -19,7 +19,7 @@ from attnir.codegen.triton.operations import ATOM, CALLS, INFIX, quotient
 from attnir.expr import Expr
 from attnir.interval import Interval
 from attnir.linear import Linear, linear
-from attnir.ops import COMPARISONS, NEGATED, TABLES, FieldDecl, Op, ParamDecl
+from attnir.ops import COMPARISONS, NEGATED, TABLES, FieldDecl, Op, ParamDecl, TensorDecl
 from attnir.order import at_most
 
 FLIPPED = {Op.LT: Op.GT, Op.LE: Op.GE, Op.GT: Op.LT, Op.GE: Op.LE, Op.EQ: Op.EQ, Op.NE: Op.NE}
@@ -72,7 +72,7 @@ class Printer:
     def text(self, e: Expr) -> Text:
         if e in self._named:
             return self._named[e]
-        if e.op in TABLES or isinstance(e.value, FieldDecl | ParamDecl) or e.op is Op.SYM:
+        if e.op in TABLES or isinstance(e.value, FieldDecl | TensorDecl | ParamDecl) or e.op is Op.SYM:
             return self.leaf(e)
         match e.op:
             case Op.CONST | Op.BOOL:
@@ -87,7 +87,7 @@ class Printer:
 
     def shape(self, e: Expr) -> Shape:
         """Which axes of the tile an expression varies along."""
-        if e.op is Op.SYM or isinstance(e.value, FieldDecl | ParamDecl) or e.op in TABLES:
+        if e.op is Op.SYM or isinstance(e.value, FieldDecl | TensorDecl | ParamDecl) or e.op in TABLES:
             return self.leaf(e).shape
         if e.op in (Op.ROWMIN, Op.ROWMAX):
             return Shape.SCALAR

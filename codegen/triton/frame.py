@@ -15,7 +15,7 @@ from attnir.codegen.triton.spec import Spec
 from attnir.codegen.triton.writer import Writer
 from attnir.expr import SYMBOLS, Expr, H, K, Q, side_of
 from attnir.interval import Interval
-from attnir.ops import FieldDecl, ParamDecl, Searched, Side
+from attnir.ops import FieldDecl, ParamDecl, Searched, Side, TensorDecl
 from attnir.program import TileProgram
 from attnir.traverse import contains
 
@@ -84,6 +84,9 @@ class Frame:
         match e.value:
             case ParamDecl(name=name):
                 return Text(f"param_{name}", ATOM, Shape.SCALAR)
+            case TensorDecl(name=name, axes=axes):
+                at = " + ".join(f"{a} * tensor_{name}_{a}" for a in axes)
+                return Text(f"tl.load(tensor_{name} + {at})", ATOM, Shape.SCALAR)
             case FieldDecl(name=name):
                 return self._field(name, e.args[0])
             case Searched():

@@ -20,6 +20,8 @@ def metadata(program: TileProgram, call: Call) -> dict[str, Any]:
     for name, side in reads.fields:
         given = call.fields[name].on(side)
         values |= _strided(f"field_{name}_{side}", given if given.stride(-1) == 1 else given.contiguous(), "batch")
+    for tensor in reads.tensors:
+        values |= _strided(f"tensor_{tensor.name}", call.tensors[tensor.name], "b", "h")
     for i, table in enumerate(reads.tables):
         values |= _strided(f"table_{i}", row_table(table, call).contiguous(), "batch", "head")
     if reads.lists:

@@ -11,7 +11,9 @@ from attnir.evaluate import dense_mask
 from attnir.pattern import Mask
 
 
-def matrix(mask: Mask, q_len: int, k_len: int | None = None, *, heads: int = 1, batch: int = 1, **bindings: object) -> torch.Tensor:
+def matrix(
+    mask: Mask, q_len: int, k_len: int | None = None, *, heads: int = 1, batch: int = 1, **bindings: object
+) -> torch.Tensor:
     """The dense meaning, bool [batch, heads, q_len, k_len]."""
     k_len = q_len if k_len is None else k_len
     call = bind(
@@ -24,6 +26,7 @@ def matrix(mask: Mask, q_len: int, k_len: int | None = None, *, heads: int = 1, 
         k_len=k_len,
         spaces=mask.spaces,
         masks=mask.heads,
+        tensors=mask.tensors,
     )
     return dense_mask(mask.predicate, call).expand(batch, heads, q_len, k_len)
 
