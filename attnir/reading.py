@@ -112,7 +112,7 @@ class Reader:
                 return ex.compare(_COMPARE[type(op)], self.integer(a), self.integer(b))
             case ast.Call(func=ast.Name(id=name), args=args, keywords=[]):
                 return self.call(n, name, args)
-            case ast.Subscript(value=ast.Name(id=name), slice=at):
+            case ast.Subscript(value=ast.Name(id=name), slice=at) if isinstance(self.names.get(name), TensorDecl):
                 return self.entry(n, name, at.elts if isinstance(at, ast.Tuple) else [at])
             case ast.Attribute(value=ast.Name(id=token), attr=name) if token in self.spaces:
                 return self.coordinate(n, token, name)
