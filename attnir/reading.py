@@ -200,9 +200,11 @@ def _read_declaration(text: str) -> tuple[str, Expr | FieldDecl | TensorDecl] | 
                 ast.Assign(
                     targets=[ast.Name(id=name)], value=ast.Call(func=ast.Name(id="tensor"), args=at, keywords=[])
                 )
-            ] if not name_problem(name):
-                axes = tuple(a.id for a in at if isinstance(a, ast.Name))
-                return (name, TensorDecl(name, axes)) if len(axes) == len(at) and not axes_problem(axes) else None
+            ] if at and not name_problem(name):
+                axes = tuple(a.id if isinstance(a, ast.Name) else ast.unparse(a) for a in at)
+                if problem := axes_problem(axes):
+                    raise ValueError(problem)
+                return name, TensorDecl(name, axes)
             case [
                 ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=ast.Name(id=kind), args=[], keywords=kw))
             ]:
