@@ -19,7 +19,7 @@ from attnir.evaluate import Evaluator, token_axes
 from attnir.expr import B, Expr, H, side_of
 from attnir.interval import Interval
 from attnir.ops import FieldDecl, ParamDecl, Side, TensorDecl
-from attnir.program import Axis, TileProgram
+from attnir.program import SEQUENCES, TileProgram
 from attnir.tile_bounds import Tensors, decide_tiles
 from attnir.traverse import reads
 
@@ -51,6 +51,14 @@ def list_blocks(program: TileProgram, call: Call) -> BlockList:
     return _Lister(program, call).build()
 
 
+def sampled_visits(program: TileProgram, call: Call, most: int = 32) -> float:
+    """About how many tiles a block list would have, from a few row tiles that lie evenly apart."""
+    lister = _Lister(program, call)
+    chosen = range(0, lister.rows, max(1, lister.rows // most))
+    visited = sum(int((lister._classify(slice(at, at + 1)) > 0).sum()) for at in chosen)
+    return visited * lister.rows / max(1, len(chosen))
+
+
 Piece = tuple[Tensor, tuple[Tensor, ...]]
 
 
@@ -61,13 +69,13 @@ class _Lister:
         names = reads(self.predicate)
         self.batch = call.batch if "b" in names or call.fields_differ else 1
         self.heads = call.heads if "h" in names else 1
-        self.rows, self.row_ends = self._ends(program.rows, program.tile[0])
-        self.columns, self.column_ends = self._ends(program.columns, program.tile[1])
+        self.rows, self.row_ends = self._ends(program.rows.side, program.tile[0])
+        self.columns, self.column_ends = self._ends(program.columns.side, program.tile[1])
         self.ranges: dict[tuple[str, Side], Interval[Tensor]] = {}
 
-    def _ends(self, axis: Axis, size: int) -> tuple[int, Interval[Tensor]]:
-        """How many tiles an axis has, and the first and last position of each."""
-        start, length = self.call.start(axis.side), self.call.length(axis.side)
+    def _ends(self, side: Side, size: int) -> tuple[int, Interval[Tensor]]:
+        """How many tiles a side has, and the first and last position of each."""
+        start, length = self.call.start(side), self.call.length(side)
         first = start + torch.arange(0, length, size, device=self.call.device)
         return len(first), Interval(first, (first + size - 1).clamp(max=start + length - 1))
 
@@ -132,7 +140,7 @@ class _Lister:
         if leaf is B or leaf is H:
             index = token_axes(self.call)[str(leaf)]
             return Interval(index, index)
-        if leaf is self.program.rows.token:
+        if leaf is SEQUENCES[self.program.rows.side].token:
             return Interval(*(e[rows].view(1, 1, -1, 1) for e in (self.row_ends.low, self.row_ends.high)))
         return Interval(*(e.view(1, 1, 1, -1) for e in (self.column_ends.low, self.column_ends.high)))
 

@@ -11,7 +11,7 @@ from attnir import expr as ex
 from attnir.bounder import Bounder, Leaf
 from attnir.expr import Expr
 from attnir.interval import UNKNOWN, Integers, Interval
-from attnir.ops import COPIES_LIMIT, PARAM_LIMIT, POSITION_LIMIT, FieldDecl, ParamDecl, TensorDecl
+from attnir.ops import COPIES_LIMIT, PARAM_LIMIT, POSITION_LIMIT, Coordinate, FieldDecl, ParamDecl, TensorDecl
 
 _SYMBOLS: Mapping[Expr, Interval[int]] = {
     **dict.fromkeys((*ex.SIDES, ex.Q_START), Interval(0, POSITION_LIMIT - 1)),
@@ -23,6 +23,9 @@ _SYMBOLS: Mapping[Expr, Interval[int]] = {
 def any_call(leaf: Expr) -> Interval[int]:
     """The bounds of a leaf over every call that is possible."""
     match leaf.value:
+        case Coordinate(size=size):
+            most = size.high if isinstance(size, ParamDecl) else size
+            return Interval(0, min(most or POSITION_LIMIT, POSITION_LIMIT) - 1)
         case ParamDecl(low=low, high=high):
             return Interval(low, high)
         case FieldDecl() | TensorDecl():

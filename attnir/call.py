@@ -113,10 +113,9 @@ def bind(
     if missing := [name for name in known if name not in bindings]:
         raise MissingBindingError(f"the pattern reads {_listed(missing)}; give {missing[0]}=... in the call")
     scalars = {p.name: _param(p, bindings[p.name]) for p in params}
-    if q_start is None and spaces[0] != spaces[1]:
-        q_start = 0  # the queries have an arrangement of their own: they begin with it
-    start = first_position(q_start, q_len, k_len)
-    _check_lengths(spaces, scalars, start, q_len, k_len)
+    apart = spaces[0] is not None and spaces[0] != spaces[1]  # the queries have an arrangement of their own
+    start = first_position(0 if apart and q_start is None else q_start, q_len, k_len)
+    _check_lengths(spaces, scalars, None if q_start is None and (apart or start == 0) else start, q_len, k_len)
     values = {d.name: _field(d, bindings[d.name], batch, q_len, k_len, start, device) for d in fields}
     if check:
         for d in fields:
@@ -136,12 +135,12 @@ def first_position(q_start: int | None, q_len: int, k_len: int) -> int:
     return start
 
 
-def _check_lengths(spaces: Spaces, params: Mapping[str, int], start: int, q_len: int, k_len: int) -> None:
-    """Raise ShapeError unless the tokens are as many as their arrangement has places."""
+def _check_lengths(spaces: Spaces, params: Mapping[str, int], start: int | None, q_len: int, k_len: int) -> None:
+    """Raise ShapeError unless the tokens fill their arrangement; queries from a `start` on may be some of it."""
     queries, keys = (None if space is None else _length(space.length, params) for space in spaces)
     if keys is not None and k_len != keys:
         raise ShapeError(f"there are {k_len} keys, but the pattern arranges {keys}: {spaces[1]}")
-    if queries is not None and (start + q_len > queries or (start == 0 and q_len != queries)):
+    if queries is not None and (q_len != queries if start is None else start + q_len > queries):
         placed = f"{q_len} queries" + (f" from position {start}" if start else "")
         raise ShapeError(f"there are {placed}, but the pattern arranges {queries}: {spaces[0]}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,9 +15,9 @@ from attnir.evaluate import Evaluator, live_pairs, token_axes
 from attnir.expr import Expr, K, Q
 from attnir.ops import Side
 from attnir.periods import moduli
-from attnir.program import KEYS, QUERIES, Listed, Status, TileProgram
+from attnir.program import KEYS, Listed, Status, TileProgram, sequence
 from attnir.solve import Band, Bands, solve
-from attnir.walk import runs, tiles_of
+from attnir.walk import runs, tile_counts, tiles_of
 
 MOST_CLASSES = 256  # of keys by remainder, each counted on its own
 TILE = 64  # rows and columns of the tiles by which pairs are counted one by one
@@ -32,21 +33,38 @@ class TileCounts:
 
 
 def count_tiles(program: TileProgram, call: Call, blocks: BlockList | None = None) -> TileCounts:
-    """The tiles that the program visits, and those that it does not. `blocks`: its block list, if it is known."""
-    rows = tiles_of(call.length(program.rows.side), program.tile[0])
-    columns = tiles_of(call.length(program.columns.side), program.tile[1])
+    """The tiles that a program visits, and those that it does not. `blocks`: its block list, if it is known."""
+    return count_launches(((program,),), call, {} if blocks is None else {program: blocks})
+
+
+def count_launches(
+    launches: Sequence[Sequence[TileProgram]], call: Call, blocks: Mapping[TileProgram, BlockList] | None = None
+) -> TileCounts:
+    """The tiles that all programs of all launches visit, and those that they do not.
+
+    A tile counts as often as it is visited: two programs may meet different pairs in one.
+    """
+    totals = {s: 0 for s in Status}
     copies = call.batch * call.heads
-    if program.listed:
-        blocks = blocks or list_blocks(program, call)
-        repeats = copies // (blocks.shape[0] * blocks.shape[1])
-        full, partial = blocks.full[1].numel() * repeats, blocks.partial[1].numel() * repeats
-    else:
-        totals = {s: 0 for s in Status}
+    for program in (p for programs in launches for p in programs):
+        if program.listed:
+            found = (blocks or {}).get(program) or list_blocks(program, call)
+            repeats = copies // (found.shape[0] * found.shape[1])
+            totals[Status.FULL] += found.full[1].numel() * repeats
+            totals[Status.PARTIAL] += found.partial[1].numel() * repeats
+            continue
         for run in runs(program, call):
-            visits = run.stop - run.start
+            visits = run.count
             totals[run.status] += int(visits.sum()) * (copies // (visits.shape[0] * visits.shape[1]))
-        full, partial = totals[Status.FULL], totals[Status.PARTIAL]
-    return TileCounts(full, partial, rows * columns * copies - full - partial)
+    full, partial = totals[Status.FULL], totals[Status.PARTIAL]
+    everywhere = sum(_all_tiles(programs[0], call) for programs in launches) * copies
+    return TileCounts(full, partial, max(0, everywhere - full - partial))
+
+
+def _all_tiles(program: TileProgram, call: Call) -> int:
+    """Row tiles times as many column tiles as the columns would fill."""
+    rows = math.prod(tile_counts(program.rows, call))
+    return rows * tiles_of(call.length(program.columns.side), program.tile[1])
 
 
 def count_live(predicate: Expr, call: Call) -> int:
@@ -109,7 +127,8 @@ def _union_lengths(ranges: list[tuple[Tensor, Tensor]]) -> Tensor:
 
 def _count_pairs(predicate: Expr, call: Call) -> int:
     """By tiles: the pairs of one that is FULL are not looked at."""
-    program = TileProgram(QUERIES, KEYS, (TILE, TILE), predicate, (), (Listed(Status.FULL), Listed(Status.PARTIAL)))
+    listed = (Listed(Status.FULL), Listed(Status.PARTIAL))
+    program = TileProgram(sequence(Side.QUERIES, TILE), sequence(Side.KEYS, TILE), predicate, (), listed)
     blocks = list_blocks(program, call)
     (full, _), (partial, columns) = blocks.full, blocks.partial
     batch, heads, row_tiles = blocks.shape

@@ -2,7 +2,7 @@
 
 The predicate is solved for the column, which gives bands (`solve.py`). Over a tile of rows a band is a range of
 column tiles (`ranges.py`), whose ends are scalars of the tile, so the kernel computes them and nothing is tabulated.
-The ranges become disjoint sweeps (`sweeps.py`).
+The ranges become disjoint sweeps (`sweeps.py`). Over several column axes it is a box of tiles (`boxes.py`).
 
 What no band expresses in closed form is left to a block list, except a condition that repeats within less than a
 tile: it leaves no tile empty, so a list could not skip anything.
@@ -12,21 +12,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from attnir.boxes import Box, box_sweeps
+from attnir.digits import carried
 from attnir.expr import Expr
 from attnir.normalise import normalise
-from attnir.ops import TABLES
+from attnir.ops import TABLES, Op, Side
 from attnir.periods import moduli
-from attnir.program import KEYS, QUERIES, Axis, Listed, Status, Sweep, TileProgram
+from attnir.program import SEQUENCES, Layout, Listed, Status, Sweep, TileProgram, sequence
 from attnir.ranges import Tiling
 from attnir.solve import Band, solve
-from attnir.sweeps import Lets, sweeps
-from attnir.traverse import fields_of, nodes, params_of
+from attnir.sweeps import Names, sweeps
+from attnir.traverse import names_of, nodes, substitute
 
 MOST_SWEPT = 4  # bands in one kernel; each one is up to three loops
 
 
 def cover(predicate: Expr, tile: tuple[int, int], *, transposed: bool = False) -> TileProgram:
-    """The program that visits the live tiles of `predicate`; tile = (row tokens, column tokens).
+    """The program that visits the live tiles of `predicate`, runs of tokens; tile = (row tokens, column tokens).
 
     Forward, the rows are queries and the columns keys; `transposed`, the other way round, from the same predicate.
 
@@ -40,34 +42,58 @@ def cover(predicate: Expr, tile: tuple[int, int], *, transposed: bool = False) -
     where k <= q
     because closed ranges: every condition bounds k by an expression of q
     """
-    rows, columns = (KEYS, QUERIES) if transposed else (QUERIES, KEYS)
+    side = Side.KEYS if transposed else Side.QUERIES
+    rows, columns = sequence(side, tile[0]), sequence(side.other, tile[1])
     predicate = normalise(predicate)
-    bands = solve(predicate, columns.token, rows.token)
-    if reason := _needs_list(bands, rows, columns, tile[1]):
-        lets: Lets = ()
+    (row,), (column,) = rows.axes, columns.axes
+    bands = solve(predicate, column.token, row.token)
+    names = _names(predicate)
+    if reason := _needs_list(bands, rows.side, column.token, tile[1]):
         visits: tuple[Sweep | Listed, ...] = (Listed(Status.FULL), Listed(Status.PARTIAL))
     else:
-        taken = {f.name for f in fields_of(predicate)} | {p.name for p in params_of(predicate)}
-        lets, visits = sweeps(bands, Tiling(rows, columns, tile), taken)
-        reason = _why(bands, rows, columns)
-    program = TileProgram(rows, columns, tile, predicate, lets, visits, reason)
+        visits = sweeps(bands, Tiling(rows, column, tile[1]), names)
+        reason = _why(bands, rows.side, columns.side)
+    program = TileProgram(rows, columns, predicate, tuple(names.lets), visits, reason)
     program.verify()
     return program
 
 
-def _needs_list(bands: Sequence[Band], rows: Axis, columns: Axis, width: int) -> str:
+def cover_box(box: Box, predicate: Expr, rows: Layout, columns: Layout, reason: str) -> TileProgram:
+    """The program that visits the live tiles of a box of columns.
+
+    predicate: what the box says, over the coordinates of the layouts; it may leave out what another program visits.
+    """
+    names = _names(predicate)
+    laid, visits = box_sweeps(box, rows, columns, names)
+    program = TileProgram(rows, laid, predicate, tuple(names.lets), visits, reason)
+    program.verify()
+    return program
+
+
+def in_layouts(predicate: Expr, *layouts: Layout) -> Expr:
+    """The predicate over the coordinates of layouts. Fields stay as they are, facts about tokens."""
+    moved = {SEQUENCES[x.side].token: x.position for x in layouts if not x.is_sequence}
+    fields = {n: n for n in nodes(predicate) if n.op is Op.FIELD}
+    return normalise(carried(substitute(predicate, moved | fields)))
+
+
+def _names(predicate: Expr) -> Names:
+    """Names for the scalars of a program, but those that the predicate has."""
+    return Names(names_of(predicate))
+
+
+def _needs_list(bands: Sequence[Band], rows: Side, column: Expr, width: int) -> str:
     """Why the live tiles must be listed; empty when they need not. Column tiles are `width` tokens long."""
     if len(bands) > MOST_SWEPT:
-        return f"block lists: the predicate falls into {len(bands)} ranges of {columns.side}"
+        return f"block lists: the predicate falls into {len(bands)} ranges of {column}"
     for band in bands:
         for condition in band.residual:
-            if not _repeats(condition, columns.token, width):
-                return f"block lists: `{condition}` bounds {columns.side} by no expression of {rows.side}"
+            if not _repeats(condition, column, width):
+                return f"block lists: `{condition}` bounds {column} by no expression of {rows}"
     return ""
 
 
-def _why(bands: Sequence[Band], rows: Axis, columns: Axis) -> str:
-    column, row = columns.side, rows.side
+def _why(bands: Sequence[Band], row: Side, column: Side) -> str:
     if any(n.op in TABLES for b in bands for n in nodes(*b.lower, *b.upper)):
         return f"row tables: sorted fields bound {column} for each {row}"
     if any(b.residual for b in bands):

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from attnir.call import Call
 from attnir.expr import Expr, side_of
-from attnir.ops import FieldDecl, Op, ParamDecl, Searched, TensorDecl
+from attnir.ops import Coordinate, FieldDecl, Op, ParamDecl, Searched, TensorDecl
 from attnir.traverse import nodes
 
 Tokens = Mapping[str, Tensor]
@@ -78,8 +78,8 @@ class Evaluator:
                 return self._scalar(self.call.params[name])
             case Searched():
                 return self._table(n)
-            case str(name):
-                return self.tokens[name]
+            case str() | Coordinate() as name:
+                return self.tokens[str(name)]
             case int() as value:
                 return self._scalar(value)
         result: Tensor = _ELEMENTWISE[n.op](*(self.done[a] for a in n.args))

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from attnir.arrange import Arrangement, Programs
 from attnir.blocks import BlockList, list_blocks
 from attnir.call import Call, bind, check_sizes
 from attnir.codegen.resources import choose
 from attnir.codegen.targets import Config, Target, current_target
-from attnir.count import TileCounts, count_live, count_tiles
+from attnir.count import TileCounts, count_launches, count_live
 from attnir.errors import BackendError, ConfigError
 from attnir.evaluate import row_table
 from attnir.inputs import check_dtype, check_widths
@@ -34,7 +35,8 @@ class Explanation:
     over_compute    visited_pairs / live_pairs
     tiles           counts of the forward's tiles: full, partial, empty
     metadata_bytes  what the forward kernel reads besides q, k, v: fields, row tables, block lists
-    program         the forward's tile program; `transposed` is the one of dK and dV
+    arrangement     the layouts and tile programs of the forward, and what they were compared with; `transposed` are
+                    those of dK and dV
     """
 
     attention: Attention
@@ -42,18 +44,19 @@ class Explanation:
     target: str
     backend: str
     config: Config | None  # None where the tile was given
-    program: TileProgram
-    transposed: TileProgram
+    arrangement: Arrangement
+    transposed: Arrangement
     live_pairs: int
     tiles: TileCounts
     transposed_tiles: TileCounts
+    tile: tuple[int, int]
     metadata_bytes: int
     d: int
     dv: int
 
     @property
     def visited_pairs(self) -> int:
-        return (self.tiles.full + self.tiles.partial) * self.program.tile[0] * self.program.tile[1]
+        return (self.tiles.full + self.tiles.partial) * self.tile[0] * self.tile[1]
 
     @property
     def over_compute(self) -> float:
@@ -84,9 +87,9 @@ class Explanation:
             f"for           {self.backend} on {self.target}" + (f", {self.config}" if self.config else ""),
             "",
             "forward",
-            _indent(str(self.program)),
+            *_programs(self.arrangement),
             "transposed, for dK and dV",
-            _indent(str(self.transposed)),
+            *_programs(self.transposed),
             "",
             f"live pairs    {self.live_pairs:,} of {pairs:,} ({_percent(self.live_pairs, pairs)})",
             f"visited       {self.visited_pairs:,} pairs, over-compute {self.over_compute:.3f}",
@@ -97,8 +100,19 @@ class Explanation:
         return "\n".join(lines)
 
 
-def _indent(text: str) -> str:
-    return "\n".join(f"  {line}" for line in text.splitlines())
+def _programs(a: Arrangement) -> list[str]:
+    """The programs of every launch, and how the layout was chosen."""
+    lines = []
+    for i, programs in enumerate(a.taken.launches):
+        if len(a.taken.launches) > 1:
+            lines.append(f"  launch {i + 1} of {len(a.taken.launches)}, for some of the rows")
+        for j, program in enumerate(programs):
+            lines += ["  and, in the same softmax,"] * (j > 0)
+            lines += [f"  {line}" for line in str(program).splitlines()]
+    if a.others:
+        seen = ", ".join(f"{c.name} {c.visited / max(1, a.taken.visited):.2f}x" for c in a.others)
+        lines.append(f"  layout: {a.taken.name}, which visits least; {seen}")
+    return lines
 
 
 def _percent(part: int, whole: int) -> str:
@@ -169,21 +183,22 @@ def explain(
     config, forward_tile, key_tile = _tiling(attention, backend, described, d, dv, dtype)
     if tile is not None:
         config, forward_tile, key_tile = None, tile, tile
-    program = attention.plan.program(forward_tile)
-    transposed = attention.plan.program(key_tile, transposed=True)
-    blocks = list_blocks(program, call) if program.listed else None
+    arrangement = attention.plan.arrangement(forward_tile)
+    transposed = attention.plan.arrangement(key_tile, transposed=True)
+    blocks = {p: list_blocks(p, call) for programs in arrangement.taken.launches for p in programs if p.listed}
     return Explanation(
         attention,
         call,
         str(described),
         backend,
         config,
-        program,
+        arrangement,
         transposed,
         count_live(attention.pattern.predicate, call),
-        count_tiles(program, call, blocks),
-        count_tiles(transposed, call),
-        metadata_bytes(program, call, blocks),
+        count_launches(arrangement.taken.launches, call, blocks),
+        count_launches(transposed.taken.launches, call),
+        forward_tile,
+        sum(metadata_bytes(programs, call, blocks) for programs in arrangement.taken.launches),
         d,
         dv,
     )
@@ -213,15 +228,14 @@ def _tiling(
     return forward, (forward.block_q, forward.block_k), (dkv.block_k, dkv.block_q)
 
 
-def metadata_bytes(program: TileProgram, call: Call, blocks: BlockList | None) -> int:
-    """What a kernel of this program, with its block list if it has one, reads besides q, k, v, do, o and lse."""
-    total = sum(t.numel() * t.element_size() for t in (row_table(e, call) for e in program.tables()))
-    total += blocks.nbytes if blocks else 0
-    total += sum(
-        t.numel() * t.element_size() for t in (call.tensors[d.name] for d in tensors_of(*program.expressions()))
-    )
-    read = {n.value.name for e in program.expressions() for n in nodes(e) if isinstance(n.value, FieldDecl)}
-    for name in read:
+def metadata_bytes(programs: Programs, call: Call, blocks: Mapping[TileProgram, BlockList]) -> int:
+    """What a kernel of these programs, with their block lists, reads besides q, k, v, do, o and lse."""
+    expressions = [e for p in programs for e in p.expressions()]
+    tables = dict.fromkeys(t for p in programs for t in p.tables())
+    total = sum(t.numel() * t.element_size() for t in (row_table(e, call) for e in tables))
+    total += sum(blocks[p].nbytes for p in programs if p in blocks)
+    total += sum(t.numel() * t.element_size() for t in (call.tensors[d.name] for d in tensors_of(*expressions)))
+    for name in {n.value.name for n in nodes(*expressions) if isinstance(n.value, FieldDecl)}:
         queries, keys = (call.fields[name].on(side) for side in Side)
         total += sum(t.numel() * t.element_size() for t in ((keys,) if _inside(queries, keys) else (queries, keys)))
     return total

@@ -21,9 +21,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
-from attnir.ops import BOOLEAN, COMPARISONS, TABLES, FieldDecl, Op, ParamDecl, Searched, Side, TensorDecl
+from attnir.ops import BOOLEAN, COMPARISONS, TABLES, Coordinate, FieldDecl, Op, ParamDecl, Searched, Side, TensorDecl
 
-Value = int | bool | str | FieldDecl | TensorDecl | ParamDecl | Searched | None
+Value = int | bool | str | Coordinate | FieldDecl | TensorDecl | ParamDecl | Searched | None
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
@@ -162,8 +162,12 @@ def entry(decl: TensorDecl) -> Expr:
 
 
 def side_of(position: Expr) -> Side:
-    """The side on which a position symbol lies: a token, or an end of a tile."""
-    return SIDES[position]
+    """The side on which a position or a coordinate lies: a token's, or one of an end of a tile."""
+    return position.value.side if isinstance(position.value, Coordinate) else SIDES[position]
+
+
+def coordinate(value: Coordinate) -> Expr:
+    return node(Op.SYM, (), value)
 
 
 def boolean(value: bool) -> Expr:

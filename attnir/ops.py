@@ -72,6 +72,38 @@ class Side(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class ParamDecl:
+    """A named run-time integer with `low <= value <= high`."""
+
+    name: str
+    low: int = -PARAM_LIMIT
+    high: int = PARAM_LIMIT
+
+
+class Of(StrEnum):
+    """Which coordinate of a layout: a token's, that of the tile's first or last row, or what lies between two."""
+
+    TOKEN = ""
+    FIRST = "0"
+    LAST = "1"
+    BEFORE = " before"  # from the axis' least coordinate to the first row's; for proofs
+    SINCE = " since"  # from the first row's to a later one's; for proofs
+
+
+@dataclass(frozen=True, slots=True)
+class Coordinate:
+    """A coordinate of a layout: `q.slot`, `q0.y`, `k1.x`. It is at least 0, and below `size` if that is known."""
+
+    side: Side
+    axis: str
+    of: Of = Of.TOKEN
+    size: int | ParamDecl | None = None
+
+    def __str__(self) -> str:
+        return f"{self.side}{self.of}.{self.axis}"
+
+
+@dataclass(frozen=True, slots=True)
 class FieldDecl:
     """A named fact about tokens: one integer per token. `sorted`: it never decreases along the sequence."""
 
@@ -85,15 +117,6 @@ class TensorDecl:
 
     name: str
     axes: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ParamDecl:
-    """A named run-time integer with `low <= value <= high`."""
-
-    name: str
-    low: int = -PARAM_LIMIT
-    high: int = PARAM_LIMIT
 
 
 @dataclass(frozen=True, slots=True)

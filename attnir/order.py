@@ -7,14 +7,16 @@ has exponentially many cases, and beyond the limit its order counts as not prove
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from attnir import expr as ex
 from attnir.bounder import Bounder
 from attnir.bounds import any_call, bounds
 from attnir.expr import Expr
 from attnir.interval import Integers, Interval
 from attnir.linear import Linear, linear
-from attnir.ops import POSITION_LIMIT, TABLES, Op
-from attnir.traverse import substitute
+from attnir.ops import POSITION_LIMIT, TABLES, Coordinate, Of, Op
+from attnir.traverse import nodes, substitute
 
 STEPS = 512  # forms that a proof may look at
 
@@ -29,6 +31,17 @@ _ORDER = {
 _ORDERED = Interval(0, POSITION_LIMIT)
 
 
+def _in_order(coordinate: Coordinate) -> Expr:
+    """A coordinate as a sum of what is not negative: first <= token, first <= last."""
+    if coordinate.of not in (Of.TOKEN, Of.FIRST, Of.LAST):
+        return ex.coordinate(coordinate)
+    first = ex.coordinate(replace(coordinate, of=Of.BEFORE))
+    if coordinate.of is Of.FIRST:
+        return first
+    kind = replace(coordinate, axis=f"{coordinate.axis}{coordinate.of}", of=Of.SINCE)
+    return first + ex.coordinate(kind)
+
+
 def at_most(a: Expr, b: Expr) -> bool:
     """Whether a <= b is proved for every call.
 
@@ -36,7 +49,10 @@ def at_most(a: Expr, b: Expr) -> bool:
     True
     """
     gap = b - a
-    return a is b or _Proof().not_negative(linear(substitute(gap, _ORDER)), _reads_one_row(gap))
+    if a is b or bounds(gap).low >= 0:
+        return True
+    known = {n: _in_order(n.value) for n in nodes(gap) if isinstance(n.value, Coordinate)}
+    return _Proof().not_negative(linear(substitute(gap, _ORDER | known)), _reads_one_row(gap))
 
 
 def _any_ordered_call(leaf: Expr) -> Interval[int]:
@@ -48,7 +64,7 @@ def _reads_one_row(e: Expr) -> bool:
     stack = [e]
     while stack:
         n = stack.pop()
-        if n is ex.Q or n is ex.K:
+        if n is ex.Q or n is ex.K or (isinstance(n.value, Coordinate) and n.value.of is Of.TOKEN):
             return True
         if n.op not in (Op.ROWMIN, Op.ROWMAX):
             stack.extend(n.args[1:] if n.op in TABLES else n.args)

@@ -77,7 +77,7 @@ class Mask:
         names: dict[Expr, str] = {}
         for token, space in zip((ex.Q, ex.K), self.spaces, strict=True):
             found = space.coordinates(token) if space else {}
-            names |= {e: f"{token.value}.{name}" for name, e in found.items() if e is not token}
+            names |= {e: f"{token.value}.{name}" for name, e in found.items() if e is not token and not e.is_const}
         shown = _declared_spaces(self.spaces) + ([f"h = heads({self.heads})"] if self.heads else [])
         return "; ".join([*declarations(self.predicate, *self.lengths), *shown, format_expr(self.predicate, names)])
 

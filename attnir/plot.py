@@ -10,7 +10,7 @@ import torch
 from attnir.errors import ShapeError
 from attnir.evaluate import dense_mask
 from attnir.explain import explain
-from attnir.walk import tile_map
+from attnir.walk import pair_map
 
 if TYPE_CHECKING:
     from attnir.api import Attention
@@ -54,19 +54,18 @@ def plot(
         raise ShapeError(f"head {head} of {heads} and sample {sample} of {batch} are not both there")
     tile = tile or (max(1, q_len // 16), max(1, k_len // 16))
     e = explain(attention, q_len, k_len, tile=tile, heads=heads, batch=batch, q_start=q_start, **bindings)
-    tiles = tile_map(e.program, e.call)
-    status = _pick(tiles.partial + 2 * tiles.full, sample, head)
-    live = _pick(dense_mask(attention.pattern.predicate, e.call), sample, head)
-    counts = {name: int((status == code).sum()) for code, name in enumerate(COLOURS)}
-    visited = (counts["partial"] + counts["full"]) * tile[0] * tile[1] / max(1, int(live.sum()))
-    colours = status.repeat_interleave(tile[0], 0).repeat_interleave(tile[1], 1)[:q_len, :k_len]
+    pairs = pair_map([p for programs in e.arrangement.taken.launches for p in programs], e.call)
+    status = 2 * (pairs.full[sample, head] > 0) + ((pairs.full == 0) & (pairs.partial > 0))[sample, head].long()
+    live = dense_mask(attention.pattern.predicate, e.call).expand(pairs.live.shape)[sample, head]
+    counts = {name: f"{int((status == code).sum()):,} pairs" for code, name in enumerate(COLOURS)}
+    over = int((pairs.full + pairs.partial)[sample, head].sum()) / max(1, int(live.sum()))
 
     figure = Figure(figsize=(6.4, 6.4 * q_len / k_len + 1.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     extent = (-0.5, k_len - 0.5, q_len - 0.5, -0.5)
     axes.imshow(
-        colours.cpu().numpy(),
+        status.cpu().numpy(),
         cmap=ListedColormap(list(COLOURS.values())),
         vmin=0,
         vmax=2,
@@ -76,7 +75,7 @@ def plot(
     shade = torch.zeros(*live.shape, 4)
     shade[..., 3] = live.cpu() * 0.45
     axes.imshow(shade.numpy(), interpolation="nearest", extent=extent)
-    title = f"{attention.pattern}\nover-compute {visited:.3f} at tiles of {tile[0]} x {tile[1]}"
+    title = f"{attention.pattern}\n{over:.3f} visited to a live pair, tiles of {tile[0]} x {tile[1]}"
     axes.set(xlabel="key", ylabel="query", title=title)
     axes.title.set_fontsize(8)
     axes.legend(
@@ -87,8 +86,3 @@ def plot(
         frameon=False,
     )
     figure.savefig(path, dpi=160, bbox_inches="tight")
-
-
-def _pick(table: torch.Tensor, sample: int, head: int) -> torch.Tensor:
-    """One sample and head of a table [B or 1, H or 1, ...]."""
-    return table[sample if table.shape[0] > 1 else 0, head if table.shape[1] > 1 else 0]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from attnir.expr import Expr
-from attnir.ops import COMPARISONS, PARAM_LIMIT, FieldDecl, Op, ParamDecl, Searched, TensorDecl
+from attnir.ops import COMPARISONS, LEAVES, PARAM_LIMIT, FieldDecl, Op, ParamDecl, Searched, TensorDecl
 from attnir.traverse import fields_of, params_of, tensors_of
 
 # How tightly an operator binds, as in Python: comparisons are looser than `|` and `&`.
@@ -41,7 +41,7 @@ def _format(e: Expr, around: int, names: Abbreviations) -> str:
         case Searched(field=decl, side=side):
             bound, at = (_format(a, 0, names) for a in e.args)
             return f"{e.op.value}({decl.name}({side}), {bound}, {at})"
-    if e.op in (Op.CONST, Op.BOOL, Op.SYM):
+    if e.op in LEAVES:
         text = str(e.value)
         return f"({text})" if around >= _BINDING[Op.NEG] and text.startswith("-") else text
     if e.op in _CALLS:

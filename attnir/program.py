@@ -1,21 +1,27 @@
 """Tile programs: where the live pairs are, as loops over tiles.
 
-A program walks the score matrix by tiles. The *row* axis is cut into tiles, one kernel instance each; every instance
-visits some tiles of the *column* axis. The forward has query rows and key columns; the transposed program, for dK
-and dV, has key rows and query columns. Tiles of an axis start at its first token and are `tile` tokens long, so a
-column tile has an index and a visit is an index.
+A program walks the score matrix by tiles. The *rows* are cut into tiles, one kernel instance each; every instance
+visits some tiles of the *columns*. The forward has query rows and key columns; the transposed program, for dK and dV,
+has key rows and query columns. A tile is a run of tokens, or a box over the axes of a *layout*: a residue class with
+its slots, a grid. Tiles of an axis start at its first coordinate, so a column tile has an index along each axis.
 
 Scalars that a program may read: `q0`, `q1` (first and last query position of the row tile; `k0`, `k1` when the rows are
-keys), `q_start` (the first query's position), `q_len`, `k_len`, `b`, `h`, parameters, and what earlier `let`s defined.
-Sweeps never overlap: every live pair is in exactly one visited tile.
+keys; `q0.y`, `q1.y` in a layout), `q_start` (the first query's position), `q_len`, `k_len`, `b`, `h`, parameters, and
+what earlier `let`s defined. Sweeps never overlap: every live pair is in exactly one visited tile.
+
+A kernel runs one program or several, over the same tiles of rows: their predicates exclude each other, and what they
+compute is added up, in one softmax.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from functools import reduce
 
+from attnir import expr as ex
 from attnir.errors import InvalidProgram
 from attnir.expr import (
     K0,
@@ -34,11 +40,12 @@ from attnir.expr import (
     H,
     K,
     Q,
+    const,
     row_table,
     side_of,
     sym,
 )
-from attnir.ops import TABLES, Op, Searched, Side
+from attnir.ops import TABLES, Coordinate, Op, ParamDecl, Searched, Side
 from attnir.printing import declarations
 from attnir.traverse import nodes, reads
 
@@ -53,35 +60,92 @@ class Status(Enum):
         return self.name
 
 
+ONE = const(1)
+
+
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """One side of the score matrix: its token symbol, its first position, one past its last, its tile's ends."""
+    """One axis of a layout: coordinates [start, stop), of which neighbours lie `step` positions apart.
+
+    token        the coordinate of a token
+    first, last  of the tile's first row, and of its last row that exists, where the layout is that of the rows
+    """
 
     token: Expr
     start: Expr
     stop: Expr
-    first: Expr  # first position of the tile, when this axis is the rows
-    last: Expr  # last position of the tile that exists
+    first: Expr
+    last: Expr
+    step: Expr = ONE
 
     @property
     def side(self) -> Side:
         return side_of(self.token)
 
+    @property
+    def name(self) -> str:
+        """The name of the coordinate; the side's own where it is the position."""
+        return self.token.value.axis if isinstance(self.token.value, Coordinate) else str(self.token)
+
 
 QUERIES = Axis(Q, Q_START, Q_START + Q_LEN, Q0, Q1)
 KEYS = Axis(K, ZERO, K_LEN, K0, K1)
+SEQUENCES = {Side.QUERIES: QUERIES, Side.KEYS: KEYS}
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How the tokens of a side are cut into tiles: boxes over some axes.
+
+    A token with coordinates c stands at the position origin + sum(step * c). `box` is the extent of a tile along each
+    axis. Where it is 1 the axis' `token`, `first` and `last` are one scalar. An axis' start and stop may read the
+    scalars of axes before it; those of columns, and their origin, anything that is known of the row tile.
+    """
+
+    axes: tuple[Axis, ...]
+    box: tuple[int, ...]
+    origin: Expr = ZERO
+
+    @property
+    def side(self) -> Side:
+        return self.axes[0].side
+
+    @property
+    def size(self) -> int:
+        """Tokens of a tile."""
+        return math.prod(self.box)
+
+    @property
+    def is_sequence(self) -> bool:
+        """Whether coordinates are positions."""
+        return self.axes == (SEQUENCES[self.side],)
+
+    @property
+    def position(self) -> Expr:
+        """The position of a token, from its coordinates."""
+        return reduce(ex.add, (a.step * a.token for a in self.axes), self.origin)
+
+    @property
+    def moving(self) -> tuple[Axis, ...]:
+        """The axes along which the rows of a tile differ."""
+        return tuple(a for a, n in zip(self.axes, self.box, strict=True) if n > 1 or a.first is not a.token)
+
+
+def sequence(side: Side, tile: int) -> Layout:
+    """The layout in which a tile is a run of tokens."""
+    return Layout((SEQUENCES[side],), (tile,))
 
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """A run of column tiles `[start, stop)`, visited in order; empty when stop <= start.
+    """A box of column tiles, `[start, stop)` along each axis, visited in order; empty where stop <= start.
 
-    In a FULL sweep every pair of every tile is live and inside both axes' column end. In a PARTIAL sweep the program's
-    predicate and the end of the column axis decide.
+    Tile 0 of an axis begins at its start. In a FULL sweep every pair of every tile is live and inside the column axes.
+    In a PARTIAL sweep the program's predicate and the ends of the column axes decide.
     """
 
-    start: Expr  # index of the first column tile
-    stop: Expr  # one past the last
+    start: tuple[Expr, ...]  # index of the first column tile along each axis
+    stop: tuple[Expr, ...]  # one past the last
     status: Status
 
 
@@ -96,25 +160,29 @@ class Listed:
 class TileProgram:
     """Which column tiles each row tile visits.
 
-    rows, columns   the axes: (QUERIES, KEYS), or (KEYS, QUERIES) in the transposed program
-    tile            (row tokens, column tokens) of a tile
-    predicate       which pairs are live, over q, k, b, h, fields and parameters; what a PARTIAL tile checks
+    rows, columns   the layouts: of queries and keys, or of keys and queries in the transposed program
+    predicate       which pairs are live, over the coordinates of the layouts (q and k in runs of tokens), b, h, fields,
+                    tensors and parameters; what a PARTIAL tile checks
     lets            scalars of a row tile, in the order of their definition: (name, value)
     visits          the sweeps, or the block lists, in the order of visiting
     reason          why this way of finding the live tiles was taken, for `explain`
     """
 
-    rows: Axis
-    columns: Axis
-    tile: tuple[int, int]
+    rows: Layout
+    columns: Layout
     predicate: Expr
     lets: tuple[tuple[str, Expr], ...]
     visits: tuple[Sweep | Listed, ...]
     reason: str = ""
 
     @property
+    def tile(self) -> tuple[int, int]:
+        """(row tokens, column tokens) of a tile."""
+        return self.rows.size, self.columns.size
+
+    @property
     def transposed(self) -> bool:
-        return self.rows is KEYS
+        return self.rows.side is Side.KEYS
 
     @property
     def listed(self) -> bool:
@@ -123,21 +191,29 @@ class TileProgram:
 
     def expressions(self) -> Iterator[Expr]:
         """Every expression that the kernel evaluates, the predicate last."""
+        for layout in (self.rows, self.columns):
+            if not layout.is_sequence:
+                yield layout.origin
+                yield from (e for a in layout.axes for e in (a.start, a.stop, a.step))
         yield from (value for _, value in self.lets)
         for v in self.visits:
             if isinstance(v, Sweep):
-                yield from (v.start, v.stop)
+                yield from (*v.start, *v.stop)
         yield self.predicate
 
     def tables(self) -> tuple[Expr, ...]:
         """The row tables that the kernel reads, one position per row token, each as the node read at the row token."""
-        row = self.rows.token
+        row = SEQUENCES[self.rows.side].token
         tables = [(e, e.value) for e in nodes(*self.expressions()) if isinstance(e.value, Searched)]
         return tuple(dict.fromkeys(row_table(e.op, searched, e.args[0], row) for e, searched in tables))
 
+    def scalars(self) -> set[Expr]:
+        """What is known of a row tile before its lets."""
+        return {B, H, *SIZES.values(), *(e for a in self.rows.axes for e in (a.first, a.last))}
+
     def verify(self) -> None:
         """Raise InvalidProgram unless the program is well formed."""
-        known = {B, H, *SIZES.values(), self.rows.first, self.rows.last}
+        known = self.scalars()
         for name, value in self.lets:
             if name in SYMBOLS or sym(name) in known:
                 raise InvalidProgram(f"`{name}` is defined twice", str(self))
@@ -145,33 +221,59 @@ class TileProgram:
             known = known | {sym(name)}
         for v in self.visits:
             if isinstance(v, Sweep):
-                _check_scalar(self, v.start, known)
-                _check_scalar(self, v.stop, known)
+                if not len(v.start) == len(v.stop) == len(self.columns.axes):
+                    raise InvalidProgram("a sweep has a start and a stop for each column axis", str(self))
+                for e in (*v.start, *v.stop):
+                    _check_scalar(self, e, known)
+        if not self.columns.is_sequence:
+            for e in (self.columns.origin, *(e for a in self.columns.axes for e in (a.start, a.stop, a.step))):
+                _check_scalar(self, e, known)
         if not self.predicate.is_bool:
             raise InvalidProgram(f"the predicate `{self.predicate}` is not Boolean")
-        if unknown := reads(self.predicate) - TOKENS.keys():
-            raise InvalidProgram(f"the predicate reads {', '.join(sorted(unknown))}; it may read q, k, b, h")
+        layouts = [x for x in (self.rows, self.columns) if not x.is_sequence]
+        allowed = TOKENS.keys() | {str(a.token) for x in layouts for a in x.axes}
+        if unknown := reads(self.predicate) - allowed:
+            raise InvalidProgram(f"the predicate reads {', '.join(sorted(unknown))}; it may read {', '.join(allowed)}")
         if self.listed and any(isinstance(v, Sweep) for v in self.visits):
             raise InvalidProgram("sweeps and block lists do not mix; list every live tile, or none")
-        if min(self.tile) < 1:
+        if self.listed and not (self.rows.is_sequence and self.columns.is_sequence):
+            raise InvalidProgram("block lists name tiles of runs of tokens")
+        if min(*self.rows.box, *self.columns.box) < 1:
             raise InvalidProgram(f"tile {self.tile} is empty")
 
     def __str__(self) -> str:
         """One line per declaration, scalar and visit; `read_program` reads it back."""
         rows, columns = self.rows.side, self.columns.side
         lines = [*declarations(*self.expressions()), f"tiles of {self.tile[0]} {rows} by {self.tile[1]} {columns}"]
+        lines += _layout_lines(self.rows)
         lines += [f"let {name} = {value}" for name, value in self.lets]
+        lines += _layout_lines(self.columns)
         for v in self.visits:
-            span = f" in [{v.start}, {v.stop})" if isinstance(v, Sweep) else " listed"
-            lines.append(f"sweep {columns} tiles{span} {v.status.value}")
+            spans = ""
+            if isinstance(v, Sweep):
+                spans = " in " + " x ".join(f"[{a}, {b})" for a, b in zip(v.start, v.stop, strict=True))
+            lines.append(f"sweep {columns} tiles{spans or ' listed'} {v.status.value}")
         lines.append(f"where {self.predicate}")
         if self.reason:
             lines.append(f"because {self.reason}")
         return "\n".join(lines)
 
 
+def _layout_lines(layout: Layout) -> list[str]:
+    """How a side is laid out; nothing for a sequence."""
+    if layout.is_sequence:
+        return []
+    lines = [f"lay {layout.side} = {layout.position}"]
+    for a, n in zip(layout.axes, layout.box, strict=True):
+        size = a.token.value.size if isinstance(a.token.value, Coordinate) else None
+        below = "" if size is None else f" < {size.name if isinstance(size, ParamDecl) else size}"
+        lines.append(f"axis {a.token}{below} in [{a.start}, {a.stop}) by {n}")
+    return lines
+
+
 def _check_scalar(program: TileProgram, e: Expr, known: set[Expr]) -> None:
     """A scalar of a tile reads its rows only under ROWMIN, ROWMAX and where a row table is defined, and no column."""
+    rows = {SEQUENCES[program.rows.side].token, *(a.token for a in program.rows.axes)}
     seen: set[tuple[Expr, bool]] = set()
     stack = [(e, False)]  # a node, and whether its value is taken for every row of the tile
     while stack:
@@ -179,7 +281,7 @@ def _check_scalar(program: TileProgram, e: Expr, known: set[Expr]) -> None:
         if at in seen:
             continue
         seen.add(at)
-        if n.op is Op.SYM and n not in known and not (each_row and n is program.rows.token):
+        if n.op is Op.SYM and n not in known and not (each_row and n in rows):
             raise InvalidProgram(f"`{e}` reads `{n}`, which is not known there", str(program))
         inside = each_row or n.op in (Op.ROWMIN, Op.ROWMAX)
         stack += [(a, inside or (n.op in TABLES and i == 0)) for i, a in enumerate(n.args)]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ast
+import re
+from dataclasses import replace
 from typing import ClassVar
 
 from attnir import expr as ex
 from attnir.errors import TextError
 from attnir.expr import Expr
-from attnir.ops import TABLES, FieldDecl, Op, Searched, Side
-from attnir.program import KEYS, QUERIES, Listed, Status, Sweep, TileProgram
+from attnir.linear import Linear, linear
+from attnir.ops import TABLES, Coordinate, FieldDecl, Of, Op, ParamDecl, Searched, Side
+from attnir.program import SEQUENCES, Axis, Layout, Listed, Status, Sweep, TileProgram, sequence
 from attnir.reading import FUNCTIONS, Functions, Names, Reader, declare
 
 _TABLES = {op.value: op for op in TABLES}
@@ -40,35 +43,107 @@ class _ScalarReader(Reader):
 
 def read_program(text: str) -> TileProgram:
     """The tile program that `str(program)` is the text of."""
-    names: Names = dict(ex.TOKENS | ex.SIZES)
-    tile, rows, columns = (0, 0), QUERIES, KEYS
-    lets: list[tuple[str, Expr]] = []
-    visits: list[Sweep | Listed] = []
-    predicate, reason = ex.TRUE, ""
-    for line in text.splitlines():
+    return _Lines().read(text)
+
+
+class _Lines:
+    """What the lines of a program have said so far."""
+
+    def __init__(self) -> None:
+        self.names: Names = dict(ex.TOKENS | ex.SIZES)
+        self.coordinates: dict[str, Expr] = {}
+        self.sides = (Side.QUERIES, Side.KEYS)
+        self.tile = (0, 0)
+        self.laid: dict[Side, tuple[str, list[tuple[Coordinate, str, int]]]] = {}  # the position, and the axes
+        self.lets: list[tuple[str, Expr]] = []
+        self.visits: list[Sweep | Listed] = []
+        self.predicate: Expr = ex.TRUE
+        self.reason = ""
+
+    def read(self, text: str) -> TileProgram:
+        for line in text.splitlines():
+            self.line(line)
+        rows, columns = (self.layout(side, n) for side, n in zip(self.sides, self.tile, strict=True))
+        program = TileProgram(rows, columns, self.predicate, tuple(self.lets), tuple(self.visits), self.reason)
+        program.verify()
+        return program
+
+    def line(self, line: str) -> None:
         match line.split():
             case ["tiles", "of", m, "q" | "k" as row, "by", n, "q" | "k" as column] if row != column:
-                tile = _whole(m, line), _whole(n, line)
-                rows, columns = (QUERIES, KEYS) if row == "q" else (KEYS, QUERIES)
-                names |= {str(e.value): e for e in (rows.first, rows.last)}
+                self.tile, self.sides = (_whole(m, line), _whole(n, line)), (Side(row), Side(column))
+                first = SEQUENCES[self.sides[0]]
+                self.names |= {str(e.value): e for e in (first.first, first.last)}
+            case ["lay", "q" | "k" as side, "=", *_]:
+                self.laid[Side(side)] = (line.split("=", 1)[1], [])
+            case ["axis", token, *_, "by", n] if "[" in line and any(self.laid):
+                self.axis(line, token, n)
             case ["let", name, "=", *_] if name.isidentifier():
-                lets.append((name, _ScalarReader(line.split("=", 1)[1], names).read()))
-                names[name] = ex.sym(name)
+                self.lets.append((name, self.scalar(line.split("=", 1)[1])))
+                self.names[name] = ex.sym(name)
             case ["sweep", "q" | "k", "tiles", "listed", "full" | "partial" as status]:
-                visits.append(Listed(Status(status)))
+                self.visits.append(Listed(Status(status)))
             case ["sweep", "q" | "k", "tiles", "in", *_, "full" | "partial" as status] if line.count("["):
-                start, stop = (_ScalarReader(t, names).read() for t in _split_pair(line))
-                visits.append(Sweep(start, stop, Status(status)))
+                pairs = [tuple(map(self.scalar, _split_pair(part, line))) for part in _spans(line)]
+                starts, stops = zip(*pairs, strict=True)
+                self.visits.append(Sweep(starts, stops, Status(status)))
             case ["where", _, *_]:
-                predicate = Reader(line.split(None, 1)[1], names).read()
+                self.predicate = Reader(line.split(None, 1)[1], self.names, coordinates=self.coordinates).read()
             case ["because", _, *_]:
-                reason = line.split(None, 1)[1]
+                self.reason = line.split(None, 1)[1]
             case _:
-                if not declare(line, names):
+                if not declare(line, self.names):
                     raise TextError(f"not a line of a tile program: {line!r}")
-    program = TileProgram(rows, columns, tile, predicate, tuple(lets), tuple(visits), reason)
-    program.verify()
-    return program
+
+    def scalar(self, text: str) -> Expr:
+        return _ScalarReader(text, self.names, coordinates=self.coordinates).read()
+
+    def axis(self, line: str, token: str, extent: str) -> None:
+        """`axis q.slot < 8 in [a, b) by 64`: its coordinates are known from here on."""
+        found = re.fullmatch(r"axis (q|k)(0?)\.(\w+)(?: < (\w+))? in (\[.*\)) by \d+", line.strip())
+        if found is None:
+            raise TextError(f"not an axis: {line!r}; expected: axis q.slot in [0, 8) by 64")
+        side, first, name, size, span = found.groups()
+        bound = self.names.get(size or "")
+        limit = int(size) if size and size.isdecimal() else bound.value if isinstance(bound, Expr) else None
+        if size and not isinstance(limit, int | ParamDecl):
+            raise TextError(f"`{size}` is no size of an axis: {line!r}")
+        scalar = Coordinate(Side(side), name, Of.FIRST, limit if isinstance(limit, int | ParamDecl) else None)
+        axis = scalar if first else replace(scalar, of=Of.TOKEN)
+        for of in Of.TOKEN, Of.FIRST, Of.LAST:
+            if not first or of is Of.FIRST:
+                self.coordinates[str(replace(axis, of=of))] = ex.coordinate(replace(axis, of=of))
+        if Side(side) not in self.laid:
+            raise TextError(f"an axis of what is not laid out: {line!r}")
+        self.laid[Side(side)][1].append((axis, span, _whole(extent, line)))
+
+    def layout(self, side: Side, tile: int) -> Layout:
+        if side not in self.laid:
+            return sequence(side, tile)
+        position, given = self.laid[side]
+        form = linear(self.scalar(position))
+        axes = []
+        for coordinate, span, _ in given:
+            token = ex.coordinate(coordinate)
+            start, stop = map(self.scalar, _split_pair(span, span))
+            step, form = _coefficient(form, token)
+            first, last = (
+                (token, token)
+                if coordinate.of is Of.FIRST
+                else (ex.coordinate(replace(coordinate, of=of)) for of in (Of.FIRST, Of.LAST))
+            )
+            axes.append(Axis(token, start, stop, first, last, step))
+        return Layout(tuple(axes), tuple(n for *_, n in given), form.expr())
+
+
+def _coefficient(form: Linear, token: Expr) -> tuple[Expr, Linear]:
+    """(step, rest) of a form that holds step * token, for a constant step or one of parameters."""
+    for atom, c in form.terms:
+        if atom is token:
+            return ex.const(c), form.without(atom)
+        if atom.op is Op.MUL and atom.args[1] is token:
+            return atom.args[0] * c, form.without(atom)
+    raise TextError(f"the coordinate {token} does not stand in its position")
 
 
 def _whole(text: str, line: str) -> int:
@@ -77,9 +152,17 @@ def _whole(text: str, line: str) -> int:
     return int(text)
 
 
-def _split_pair(line: str) -> tuple[str, str]:
-    """The two expressions of `[a, b)` in a line; commas may stand inside their parentheses."""
-    source = f"({line[line.index('[') + 1 : line.rfind(')')]})"
+def _spans(line: str) -> list[str]:
+    """The texts `[a, b)` of a line, which ` x ` separates."""
+    start, stop = line.find("["), line.rfind(")")
+    if stop < start:
+        raise TextError(f"a sweep has a start and a stop along each axis, [a, b): {line!r}")
+    return line[start : stop + 1].split(" x ")
+
+
+def _split_pair(span: str, line: str) -> tuple[str, str]:
+    """The two expressions of `[a, b)`; commas may stand inside their parentheses."""
+    source = f"({span.strip()[1:-1]})"
     try:
         match ast.parse(source, mode="eval").body:
             case ast.Tuple(elts=[first, second]):

@@ -15,7 +15,7 @@ from attnir.expr import Expr, const, maximum, minimum, where
 from attnir.linear import simplify
 from attnir.ops import TABLES, Op
 from attnir.order import at_most
-from attnir.program import Axis
+from attnir.program import Axis, Layout
 from attnir.rows import direction, highest, lowest
 from attnir.solve import Band
 from attnir.traverse import contains, nodes
@@ -43,11 +43,11 @@ class Tail:
 
 @dataclass(frozen=True, slots=True)
 class Tiling:
-    """Tiles of (row tokens, column tokens) over two axes."""
+    """Tiles of rows against runs of `width` columns of one axis."""
 
-    rows: Axis
+    rows: Layout
     columns: Axis
-    tile: tuple[int, int]
+    width: int
 
     def merged(self, ranges: dict[Band, Range]) -> dict[Band, Range]:
         """A range without full tiles takes over one that lies inside it, and the full tiles of that one."""
@@ -74,7 +74,9 @@ class Tiling:
 
     def jumps(self, band: Band) -> bool:
         """Whether the range of a band may leap within a tile: values of a field bound it."""
-        row, span = self.rows.token, band.span(self.columns.start, self.columns.stop)
+        if not self.rows.is_sequence:
+            return False
+        row, span = self.rows.axes[0].token, band.span(self.columns.start, self.columns.stop)
         reads_field = any(n.op is Op.FIELD and contains(n, row) for n in nodes(*span, definitions=False))
         return reads_field and all(direction(e, row) in (0, 1) for e in span)
 
@@ -114,12 +116,12 @@ class Tiling:
 
     def first_tile(self, position: Expr, *, end: bool = False) -> Expr:
         """The tile that holds a position; for an exclusive `end`, the number of tiles that lie before it whole."""
-        return self.offset(position, low=True, high=end) // const(self.tile[1])
+        return self.offset(position, low=True, high=end) // const(self.width)
 
     def end_tile(self, position: Expr, *, ragged: bool = True) -> Expr:
         """The number of tiles that begin before a position."""
         behind = self.offset(position, low=True, high=ragged)
-        return simplify(behind + (self.tile[1] - 1)) // const(self.tile[1])
+        return simplify(behind + (self.width - 1)) // const(self.width)
 
 
 def _may_be_empty(band: Band) -> bool:

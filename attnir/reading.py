@@ -57,9 +57,10 @@ class Reader:
         names: Names,
         patterns: Mapping[str, Callable[..., Expr]] | None = None,
         spaces: Mapping[str, Space] | None = None,
+        coordinates: Mapping[str, Expr] | None = None,
     ) -> None:
         self.text, self.names, self.patterns = " ".join(text.split()), names, patterns or {}
-        self.spaces = spaces or {}
+        self.spaces, self.coordinates = spaces or {}, coordinates or {}
 
     def fail(self, where: ast.expr, problem: str) -> TextError:
         start, stop = (len(self.text.encode()[:at].decode()) for at in (where.col_offset, where.end_col_offset or 0))
@@ -114,6 +115,8 @@ class Reader:
                 return self.call(n, name, args)
             case ast.Subscript(value=ast.Name(id=name), slice=at) if isinstance(self.names.get(name), TensorDecl):
                 return self.entry(n, name, at.elts if isinstance(at, ast.Tuple) else [at])
+            case ast.Attribute(value=ast.Name(id=token), attr=name) if f"{token}.{name}" in self.coordinates:
+                return self.coordinates[f"{token}.{name}"]
             case ast.Attribute(value=ast.Name(id=token), attr=name) if token in self.spaces:
                 return self.coordinate(n, token, name)
         if isinstance(n, ast.BoolOp | ast.Compare) or (isinstance(n, ast.UnaryOp) and isinstance(n.op, ast.Not)):
@@ -251,7 +254,7 @@ def read_pattern(
     for part in declarations:
         if found := re.fullmatch(r"\s*h\s*=\s*heads\(([1-9]\d{0,6})\)\s*", part):
             heads = int(found[1])
-        elif not (declare(part, names) or _declare_space(part, names, spaces)):
+        elif not (_declare_space(part, names, spaces) or declare(part, names)):
             raise TextError(
                 "expected `name = field()`, `name = param()` or `q, k = grid(...)` before the last `;`, not "
                 f"{part.strip()!r}"
@@ -268,7 +271,9 @@ def _declare_space(text: str, names: Names, spaces: dict[str, Space]) -> bool:
     """Add `q, k = grid(y=64, x=64)`, or `k = concat(...)`, to the spaces; False when the text is none."""
     try:
         match ast.parse(text.strip()).body:
-            case [ast.Assign(targets=[ast.Name(id=name)], value=ast.Call() as value)]:
+            case [
+                ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=ast.Name(id="grid" | "concat")) as value)
+            ]:
                 tokens = [name]
             case [ast.Assign(targets=[ast.Tuple(elts=[ast.Name(id=a), ast.Name(id=b)])], value=ast.Call() as value)]:
                 tokens = [a, b]

@@ -10,8 +10,9 @@ from attnir import expr as ex
 from attnir.bounds import bounds
 from attnir.expr import Expr
 from attnir.ops import TABLES, FieldDecl, Op
-from attnir.program import Axis
-from attnir.traverse import at_position, contains
+from attnir.order import at_most
+from attnir.program import SEQUENCES, Layout
+from attnir.traverse import at_position, contains, nodes
 
 
 def direction(e: Expr, row: Expr) -> int | None:
@@ -36,9 +37,23 @@ def direction(e: Expr, row: Expr) -> int | None:
         case Op.FIELD:
             assert isinstance(e.value, FieldDecl)
             return 1 if e.value.sorted and e.args[0] is row else None
+        case Op.WHERE:
+            return _chosen(e, row)
     if e.op in TABLES:
         return direction(e.args[0], row) if e.args[1] is row else None
     return None
+
+
+def _chosen(e: Expr, row: Expr) -> int | None:
+    """A choice that goes from the smaller value to the larger one as the row grows, or the other way."""
+    condition, a, b = e.args
+    if condition.op not in (Op.LE, Op.LT, Op.GE, Op.GT):
+        return None
+    x, y = condition.args if condition.op in (Op.GE, Op.GT) else condition.args[::-1]
+    turns, own = direction(x - y, row), _together(direction(a, row), direction(b, row))  # 1: it becomes true
+    if turns is None or own is None or (turns and not at_most(*((b, a) if turns * (own or 1) > 0 else (a, b)))):
+        return None
+    return (own or 1) if turns else own
 
 
 def _flipped(d: int | None) -> int | None:
@@ -63,22 +78,31 @@ def _scaled(e: Expr, row: Expr) -> int | None:
     return d if sign.low >= 0 else (_flipped(d) if sign.high <= 0 else None)
 
 
-def lowest(e: Expr, rows: Axis) -> Expr:
+def varies(e: Expr, rows: Layout) -> bool:
+    """Whether an expression may differ from row to row of a tile."""
+    tokens = {SEQUENCES[rows.side].token, *(a.token for a in rows.moving)}
+    return any(n in tokens for n in nodes(e, definitions=False))
+
+
+def lowest(e: Expr, rows: Layout) -> Expr:
     """The smallest value of `e` over the rows of a tile."""
     return _extreme(Op.ROWMIN, e, rows)
 
 
-def highest(e: Expr, rows: Axis) -> Expr:
+def highest(e: Expr, rows: Layout) -> Expr:
     """The largest value of `e` over the rows of a tile."""
     return _extreme(Op.ROWMAX, e, rows)
 
 
-def _extreme(op: Op, e: Expr, rows: Axis) -> Expr:
-    d = direction(e, rows.token)
-    if d is not None:
-        return at_position(e, rows.token, rows.first if (d < 0) == (op is Op.ROWMAX) else rows.last)
+def _extreme(op: Op, e: Expr, rows: Layout) -> Expr:
+    for axis in rows.moving:
+        d = direction(e, axis.token)
+        if d is not None:
+            e = at_position(e, axis.token, axis.first if (d < 0) == (op is Op.ROWMAX) else axis.last)
+    if not varies(e, rows):
+        return e
     if e.op is (Op.MIN if op is Op.ROWMIN else Op.MAX):
         return ex.build(e.op, (_extreme(op, e.args[0], rows), _extreme(op, e.args[1], rows)))
-    if e.op is Op.WHERE and not contains(e.args[0], rows.token):
+    if e.op is Op.WHERE and not varies(e.args[0], rows):
         return ex.where(e.args[0], _extreme(op, e.args[1], rows), _extreme(op, e.args[2], rows))
     return ex.build(op, (e,))

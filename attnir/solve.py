@@ -15,10 +15,11 @@ from functools import reduce
 
 from attnir import expr as ex
 from attnir.bounds import bounds, decide
+from attnir.digits import carried
 from attnir.expr import Expr, const, row_table, side_of
 from attnir.limits import field_limit, width_problem
 from attnir.linear import Linear, linear, simplify
-from attnir.ops import COMPARISONS, NEGATED, FieldDecl, Op, Searched
+from attnir.ops import COMPARISONS, NEGATED, POSITION_LIMIT, FieldDecl, Op, Searched
 from attnir.order import at_most
 from attnir.traverse import contains
 
@@ -82,8 +83,11 @@ class _Unsolved(Exception):
     """The comparison gives no bound on the column."""
 
 
-def solve(predicate: Expr, column: Expr, row: Expr) -> Bands:
+def solve(predicate: Expr, column: Expr, row: Expr, others: frozenset[Expr] = frozenset()) -> Bands:
     """The predicate as a union of bands on `column`, whose bounds read `row`.
+
+    others: more that tells columns apart (another coordinate, the position). No bound reads them; what reads them and
+    not the column is a guard.
 
     >>> from attnir.expr import K, Q
     >>> [band] = solve((K <= Q) & (Q - K < 8), K, Q)
@@ -92,7 +96,7 @@ def solve(predicate: Expr, column: Expr, row: Expr) -> Bands:
     """
     whole = (Band(residual=(predicate,)),)
     try:
-        bands = _Solver(column, row).solve(predicate, True)
+        bands = _Solver(column, row, others).solve(predicate, True)
     except _TooMany:
         return whole
     most = field_limit(predicate)
@@ -104,6 +108,7 @@ def solve(predicate: Expr, column: Expr, row: Expr) -> Bands:
 class _Solver:
     column: Expr
     row: Expr
+    others: frozenset[Expr] = frozenset()
     cases: int = 0  # taken so far
 
     def solve(self, e: Expr, wanted: bool) -> Bands:
@@ -157,9 +162,11 @@ class _Solver:
             raise _Unsolved
         ((atom, c),) = atoms
         rest = form.without(atom).expr()
+        if any(contains(e, other) for other in self.others for e in (rest, atom)):
+            raise _Unsolved
         if c > 0:
-            return self.at_most(atom, simplify(-rest) // const(c))
-        return self.at_least(atom, simplify(rest + (-c - 1)) // const(-c))
+            return self.at_most(atom, carried(-rest // const(c)))
+        return self.at_least(atom, carried((rest + (-c - 1)) // const(-c)))
 
     def by_cases(self, rest: Linear, atom: Expr, c: int) -> Bands:
         """rest + c * atom <= 0 for an atom that is one of several linear forms."""
@@ -224,6 +231,20 @@ class _Solver:
         return row_table(op, Searched(atom.value, side_of(self.column)), limit, self.row)
 
 
+def _opened(bounded: Band, guarded: Band) -> Band | None:
+    """`column < U or guard`, a union of two bands, as the one band `column < where(guard, no bound, U)`."""
+    if guarded.lower or guarded.upper or guarded.residual or bounded.guards or bounded.residual:
+        return None
+    guard = reduce(ex.and_, guarded.guards, ex.TRUE)
+    match bounded.lower, bounded.upper:
+        case (), (upper,):
+            held = upper if bounds(upper).high <= POSITION_LIMIT else ex.minimum(upper, POSITION_LIMIT)
+            return Band(upper=(ex.where(guard, POSITION_LIMIT, held),))
+        case (lower,), ():
+            return Band(lower=(ex.where(guard, 0, lower if bounds(lower).low >= 0 else ex.maximum(lower, 0)),))
+    return None
+
+
 def _tightest(limits: Iterable[Expr], *, lower: bool) -> tuple[Expr, ...]:
     """The limits without those that another one implies."""
     kept: list[Expr] = []
@@ -242,12 +263,18 @@ def _meet(left: Bands, right: Bands) -> Bands:
 
 
 def _join(left: Bands, right: Bands) -> Bands:
-    """The union, without the bands that are empty or inside another."""
+    """The union, without the bands that are empty or inside another; two that one band can say become that one."""
     kept: list[Band] = []
     for new in (*left, *right):
         if new.empty or any(new.inside(k) for k in kept):
             continue
         kept = [k for k in kept if not k.inside(new)]
+        for k in kept:
+            both = _opened(k, new) or _opened(new, k)
+            if both:
+                kept.remove(k)
+                new = both
+                break
         kept.append(new)
     if len(kept) > MOST_BANDS:
         raise _TooMany

@@ -19,24 +19,23 @@ from attnir.solve import Band
 Lets = tuple[tuple[str, Expr], ...]
 
 
-def sweeps(bands: Sequence[Band], tiling: Tiling, taken: set[str]) -> tuple[Lets, tuple[Sweep, ...]]:
-    """(lets, sweeps) that visit every tile of some band once; the lets have none of the names that are taken."""
-    names = _Names(taken)
+def sweeps(bands: Sequence[Band], tiling: Tiling, names: Names) -> tuple[Sweep, ...]:
+    """Sweeps that visit every tile of some band once; their scalars are added to the names."""
     visits: list[Sweep] = []
     cursor: Expr | None = None
     ordered = _ordered(bands, tiling, names)
     for i, r in enumerate(ordered):
         suffix = f"_{i}" if len(ordered) > 1 else ""
         visits += _split(names, suffix, r, cursor)
-        end = visits[-1].stop
+        (end,) = visits[-1].stop
         if cursor is None or at_most(cursor, end):
             cursor = end
         elif i + 1 < len(ordered):
             cursor = names.let(f"done{suffix}", maximum(cursor, end))
-    return tuple(names.lets), tuple(visits)
+    return tuple(visits)
 
 
-def _ordered(bands: Sequence[Band], tiling: Tiling, names: _Names) -> tuple[Range, ...]:
+def _ordered(bands: Sequence[Band], tiling: Tiling, names: Names) -> tuple[Range, ...]:
     """The ranges in the order of their starts: as it is proved, or as it turns out at run time."""
     ranges = tiling.merged({b: tiling.range_of(b) for b in bands})
     for order in permutations(ranges):
@@ -45,7 +44,7 @@ def _ordered(bands: Sequence[Band], tiling: Tiling, names: _Names) -> tuple[Rang
     return _sorted_at_run_time(names, list(ranges.values()))
 
 
-class _Names:
+class Names:
     """Collects the lets of a program, under names that no field and no parameter has."""
 
     def __init__(self, taken: set[str]) -> None:
@@ -63,25 +62,25 @@ class _Names:
         return sym(name)
 
 
-def _split(names: _Names, suffix: str, r: Range, cursor: Expr | None) -> list[Sweep]:
+def _split(names: Names, suffix: str, r: Range, cursor: Expr | None) -> list[Sweep]:
     """The sweeps of one range, from where the ranges before it have ended: partial, full, partial."""
     start = r.start
     if cursor is not None:
         start = cursor if at_most(start, cursor) else maximum(start, cursor)
     start, stop = names.let(f"start{suffix}", start), names.let(f"stop{suffix}", r.stop)
     if r.full_start is None or r.full_stop is None:
-        return [Sweep(start, stop, Status.PARTIAL)]
+        return [Sweep((start,), (stop,), Status.PARTIAL)]
     visits = []
     begin = start
     if r.full_start is not r.start or cursor is not None:
         begin = names.let(f"full_start{suffix}", minimum(maximum(start, r.full_start), stop))
-        visits.append(Sweep(start, begin, Status.PARTIAL))
+        visits.append(Sweep((start,), (begin,), Status.PARTIAL))
     end = r.full_stop if at_most(begin, r.full_stop) else maximum(begin, r.full_stop)
     end = names.let(f"full_stop{suffix}", end if at_most(r.full_stop, r.stop) else minimum(end, stop))
-    return [*visits, Sweep(begin, end, Status.FULL), Sweep(end, stop, Status.PARTIAL)]
+    return [*visits, Sweep((begin,), (end,), Status.FULL), Sweep((end,), (stop,), Status.PARTIAL)]
 
 
-def _sorted_at_run_time(names: _Names, ranges: Sequence[Range]) -> tuple[Range, ...]:
+def _sorted_at_run_time(names: Names, ranges: Sequence[Range]) -> tuple[Range, ...]:
     """The ranges in the order of their starts, by compare and exchange."""
     named = [_named(names, f"{i}_0", r) for i, r in enumerate(ranges)]
     for stage in range(len(named) - 1):
@@ -106,7 +105,7 @@ def _or_stop(limit: Expr | None, r: Range) -> Expr:
     return r.stop if limit is None else limit
 
 
-def _named(names: _Names, suffix: str, r: Range) -> Range:
+def _named(names: Names, suffix: str, r: Range) -> Range:
     return Range(
         names.let(f"from_{suffix}", r.start),
         names.let(f"to_{suffix}", r.stop),

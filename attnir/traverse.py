@@ -83,6 +83,13 @@ def params_of(*roots: Expr) -> tuple[ParamDecl, ...]:
     return tuple(sorted(found, key=lambda d: d.name))
 
 
+def names_of(*roots: Expr) -> set[str]:
+    """The names of the fields, tensors and parameters below the roots."""
+    return (
+        {d.name for d in fields_of(*roots)} | {d.name for d in tensors_of(*roots)} | {d.name for d in params_of(*roots)}
+    )
+
+
 def reads(e: Expr) -> frozenset[str]:
     """The names of the symbols that `e` depends on.
 

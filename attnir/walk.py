@@ -1,7 +1,9 @@
-"""Walking a tile program: which tiles its row tiles visit, in one call, as tensors or as a plain loop."""
+"""Walking a tile program: which column tiles its row tiles visit, and which pairs these hold, in one call."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,47 +11,97 @@ from torch import Tensor
 
 from attnir.blocks import BlockList, list_blocks
 from attnir.call import Call
-from attnir.evaluate import Evaluator, dense_mask, token_axes
-from attnir.program import Status, Sweep, TileProgram
+from attnir.evaluate import Evaluator, token_axes
+from attnir.program import Layout, Status, Sweep, TileProgram
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Run:
-    """One sweep in every row tile: column tile indices [start, stop), int64 [B or 1, H or 1, row tiles]."""
+    """One sweep in every row tile: column tile indices [start, stop) along each axis, int64 [B or 1, H or 1, tiles]."""
 
-    start: Tensor
-    stop: Tensor
+    start: tuple[Tensor, ...]
+    stop: tuple[Tensor, ...]
     status: Status
+
+    @property
+    def count(self) -> Tensor:
+        """How many column tiles each row tile visits."""
+        return math.prod((stop - start).clamp(min=0) for start, stop in zip(self.start, self.stop, strict=True))  # type: ignore[return-value]  # prod of tensors is one
 
 
 def tiles_of(length: int, tile: int) -> int:
     return -(-length // tile)
 
 
-def tile_tokens(program: TileProgram, call: Call, row_tiles: slice | None = None) -> dict[str, Tensor]:
-    """The scalars of every row tile, [1, 1, tiles, 1], and the row token itself, [1, 1, tiles, rows of a tile]."""
-    axis, size = program.rows, program.tile[0]
-    start, length = call.start(axis.side), call.length(axis.side)
-    index = torch.arange(tiles_of(length, size), device=call.device)
-    first = start + index[row_tiles or slice(None)].view(1, 1, -1, 1) * size
-    last = (first + size - 1).clamp(max=start + length - 1)
-    rows = torch.minimum(first + torch.arange(size, device=call.device), last)
-    return {**token_axes(call), str(axis.first.value): first, str(axis.last.value): last, axis.side.value: rows}
+def tile_tokens(rows: Layout, call: Call, among: slice | None = None) -> dict[str, Tensor]:
+    """The scalars of every row tile that has rows, [1, 1, tiles, 1], and the tokens of its rows, [1, 1, tiles, rows].
+
+    Rows past the end repeat the last one. `q` (`k`) is the position of a row. `among`: only some of the tiles.
+    """
+    first: dict[str, Tensor] = {}
+    count = 1
+    for axis, extent in zip(rows.axes, rows.box, strict=True):
+        evaluate = Evaluator(call, {**token_axes(call), **first})
+        start, stop = (evaluate(e).expand(1, 1, count, 1) for e in (axis.start, axis.stop))
+        longest = tiles_of(int((stop - start).clamp(min=0).amax()), extent) if count else 0
+        begin = start + extent * torch.arange(longest, device=call.device)  # [1, 1, tiles so far, longest]
+        kept = (begin < stop).flatten()
+        first = {name: t.expand(begin.shape).reshape(1, 1, -1, 1)[:, :, kept] for name, t in first.items()}
+        begin, stop = (t.expand(begin.shape).reshape(1, 1, -1, 1)[:, :, kept] for t in (begin, stop))
+        first[str(axis.first)] = begin
+        first[str(axis.last)] = torch.minimum(begin + (extent - 1), stop - 1)
+        count = int(kept.sum())
+    if among is not None:
+        first = {name: t[:, :, among] for name, t in first.items()}
+    inside = _inside(rows, call)
+    tokens = {
+        str(a.token): torch.minimum(first[str(a.first)] + at, first[str(a.last)])
+        for a, at in zip(rows.axes, inside, strict=True)
+    }
+    position = Evaluator(call, {**first, **tokens})(rows.position)
+    return {**token_axes(call), **first, **tokens, rows.side.value: position.expand(1, 1, -1, rows.size)}
 
 
-def runs(program: TileProgram, call: Call) -> list[Run]:
-    """The sweeps of a program in every row tile."""
-    evaluate = Evaluator(call, tile_tokens(program, call))
+def tile_counts(rows: Layout, call: Call) -> list[int]:
+    """How many row tiles there are along each axis, at most: an axis may be longer in one class than in another."""
+    known: dict[str, Tensor] = {}
+    counts = []
+    for axis, extent in zip(rows.axes, rows.box, strict=True):
+        evaluate = Evaluator(call, known)
+        length = int((evaluate(axis.stop) - evaluate(axis.start)).clamp(min=0).amax())
+        counts.append(tiles_of(length, extent))
+        if axis.first is axis.token:  # one value a tile
+            known[str(axis.token)] = torch.arange(max(1, length), device=call.device).view(-1, *(1,) * len(known))
+    return counts
+
+
+def _inside(layout: Layout, call: Call) -> list[Tensor]:
+    """The offset of every token of a tile along each axis, [tokens of a tile]."""
+    grids = torch.meshgrid(*(torch.arange(n, device=call.device) for n in layout.box), indexing="ij")
+    return [g.flatten() for g in grids]
+
+
+def scalars(program: TileProgram, call: Call) -> Evaluator:
+    """An evaluator of the scalars of every row tile, with the program's lets defined."""
+    evaluate = Evaluator(call, tile_tokens(program.rows, call))
     for name, value in program.lets:
         evaluate.define(name, value)
-    tiles = tiles_of(call.length(program.rows.side), program.tile[0])
+    return evaluate
+
+
+def runs(program: TileProgram, call: Call, evaluate: Evaluator | None = None) -> list[Run]:
+    """The sweeps of a program in every row tile."""
+    evaluate = evaluate or scalars(program, call)
+    tiles = evaluate.tokens[str(program.rows.axes[0].first)].shape[2]
     found = []
     for v in program.visits:
         assert isinstance(v, Sweep), "a listed program has block lists, not runs"
-        start, stop = evaluate(v.start), evaluate(v.stop)
-        shape = torch.broadcast_shapes(start.shape, stop.shape, (1, 1, tiles, 1))
-        start = start.expand(shape)[..., 0]
-        found.append(Run(start, torch.maximum(start, stop.expand(shape)[..., 0]), v.status))
+        ends = [evaluate(e) for e in (*v.start, *v.stop)]
+        shape = torch.broadcast_shapes(*(e.shape for e in ends), (1, 1, tiles, 1))
+        ends = [e.expand(shape)[..., 0] for e in ends]
+        start, stop = ends[: len(v.start)], ends[len(v.start) :]
+        stop = [torch.maximum(a, b) for a, b in zip(start, stop, strict=True)]
+        found.append(Run(tuple(start), tuple(stop), v.status))
     return found
 
 
@@ -62,7 +114,7 @@ class TileMap:
 
 
 def tile_map(program: TileProgram, call: Call) -> TileMap:
-    """The visits of every tile. Needs memory for every tile; for pictures, tests and small sizes."""
+    """The visits of every tile of runs of tokens. Needs memory for every tile; for tests and small sizes."""
     if program.listed:
         blocks = list_blocks(program, call)
         return TileMap(_expand_list(blocks.full, blocks), _expand_list(blocks.partial, blocks))
@@ -71,7 +123,8 @@ def tile_map(program: TileProgram, call: Call) -> TileMap:
     index = torch.arange(columns, device=call.device)
     totals = {s: torch.zeros(1, 1, rows, columns, dtype=torch.int64, device=call.device) for s in Status}
     for run in runs(program, call):
-        inside = (index >= run.start[..., None]) & (index < run.stop[..., None])
+        (start,), (stop,) = run.start, run.stop
+        inside = (index >= start[..., None]) & (index < stop[..., None])
         totals[run.status] = totals[run.status] + inside.long()
     return TileMap(*torch.broadcast_tensors(totals[Status.FULL], totals[Status.PARTIAL]))
 
@@ -85,20 +138,109 @@ def _expand_list(indices: tuple[Tensor, Tensor], blocks: BlockList) -> Tensor:
     return counts.view(b, h, rows, blocks.columns)
 
 
-def walk_pairs(program: TileProgram, call: Call) -> Tensor:
-    """How often the program counts each pair as live: int [B, H, q_len, k_len]; for small sizes.
+@dataclass(frozen=True, slots=True, eq=False)
+class PairMap:
+    """How often a program visits each pair in a FULL and in a PARTIAL tile, and counts it as live: [B, H, q, k]."""
 
-    The plain loop: in a FULL tile every pair counts, in a PARTIAL one those that the predicate allows.
+    full: Tensor
+    partial: Tensor
+    live: Tensor
+
+    def __add__(self, other: PairMap) -> PairMap:
+        return PairMap(self.full + other.full, self.partial + other.partial, self.live + other.live)
+
+
+def pair_map(programs: Sequence[TileProgram], call: Call, *, strict: bool = True) -> PairMap:
+    """The pairs that programs visit, summed over them; for pictures, tests and small sizes.
+
+    The plain loop: in a FULL tile every pair counts as live, in a PARTIAL one those inside the column axes that the
+    predicate allows. strict: a FULL tile across the end of the columns raises IndexError.
     """
-    tiles = tile_map(program, call)
-    live = dense_mask(program.predicate, call)
-    if program.transposed:
-        live = live.transpose(-1, -2)
-    full, partial = (_pairs(t, program.tile, live.shape[-2:]) for t in (tiles.full, tiles.partial))
-    counts = (full + partial * live.long()).expand(call.batch, call.heads, -1, -1)
-    return counts.transpose(-1, -2) if program.transposed else counts
+    shape = (call.batch, call.heads, call.q_len, call.k_len)
+    zero = torch.zeros(shape, dtype=torch.int64, device=call.device)
+    total = PairMap(zero, zero, zero)
+    for program in programs:
+        found = [torch.zeros(shape, dtype=torch.int64, device=call.device) for _ in range(3)]
+        if program.transposed:
+            found = [t.transpose(-1, -2) for t in found]
+        full, partial, live = found
+        for status, rows, columns, exists, alive in _steps(program, call, strict):
+            target = full if status is Status.FULL else partial
+            _add(target, rows, columns, exists)
+            _add(live, rows, columns, exists if status is Status.FULL else exists & alive)
+        if program.transposed:
+            full, partial, live = (t.transpose(-1, -2) for t in found)
+        total = total + PairMap(full, partial, live)
+    return total
 
 
-def _pairs(tiles: Tensor, tile: tuple[int, int], shape: torch.Size) -> Tensor:
-    spread = tiles.repeat_interleave(tile[0], -2).repeat_interleave(tile[1], -1)
-    return spread[..., : shape[0], : shape[1]]
+def walk_pairs(program: TileProgram, call: Call) -> Tensor:
+    """How often the program counts each pair as live: int [B, H, q_len, k_len]; for small sizes."""
+    return pair_map((program,), call, strict=False).live
+
+
+def _add(counts: Tensor, rows: Tensor, columns: Tensor, chosen: Tensor) -> None:
+    """Add 1 to chosen pairs: bool [B, H, tiles, rows, columns]; rows [1, 1, tiles, rows] and columns are indices."""
+    b, h, t, r, c = chosen.nonzero(as_tuple=True)
+    columns = columns.expand(*chosen.shape[:3], -1)
+    at = (b, h, rows[0, 0][t, r], columns[b, h, t, c])
+    counts.index_put_(at, torch.ones_like(b), accumulate=True)
+
+
+def _steps(program: TileProgram, call: Call, strict: bool) -> Iterator[tuple[Status, Tensor, Tensor, Tensor, Tensor]]:
+    """(status, row indices, column indices, which pairs exist, which are live) of the n-th visits of all row tiles."""
+    evaluate = scalars(program, call)
+    rows, columns = program.rows, program.columns
+    tokens = dict(evaluate.tokens)
+    row_axes = [tokens[str(a.first)] + at for a, at in zip(rows.axes, _inside(rows, call), strict=True)]
+    last = [tokens[str(a.last)] for a in rows.axes]
+    row_in = torch.stack([r <= e for r, e in zip(torch.broadcast_tensors(*row_axes), last, strict=True)]).all(0)
+    row_index = tokens[rows.side.value] - call.start(rows.side)
+    row_in = row_in & (row_index >= 0) & (row_index < call.length(rows.side))
+    starts, stops = (
+        [evaluate(e) for e in ends] for ends in ([a.start for a in columns.axes], [a.stop for a in columns.axes])
+    )
+    inside = _inside(columns, call)
+    for status, tile, chosen in _visits(program, call, evaluate):
+        at = {
+            str(a.token): start + index * extent + offset
+            for a, start, index, extent, offset in zip(columns.axes, starts, tile, columns.box, inside, strict=True)
+        }
+        column_in = chosen
+        for a, start, stop in zip(columns.axes, starts, stops, strict=True):
+            column_in = column_in & (at[str(a.token)] >= start) & (at[str(a.token)] < stop)
+        column_position = Evaluator(call, {**tokens, **at})(columns.position)
+        index = column_position - call.start(columns.side)
+        index = index.expand(torch.broadcast_shapes(index.shape, (*chosen.shape[:-1], columns.size)))
+        if strict and status is Status.FULL and bool((chosen & ~column_in).any()):
+            raise IndexError(f"a FULL tile of {columns.side} lies across the end of the columns")
+        pair_tokens = {name: t[..., None] for name, t in tokens.items()}
+        pair_tokens |= {name: t[..., None, :] for name, t in at.items()}
+        pair_tokens[columns.side.value] = index[..., None, :].clamp(
+            0, max(0, call.length(columns.side) - 1)
+        ) + call.start(columns.side)
+        alive = Evaluator(call, pair_tokens)(program.predicate)
+        exists = row_in[..., None] & column_in[..., None, :]
+        shape = (call.batch, call.heads, row_in.shape[2], rows.size, columns.size)
+        yield status, row_index, index, exists.expand(shape), alive.expand(shape)
+
+
+def _visits(program: TileProgram, call: Call, evaluate: Evaluator) -> Iterator[tuple[Status, list[Tensor], Tensor]]:
+    """(status, tile index along each axis, which row tiles visit it) of the n-th visits of all row tiles."""
+    if program.listed:
+        tiles = tile_map(program, call)
+        for status, counts in ((Status.FULL, tiles.full), (Status.PARTIAL, tiles.partial)):
+            for n in range(counts.shape[-1]):
+                if bool((counts[..., n] > 0).any()):
+                    yield status, [torch.full((1, 1, 1, 1), n, device=call.device)], (counts[..., n] > 0)[..., None]
+        return
+    for run in runs(program, call, evaluate):
+        sizes = [stop - start for start, stop in zip(run.start, run.stop, strict=True)]
+        for n in range(int(run.count.amax()) if run.count.numel() else 0):
+            rest = torch.full_like(run.count, n)
+            tile: list[Tensor] = []
+            for start, size in zip(reversed(run.start), reversed(sizes), strict=True):
+                safe = size.clamp(min=1)
+                tile.insert(0, (start + rest % safe)[..., None])
+                rest = torch.div(rest, safe, rounding_mode="floor")
+            yield run.status, tile, (n < run.count)[..., None]

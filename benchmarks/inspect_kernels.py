@@ -38,7 +38,7 @@ from attnir.codegen.plan import CONFIGURED, Plan
 from attnir.codegen.resources import choose
 from attnir.codegen.targets import Target
 from attnir.codegen.triton.inspect import Report, broken, inspect
-from attnir.codegen.triton.launch import program_of
+from attnir.codegen.triton.launch import launches_of
 from attnir.codegen.triton.spec import NAMES, Spec
 
 _doc = an.field("doc", sorted=True)
@@ -47,7 +47,12 @@ PATTERNS = {
     "causal": an.causal(),
     "window": an.window(1023, 0),
     "packed": an.causal() & an.mask(lambda q, k: _doc(q) == _doc(k)),
+    "dilated": an.window(1023, 0) & an.mask(lambda q, k: (q - k) % 8 == 0),
+    "sparse": an.causal() & (an.window(511, 0) | an.mask(lambda q, k: k % 256 == 0)),
+    "na2d": an.neighborhood(an.grid(y=128, x=128), 31),
+    "na3d": an.neighborhood(an.grid(t=30, y=48, x=80), (18, 24, 24), stride=(16, 8, 8)),
 }
+LAYOUTS = ("dilated", "sparse", "na2d", "na3d")  # in residue classes, in both, in boxes
 TARGETS = ("sm_80", "sm_90", "sm_100", "gfx942")
 WIDTHS = ("64", "128", "256", "192/128", "80", "16")
 DTYPES = {name: dtype for dtype, name in NAMES.items()}
@@ -74,9 +79,9 @@ class Case:
         widths = int(d), int(dv or d)
         config = choose(self.kind, target, *widths, DTYPES[self.dtype])
         spec = Spec(DTYPES[self.dtype], *widths, config, target.family, grouped=True, aligned=self.aligned)
-        program = program_of(Plan(PATTERNS[self.pattern]), self.kind, config)
+        programs = launches_of(Plan(PATTERNS[self.pattern]), self.kind, config)[-1]
         try:
-            report = inspect(self.kind, program, spec, target)
+            report = inspect(self.kind, programs, spec, target)
         except Exception as error:  # a kernel that does not compile is a finding, and the others are still of interest
             return str(config), None, [f"{type(error).__name__}: {error}"]
         return str(config), report, broken(self.kind, spec, target, report)

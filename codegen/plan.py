@@ -10,12 +10,11 @@ import json
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 
+from attnir.arrange import Arrangement, Launches, arrange
 from attnir.codegen.targets import KINDS, Config
-from attnir.cover import cover
 from attnir.errors import BackendError
 from attnir.expr import Expr
 from attnir.pattern import Mask, parse
-from attnir.program import TileProgram
 
 BACKENDS = ("triton", "torch", "reference")
 CONFIGURED = tuple(kind for kind in KINDS if kind != "delta")  # the kernels that walk a tile program
@@ -37,9 +36,13 @@ class Plan:
     def backend_on(self, device_type: str) -> str:
         return self.backend or ("triton" if device_type == "cuda" else "torch")
 
-    def program(self, tile: tuple[int, int], *, transposed: bool = False) -> TileProgram:
-        """The tile program for tiles of (row tokens, column tokens)."""
-        return _program(self.predicate, tile, transposed)
+    def arrangement(self, tile: tuple[int, int], *, transposed: bool = False) -> Arrangement:
+        """The layouts and tile programs for tiles of (row tokens, column tokens), and what they were compared with."""
+        return arrange(self.predicate, self.pattern.spaces, tile, transposed)
+
+    def launches(self, tile: tuple[int, int], *, transposed: bool = False) -> Launches:
+        """The tile programs of every launch."""
+        return self.arrangement(tile, transposed=transposed).taken.launches
 
     def config(self, kind: str) -> Config | None:
         """The configuration that the user fixed for a kernel, if any."""
@@ -59,8 +62,3 @@ def read_plan(text: str) -> Plan:
     if content["backend"] not in (None, *BACKENDS):
         raise BackendError(f"unknown backend {content['backend']!r}; expected one of {', '.join(BACKENDS)}")
     return Plan(parse(content["pattern"]), content["backend"], content["check"], configs)
-
-
-@lru_cache(maxsize=1024)
-def _program(predicate: Expr, tile: tuple[int, int], transposed: bool) -> TileProgram:
-    return cover(predicate, tile, transposed=transposed)

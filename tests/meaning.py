@@ -128,7 +128,7 @@ def plain_loop(program: TileProgram, call: Call) -> Tensor:
                     tokens[name] = meaning(value, tokens, call, rows)
                 for sweep in program.visits:
                     assert isinstance(sweep, Sweep)
-                    first, last = (meaning(e, tokens, call, rows) for e in (sweep.start, sweep.stop))
+                    first, last = (meaning(e, tokens, call, rows) for e in (*sweep.start, *sweep.stop))
                     for tile in range(first, last):
                         columns = range(tile * column_tile, min((tile + 1) * column_tile, lengths[column]))
                         whole = len(columns) == column_tile

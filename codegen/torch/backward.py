@@ -18,7 +18,7 @@ from attnir.codegen.torch.forward import LOG2E
 from attnir.codegen.torch.operands import Unit, Workspace, as_matrices, compute_dtype, matrices, put, sums, units
 from attnir.codegen.torch.schedule import Schedule
 from attnir.codegen.torch.series import series
-from attnir.codegen.torch.steps import exact, steps
+from attnir.codegen.torch.steps import copied, exact, steps
 
 
 @exact
@@ -46,38 +46,39 @@ def backward(
     dq = torch.empty(q.shape, dtype=q.dtype, device=q.device)
     dk, dv = (torch.zeros(t.shape, dtype=work.dtype, device=q.device) for t in (k, v))
     for unit in units(schedule, q, k, budget.heads):
-        rows = _Rows.of(unit, work, q, o, lse, do, dlse, dq)
+        rows = _Rows.of(unit, work, q, o, lse, do, dlse)
         k_unit, v_unit = (matrices(unit.keys(t), work.dtype) for t in (k, v))
         dk_unit, dv_unit = as_matrices(unit.keys(dk)), as_matrices(unit.keys(dv))
         assert dk_unit is not None and dv_unit is not None, "a unit's key heads make one axis"
         found = series(unit.group.visits, unit.shared, budget)
         dead = DeadPairs(schedule, unit, found, budget.pairs, q.device)
-        for step in steps(found, unit.n, unit.shared, budget.pairs):
-            queries, keys, grad = step.rows(rows.q), step.keys(k_unit), step.rows(rows.do)
-            s = products.scores(step.scaled(rows.q, scale * LOG2E, work), keys, work, "s")
-            dead.hide(step, s)
-            p = s.sub_(step.gathered(rows.lse)).exp2_()
-            if for_kv:
-                step.add_to_keys(dv_unit, products.mix_transposed(p, grad, work))
-            dp = products.scores(grad, step.keys(v_unit), work, "ds")
-            ds = dp.sub_(step.gathered(rows.delta)).mul_(p)
-            if for_q:
-                products.mix(ds, keys, step.rows(rows.dq), work, fresh=False)
-            if for_kv:
-                step.add_to_keys(dk_unit, products.mix_transposed(ds, queries, work))
-        put(rows.dq.mul_(scale), unit.queries(dq))
+        with unit.results(dq) as rows_dq:
+            dq_unit = sums(rows_dq, work.dtype).zero_()
+            for step in steps(found, unit, budget.pairs):
+                queries, keys, grad = step.queries(rows.q), step.keys(k_unit), step.queries(rows.do)
+                s = products.scores(step.scaled(rows.q, scale * LOG2E, work), keys, work, "s")
+                dead.hide(step, s)
+                p = s.sub_(copied(step.queries(rows.lse))).exp2_()
+                if for_kv:
+                    step.add_to_keys(dv_unit, products.mix_transposed(p, grad, work))
+                dp = products.scores(grad, step.keys(v_unit), work, "ds")
+                ds = dp.sub_(copied(step.queries(rows.delta))).mul_(p)
+                if for_q:
+                    products.mix(ds, keys, step.rows(dq_unit), work, fresh=False)
+                if for_kv:
+                    step.add_to_keys(dk_unit, products.mix_transposed(ds, queries, work))
+            put(dq_unit.mul_(scale), rows_dq)
     return dq, dk.mul_(scale).to(k.dtype), dv.to(v.dtype)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Rows:
-    """q, dq [n, r, D]; do [n, r, Dv]; lse, in units of log 2, and delta - dlse [n, r, 1]."""
+    """q [n, r, D]; do [n, r, Dv]; lse, in units of log 2, and delta - dlse [n, r, 1]."""
 
     q: Tensor
     do: Tensor
     lse: Tensor
     delta: Tensor
-    dq: Tensor
 
     @classmethod
     def of(
@@ -89,7 +90,6 @@ class _Rows:
         lse: Tensor,
         do: Tensor,
         dlse: Tensor | None,
-        dq: Tensor,
     ) -> _Rows:
         """A unit's rows. A dead row gets lse = inf, so that its weights are 0, and delta = 0."""
         queries, results, grad = (matrices(unit.queries(t), work.dtype) for t in (q, o, do))
@@ -99,4 +99,4 @@ class _Rows:
         lse = matrices(unit.queries(lse[..., None]), work.dtype)
         dead = lse == -torch.inf
         lse = (lse * LOG2E).masked_fill_(dead, torch.inf)
-        return cls(queries, grad, lse, delta.masked_fill_(dead, 0.0), sums(unit.queries(dq), work.dtype).zero_())
+        return cls(queries, grad, lse, delta.masked_fill_(dead, 0.0))

@@ -7,11 +7,13 @@ from collections.abc import Iterable, Iterator
 
 from torch import Tensor
 
+from attnir.arrange import Programs
 from attnir.blocks import BlockList
 from attnir.call import Call
 from attnir.codegen.lists import block_list
 from attnir.codegen.plan import Plan
 from attnir.codegen.torch.distance import by_distance
+from attnir.codegen.torch.gather import gather
 from attnir.codegen.torch.schedule import Group, Schedule, Span, Visit
 from attnir.codegen.torch.target import default_tile
 from attnir.evaluate import live_pairs
@@ -25,17 +27,28 @@ TileRuns = list[tuple[int, int, bool]]  # (first column tile, one past the last,
 def schedule(plan: Plan, call: Call, q: Tensor, v: Tensor) -> Schedule:
     """The spans that each tile of queries visits, for every sample and head; equal ones share a group."""
     tile = default_tile(q.shape[3], v.shape[3], q.dtype)
-    program = plan.program(tile)
-    groups = tuple(
-        Group(*_members(call, shape, at), tuple(_visits(tiles, tile, call)))
-        for shape, at, tiles in _tile_runs(program, call)
-    )
+    groups: list[Group] = []
+    for programs in plan.launches(tile):
+        if len(programs) == 1 and programs[0].rows.is_sequence and programs[0].columns.is_sequence:
+            for shape, at, tiles in _tile_runs(programs[0], call):
+                groups.append(Group(*_members(call, shape, at), tuple(_visits(tiles, tile, call))))
+        else:
+            groups += _gathered(programs, call)
     return Schedule(
-        groups,
+        tuple(groups),
         lambda samples, heads, rows, cols: live_pairs(plan.predicate, call, samples, heads, rows, cols),
         by_distance=by_distance(plan.predicate),
         by_member=bool(reads(plan.predicate) & {"b", "h"}) or call.fields_differ,
     )
+
+
+def _gathered(programs: Programs, call: Call) -> Iterator[Group]:
+    """The groups of a launch whose tokens are gathered."""
+    found = gather(programs, call)
+    for b in range(found.shape[0]):
+        for h in range(found.shape[1]):
+            batches, heads = _members(call, found.shape, (b, h))
+            yield Group(batches, heads, *found.visits(b, h))
 
 
 def _members(call: Call, shape: tuple[int, int], at: tuple[int, int]) -> tuple[slice, slice]:
@@ -69,7 +82,7 @@ def _tile_runs(program: TileProgram, call: Call) -> Iterator[tuple[tuple[int, in
     if program.listed:
         yield from _listed_runs(block_list(program, call))
         return
-    found = [(r.start.tolist(), r.stop.tolist(), r.status is Status.FULL) for r in runs(program, call)]
+    found = [(r.start[0].tolist(), r.stop[0].tolist(), r.status is Status.FULL) for r in runs(program, call)]
     if not found:
         yield (1, 1), (0, 0), [[] for _ in range(0, call.q_len, program.tile[0])]
         return

@@ -33,7 +33,8 @@ class DeadPairs:
         self.held: dict[object, Tensor] = {}
         samples, heads = unit.members(slice(0, 1), device)
         self.any_member = samples, heads[:, :, :, :1]
-        self.distances = _distances(found) if schedule.by_distance else (0, 0)
+        in_order = unit.group.rows is None and unit.group.keys is None
+        self.distances = _distances(found) if schedule.by_distance and in_order else NOTHING
         self.height = max((s.shape.height for s in found if s.shape.checks), default=0)
 
     def hide(self, step: Step, s: Tensor) -> None:
@@ -67,15 +68,17 @@ class DeadPairs:
     def _evaluated(self, step: Step, rows: Sequence[int], cols: Sequence[int], area: tuple[int, int]) -> Tensor:
         live = self.schedule.live(
             *(self.unit.members(step.members, self.device) if self.schedule.by_member else self.any_member),
-            self._tokens(rows, area[0]).view(1, len(rows), -1, 1, 1),
-            self._tokens(cols, area[1]).view(1, len(cols), 1, 1, -1),
+            self._tokens(rows, area[0], self.unit.group.rows).view(1, len(rows), -1, 1, 1),
+            self._tokens(cols, area[1], self.unit.group.keys).view(1, len(cols), 1, 1, -1),
         )
         live = live[(None,) * (5 - live.dim())].expand(-1, -1, area[0], -1, area[1])
         return live.contiguous().view(torch.uint8).float().sub_(1).mul_(-DEAD)  # far faster than where, or from bool
 
-    def _tokens(self, places: Sequence[int], length: int) -> Tensor:
+    def _tokens(self, places: Sequence[int], length: int, order: Tensor | None) -> Tensor:
+        """The indices of the tokens at some places and behind them, [places, length]."""
         first = torch.tensor(places, device=self.device)
-        return first[:, None] + torch.arange(length, device=self.device)
+        index = first[:, None] + torch.arange(length, device=self.device)
+        return index if order is None else order[index]
 
 
 def _distances(found: Sequence[Series]) -> Range:

@@ -20,7 +20,7 @@ from attnir.codegen.torch.dead import FLOOR, DeadPairs
 from attnir.codegen.torch.operands import Batches, Workspace, compute_dtype, each, matrices, put, sums, units
 from attnir.codegen.torch.schedule import Schedule
 from attnir.codegen.torch.series import Range, Series, keys_met, series
-from attnir.codegen.torch.steps import Step, exact, steps
+from attnir.codegen.torch.steps import Step, copied, exact, steps
 
 LOG2E, LN2 = math.log2(math.e), math.log(2)
 CALM = 32.0  # weights, their sums, and their products with values stay far from float32's ends, 2 ** -126 and 2 ** 128
@@ -41,14 +41,16 @@ def forward(q: Tensor, k: Tensor, v: Tensor, schedule: Schedule, scale: float) -
         queries = matrices(unit.queries(q), work.dtype)
         keys, values = (matrices(unit.keys(t), work.dtype) for t in (k, v))
         found = series(unit.group.visits, unit.shared, budget)
-        calm = _are_calm(queries, keys, keys_met(found), scale * LOG2E)
-        rows = Rows.none(unit.queries(o), work, calm, everywhere=_rows_met(found) == q.shape[2])
-        dead = DeadPairs(schedule, unit, found, budget.pairs, q.device)
-        for step in steps(found, unit.n, unit.shared, budget.pairs):
-            s = products.scores(step.scaled(queries, scale * LOG2E, work), step.keys(keys), work, "s")
-            dead.hide(step, s)
-            rows.meet(step, s, step.keys(values), work)
-        rows.write(unit.queries(o), unit.queries(lse[..., None]))
+        met = [(0, k.shape[2])] if unit.group.keys is not None else keys_met(found)
+        calm = _are_calm(queries, keys, met, scale * LOG2E)
+        with unit.results(o) as rows_o, unit.results(lse[..., None]) as rows_lse:
+            rows = Rows.none(rows_o, work, calm, everywhere=_rows_met(found) == rows_o.shape[2])
+            dead = DeadPairs(schedule, unit, found, budget.pairs, q.device)
+            for step in steps(found, unit, budget.pairs):
+                s = products.scores(step.scaled(queries, scale * LOG2E, work), step.keys(keys), work, "s")
+                dead.hide(step, s)
+                rows.meet(step, s, step.keys(values), work)
+            rows.write(rows_o, rows_lse)
     return o, lse
 
 
@@ -94,7 +96,7 @@ class Rows:
 
     def _rise(self, step: Step, s: Tensor, top: Tensor) -> None:
         """Take the rows' tops over new scores from these, and fade what the rows hold to the new tops."""
-        before = step.gathered(top)
+        before = copied(step.rows(top))
         highest = torch.maximum(s.amax(-1, keepdim=True), before)
         if not step.first:
             fade = before.sub_(highest).exp2_()

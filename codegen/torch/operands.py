@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -52,6 +53,20 @@ class Unit:
     def keys(self, t: Tensor) -> Tensor:
         """t [B, Hkv, Sk, d] as a view [samples, key heads, Sk, d]."""
         return t[self.group.batches, self.kv_heads]
+
+    @contextmanager
+    def results(self, t: Tensor) -> Iterator[Tensor]:
+        """t [B, Hq, Sq, d] as [samples, key heads, rows, shared, d] in the order of the visits, to be written.
+
+        A view, or, where the rows stand in another order, memory that is stored to their places in the end.
+        """
+        view, rows = self.queries(t), self.group.rows
+        if rows is None:
+            yield view
+            return
+        held = view.new_empty(*view.shape[:2], len(rows), *view.shape[3:])
+        yield held
+        view.index_copy_(2, rows, held)
 
 
 def units(schedule: Schedule, q: Tensor, k: Tensor, limit: int) -> Iterator[Unit]:

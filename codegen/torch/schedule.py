@@ -32,11 +32,17 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Samples and query heads that share their visits. The rows of the visits ascend and do not overlap."""
+    """Samples and query heads that share their visits. The rows of the visits ascend and do not overlap.
+
+    rows, keys: where the tokens do not stand in the order of the visits, the indices of those that do: int64. A visit
+    then counts rows and keys by their places in these; a key may have several, a row has one.
+    """
 
     batches: slice
     heads: slice
     visits: tuple[Visit, ...]
+    rows: Tensor | None = None
+    keys: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ one part [inner, length, width] for each of its `outer` batches; or, where the p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from typing import ParamSpec, TypeVar
@@ -16,7 +16,8 @@ from typing import ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
-from attnir.codegen.torch.operands import Batches, Workspace, each
+from attnir.codegen.torch.operands import Batches, Unit, Workspace, each
+from attnir.codegen.torch.schedule import Group
 from attnir.codegen.torch.series import Series
 
 P = ParamSpec("P")
@@ -31,6 +32,7 @@ class Step:
     members: slice
     shared: int
     by_member: bool  # one batch a matrix, not one a product
+    group: Group  # whose rows and keys the products count
 
     @property
     def first(self) -> bool:
@@ -45,23 +47,33 @@ class Step:
         return outer, inner, self.series.shape.height * self.shared, self.series.shape.width
 
     def scaled(self, t: Tensor, factor: float, work: Workspace) -> Tensor:
-        """The rows of t [n, rows * shared, d] times a factor, in a buffer [outer, inner, rows, d]."""
+        """The queries of t [n, queries * shared, d] times a factor, in a buffer [outer, inner, rows, d]."""
         copy = work.take("scaled", *self.shape[:3], t.shape[2])
-        each(lambda part, place: torch.mul(part, factor, out=place), self.rows(t), copy)
+        each(lambda part, place: torch.mul(part, factor, out=place), self.queries(t), copy)
         return copy
 
-    def gathered(self, t: Tensor) -> Tensor:
-        """The rows of t [n, rows * shared, d], as a copy [outer, inner, rows, d]."""
-        found = self.rows(t)
-        return found.clone(memory_format=torch.contiguous_format) if isinstance(found, Tensor) else torch.stack(found)
+    def queries(self, t: Tensor) -> Batches:
+        """The rows of t [n, queries * shared, d], in the order of the tokens: views, or gathered."""
+        if self.group.rows is None:
+            return self.rows(t)
+        return self._gathered(t, self.group.rows, self.series.rows, self.series.shape.height, self.shared)
 
     def rows(self, t: Tensor) -> Batches:
-        """The rows of t [n, rows * shared, d], as views."""
+        """The rows of t [n, rows * shared, d], in the order of the visits, as views."""
         return self._parts(t, [r * self.shared for r in self.series.rows], self.shape[2])
 
     def keys(self, t: Tensor) -> Batches:
-        """The keys of t [n, keys, d], as views; those of one part may overlap."""
-        return self._parts(t, self.series.cols, self.shape[3])
+        """The keys of t [n, keys, d], as views, of which those of one part may overlap; or gathered."""
+        if self.group.keys is None:
+            return self._parts(t, self.series.cols, self.shape[3])
+        return self._gathered(t, self.group.keys, self.series.cols, self.shape[3], 1)
+
+    def _gathered(self, t: Tensor, order: Tensor, places: Sequence[int], length: int, shared: int) -> Tensor:
+        """Runs of an order of the tokens of t [n, tokens * shared, d], as a copy [outer, inner, length * shared, d]."""
+        t = t[self.members].unflatten(1, (-1, shared))
+        found = t.index_select(1, _runs(order, places, length).flatten())
+        found = found.view(t.shape[0], len(places), length * shared, t.shape[3])
+        return found if self.by_member else found.transpose(0, 1)
 
     def _parts(self, t: Tensor, places: tuple[int, ...] | list[int], length: int) -> Batches:
         t = t[self.members]
@@ -72,6 +84,10 @@ class Step:
 
     def add_to_keys(self, t: Tensor, more: Tensor) -> None:
         """Add more [outer, inner, keys, d] to the keys of t [n, keys, d], in a fixed order where they overlap."""
+        if self.group.keys is not None:
+            for i, index in enumerate(_runs(self.group.keys, self.series.cols, self.shape[3])):
+                t[self.members].index_add_(1, index, more[:, i] if self.by_member else more[i])
+            return
         if not self.by_member:
             for part, x in zip(self.keys(t), more, strict=True):  # one by one, as they may overlap
                 part.add_(x)
@@ -86,6 +102,17 @@ class Step:
             _windows(t[self.members], cols[i::apart], length).add_(more[:, i::apart])
 
 
+def copied(found: Batches) -> Tensor:
+    """What a step reads, as a copy [outer, inner, rows, d]."""
+    return found.clone(memory_format=torch.contiguous_format) if isinstance(found, Tensor) else torch.stack(found)
+
+
+def _runs(order: Tensor, places: Sequence[int], length: int) -> Tensor:
+    """The tokens that stand in an order from some places on, [places, length]."""
+    first = torch.tensor(places, device=order.device)
+    return order[first[:, None] + torch.arange(length, device=order.device)]
+
+
 def _windows(t: Tensor, places: tuple[int, ...] | list[int], length: int) -> Tensor:
     """t [n, all, d] from places that lie one step apart: a view [n, places, length, d]."""
     step = places[1] - places[0] if len(places) > 1 else 1
@@ -94,8 +121,9 @@ def _windows(t: Tensor, places: tuple[int, ...] | list[int], length: int) -> Ten
     return t[:, places[0] : places[-1] + length].unfold(1, length, step).transpose(2, 3)
 
 
-def steps(found: Iterable[Series], n: int, shared: int, pairs: int) -> Iterator[Step]:
-    """All products for n matrices, in steps of at most about so many pairs."""
+def steps(found: Iterable[Series], unit: Unit, pairs: int) -> Iterator[Step]:
+    """All products of a unit, in steps of at most about so many pairs."""
+    n, shared = unit.n, unit.shared
     for series in found:
         size = series.shape.height * shared * series.shape.width
         room = max(1, pairs // size)
@@ -105,7 +133,8 @@ def steps(found: Iterable[Series], n: int, shared: int, pairs: int) -> Iterator[
             part = series.part(slice(at, at + count))
             for first in range(0, n, matrices):
                 members = slice(first, min(first + matrices, n))
-                yield Step(part, members, shared, series.even and len(part.rows) >= members.stop - members.start)
+                by_member = series.even and len(part.rows) >= members.stop - members.start
+                yield Step(part, members, shared, by_member, unit.group)
 
 
 def exact(function: Callable[P, R]) -> Callable[P, R]:

@@ -1,8 +1,8 @@
 """The arguments of the kernels: their names, types and order. The text, the launch and the inspection follow them.
 
-In this order: pointers to tensors; pointers to metadata (fields, row tables, block lists); `scale`; sizes;
-parameters; strides of tensors; strides of metadata. Sizes and strides are run-time values and never specialised, so one
-compiled kernel serves every length.
+In this order: pointers to tensors; pointers to metadata (fields, row tables, block lists); `scale`; sizes; counts of
+row tiles; parameters; strides of tensors; strides of metadata. Sizes and strides are run-time values and never
+specialised, so one compiled kernel serves every length.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
+from attnir.arrange import Programs
 from attnir.codegen.triton.spec import NAMES, Spec
 from attnir.expr import Expr, H, side_of
 from attnir.ops import FieldDecl, Op, Searched, Side, TensorDecl
-from attnir.program import Listed, Status, TileProgram
+from attnir.program import Axis, Listed, Status
 from attnir.traverse import contains, nodes, params_of, tensors_of
 
 TENSORS = {
@@ -58,20 +59,21 @@ class Reads:
 
 
 @lru_cache(maxsize=1024)
-def reads_of(program: TileProgram | None) -> Reads:
-    """What a kernel of this program reads besides its tensors."""
-    if program is None:
-        return Reads((), (), (), ())
-    fields = {(e.value.name, side_of(e.args[0])) for e in evaluated(program) if isinstance(e.value, FieldDecl)}
-    lists = tuple(v.status for v in program.visits if isinstance(v, Listed))
-    return Reads(tuple(sorted(fields)), tensors_of(*evaluated(program)), program.tables(), lists)
+def reads_of(programs: Programs) -> Reads:
+    """What a kernel of these programs reads besides its tensors."""
+    used = list(evaluated(programs))
+    fields = {(e.value.name, side_of(e.args[0])) for e in used if isinstance(e.value, FieldDecl)}
+    lists = tuple(v.status for p in programs for v in p.visits if isinstance(v, Listed))
+    tables = dict.fromkeys(t for p in programs for t in p.tables())
+    return Reads(tuple(sorted(fields)), tensors_of(*used), tuple(tables), lists)
 
 
-def evaluated(program: TileProgram) -> Iterator[Expr]:
+def evaluated(programs: Programs) -> Iterator[Expr]:
     """Every node that the kernel evaluates: not what defines a row table, nor a predicate that no tile checks."""
-    roots = list(program.expressions())
-    if not any(v.status is Status.PARTIAL for v in program.visits):
-        roots.pop()
+    roots: list[Expr] = []
+    for program in programs:
+        found = list(program.expressions())
+        roots += found if any(v.status is Status.PARTIAL for v in program.visits) else found[:-1]
     yield from nodes(*roots, definitions=False)
 
 
@@ -81,9 +83,9 @@ def table_reads_head(table: Expr) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def arguments(kind: str, program: TileProgram | None, spec: Spec) -> tuple[Argument, ...]:
-    """The arguments of a kernel, in order. `program` is None for `delta`."""
-    found = reads_of(program)
+def arguments(kind: str, programs: Programs, spec: Spec) -> tuple[Argument, ...]:
+    """The arguments of a kernel, in order. `delta` has no programs."""
+    found = reads_of(programs)
     pointers = [Argument(name, "*" + NAMES[spec.dtype]) for name in TENSORS[kind]]
     pointers += [Argument(name, "*fp32") for name in ROWS[kind]]
     metadata, strides = [], [Argument(f"{t}_{axis}", "i64") for t in TENSORS[kind] for axis in ("batch", "head", "row")]
@@ -102,7 +104,7 @@ def arguments(kind: str, program: TileProgram | None, spec: Spec) -> tuple[Argum
     if found.lists:
         strides += [Argument("list_batch", "i64"), Argument("list_head", "i64")]
     scale = [] if kind == "delta" else [Argument("scale", "fp32")]
-    return (*pointers, *metadata, *scale, *_sizes(kind, spec), *_params(program), *strides)
+    return (*pointers, *metadata, *scale, *_sizes(kind, spec), *_counts(programs), *_params(programs), *strides)
 
 
 def _sizes(kind: str, spec: Spec) -> list[Argument]:
@@ -112,10 +114,22 @@ def _sizes(kind: str, spec: Spec) -> list[Argument]:
     return [Argument(name, "i32") for name in names]
 
 
-def _params(program: TileProgram | None) -> list[Argument]:
-    if program is None:
-        return []
-    used = [e for e in evaluated(program) if e.op is Op.PARAM]
+def _counts(programs: Programs) -> list[Argument]:
+    """How many row tiles there are along each axis, where the rows are no sequence."""
+    return (
+        []
+        if not programs or programs[0].rows.is_sequence
+        else [Argument(tile_count(a), "i32") for a in programs[0].rows.axes]
+    )
+
+
+def tile_count(axis: Axis) -> str:
+    """The name of the number of row tiles along an axis."""
+    return f"{axis.name}_row_tiles"
+
+
+def _params(programs: Programs) -> list[Argument]:
+    used = [e for e in evaluated(programs) if e.op is Op.PARAM]
     return [Argument(f"param_{decl.name}", "i32") for decl in params_of(*used)]
 
 

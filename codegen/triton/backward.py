@@ -7,29 +7,30 @@ is transposed in registers. Each result is summed by one instance, in a fixed or
 
 from __future__ import annotations
 
-from attnir.codegen.triton.forward import column_offsets, load_keys, load_rows, partial_columns, score_unit
+from collections.abc import Callable
+
+from attnir.arrange import Programs
+from attnir.codegen.triton.forward import head_offsets, key_tiles, load_keys, load_rows, partial_columns, score_unit
 from attnir.codegen.triton.frame import Frame
 from attnir.codegen.triton.loops import write_loops
 from attnir.codegen.triton.operands import Operand, lanes, lowered, operand, product_over_width, zeros
 from attnir.codegen.triton.scores import Liveness
 from attnir.codegen.triton.spec import Spec
-from attnir.program import Status, TileProgram
+from attnir.program import Status
 
 
-def write_dq(program: TileProgram, spec: Spec) -> Frame:
+def write_dq(programs: Programs, spec: Spec) -> Frame:
     """The body of `dq`."""
-    f = Frame("dq", program, spec)
-    live = Liveness(f)
+    f = Frame("dq", programs, spec)
     f.place()
     f.row_tile()
     f.metadata()
-    live.write_before()
     load_rows(f, "q", "do")
-    column_offsets(f)
+    head_offsets(f)
     score_unit(f)
     _load_rows_of_lse(f, ", mask=query_in, other=0.0")
     zeros(f.w, "acc", "BLOCK_Q", Operand("dq", spec))
-    write_loops(f, lambda status: _dq_tile(f, live, status))
+    write_loops(f, lambda: key_tiles(f, _dq_tile))
     f.w.line()
     out = Operand("dq", spec)
     out.place(f.w, "queries")
@@ -64,28 +65,33 @@ def _dq_tile(f: Frame, live: Liveness, status: Status) -> None:
         w.let(f"acc_{i}", f"tl.dot(ds_operand, {operand(f'k_{i}', spec)}, acc=acc_{i}{spec.precision})")
 
 
-def write_dkv(program: TileProgram, spec: Spec) -> Frame:
+def write_dkv(programs: Programs, spec: Spec) -> Frame:
     """The body of `dkv`."""
-    f = Frame("dkv", program, spec)
-    live = Liveness(f)
+    f = Frame("dkv", programs, spec)
     f.place()
     f.row_tile()
     f.metadata()
-    live.write_before()
     load_rows(f, "k", "v")
-    f.w.let("queries_in_tile", "tl.arange(0, BLOCK_Q)")
-    for name in ("q", "do"):
-        f.w.let(f"{name}_rows", Operand(name, spec).rows("queries_in_tile"))
     score_unit(f)
     zeros(f.w, "acc_k", "BLOCK_K", Operand("dk", spec))
     zeros(f.w, "acc_v", "BLOCK_K", Operand("dv", spec))
-    write_loops(f, lambda status: _dkv_tile(f, live, status))
+    write_loops(f, lambda: query_tiles(f))
     f.w.line()
     for name, value in (("dk", "acc_k_# * scale"), ("dv", "acc_v_#")):
         out = Operand(name, spec)
         out.place(f.w, "keys")
         out.store(f.w, "key_in", value)
     return f
+
+
+def query_tiles(f: Frame) -> Callable[[Status], None]:
+    """Write what the column tiles of a transposed program have in common; returns what writes one of them."""
+    live = Liveness(f)
+    live.write_before()
+    f.column_box()
+    for name in ("q", "do"):
+        f.w.let(f"{name}_rows", Operand(name, f.spec).rows("queries_in_tile"))
+    return lambda status: _dkv_tile(f, live, status)
 
 
 def _load_queries(f: Frame, status: Status) -> None:
@@ -100,10 +106,11 @@ def _load_queries(f: Frame, status: Status) -> None:
 
 def _dkv_tile(f: Frame, live: Liveness, status: Status) -> None:
     w, spec = f.w, f.spec
-    w.let("queries", "first_query + queries_in_tile")
     if status is Status.PARTIAL:
-        w.let("query_in", "queries < q_len")
+        f.columns_inside()
         live.write()
+    else:
+        w.let("queries", "first_query + queries_in_tile")
     _load_queries(f, status)
     product_over_width(w, "s", Operand("k", spec), Operand("q", spec))
     w.let("p", _probability(spec, "row_lse[None, :]"))

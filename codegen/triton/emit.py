@@ -5,13 +5,13 @@ from __future__ import annotations
 import textwrap
 from itertools import groupby
 
+from attnir.arrange import Programs
 from attnir.codegen.triton.arguments import Argument, arguments, describe_table, reads_of
 from attnir.codegen.triton.backward import write_delta, write_dkv, write_dq
 from attnir.codegen.triton.forward import write_forward
 from attnir.codegen.triton.operands import TO_BFLOAT16
 from attnir.codegen.triton.operations import helpers
 from attnir.codegen.triton.spec import NAMES, Spec
-from attnir.program import TileProgram
 
 WRITERS = {"forward": write_forward, "dq": write_dq, "dkv": write_dkv}
 TITLES = {
@@ -22,30 +22,30 @@ TITLES = {
 }
 
 
-def emit(kind: str, program: TileProgram | None, spec: Spec) -> str:
-    """The source of a kernel: "forward", "dq", "dkv" with their tile program, or "delta" with None.
+def emit(kind: str, programs: Programs, spec: Spec) -> str:
+    """The source of a kernel: "forward", "dq", "dkv" with the tile programs of a launch, or "delta" with none.
 
-    `dkv` takes the transposed program. The function has the kernel's name; its arguments are `arguments(...)`.
+    `dkv` takes transposed programs. The function has the kernel's name; its arguments are `arguments(...)`.
     """
     if kind == "delta":
         body = write_delta(spec)
     else:
-        assert program is not None and program.transposed == (kind == "dkv"), f"{kind} takes another program"
-        body = WRITERS[kind](program, spec).w.text()
-    signature = arguments(kind, program, spec)
-    parts = [_header(kind, program, spec), _constants(spec, signature, body)]
+        assert programs and programs[0].transposed == (kind == "dkv"), f"{kind} takes other programs"
+        body = WRITERS[kind](programs, spec).w.text()
+    signature = arguments(kind, programs, spec)
+    parts = [_header(kind, programs, spec), _constants(spec, signature, body)]
     parts += [text for text in (TO_BFLOAT16 if "to_bfloat16(" in body else "", helpers(body)) if text]
     parts += [_function(kind, signature), textwrap.indent(body, "    ")]
     return "\n".join(parts)
 
 
-def _header(kind: str, program: TileProgram | None, spec: Spec) -> str:
+def _header(kind: str, programs: Programs, spec: Spec) -> str:
     heads = "grouped heads" if spec.grouped else "as many key heads as query heads"
     facts = [f"{TITLES[kind]}.", "", f"{NAMES[spec.dtype]}, D = {spec.d}, Dv = {spec.dv}, {heads}; {spec.config}."]
     facts += ["Written by attnir; attnir.codegen.triton says what the arguments and the grid are."]
-    if program is not None:
-        facts += ["", f"pattern: {program.predicate}", *str(program).splitlines()]
-        facts += [f"table_{i}: {describe_table(t)}" for i, t in enumerate(reads_of(program).tables)]
+    for program in programs:
+        facts += ["", *str(program).splitlines()]
+    facts += [f"table_{i}: {describe_table(t)}" for i, t in enumerate(reads_of(programs).tables)]
     lines = "\n".join(facts)
     return f'"""{lines}\n"""\n\nimport triton\nimport triton.language as tl\n'
 

@@ -7,29 +7,30 @@ nothing is ever NaN.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from attnir.arrange import Programs
 from attnir.codegen.triton.frame import Frame
 from attnir.codegen.triton.loops import write_loops
 from attnir.codegen.triton.operands import Operand, lanes, lowered, operand, product_over_width, zeros
 from attnir.codegen.triton.scores import Liveness
 from attnir.codegen.triton.spec import Spec
-from attnir.program import Status, TileProgram
+from attnir.program import Status
 
 
-def write_forward(program: TileProgram, spec: Spec) -> Frame:
+def write_forward(programs: Programs, spec: Spec) -> Frame:
     """The body of `forward`."""
-    f = Frame("forward", program, spec)
-    live = Liveness(f)
+    f = Frame("forward", programs, spec)
     f.place()
     f.row_tile()
     f.metadata()
-    live.write_before()
     load_rows(f, "q")
-    column_offsets(f)
+    head_offsets(f)
     score_unit(f)
     f.w.let("m", "tl.full([BLOCK_Q], MIN, tl.float32)")
     f.w.let("l", "tl.zeros([BLOCK_Q], tl.float32)")
     zeros(f.w, "acc", "BLOCK_Q", Operand("o", spec))
-    write_loops(f, lambda status: _tile(f, live, status))
+    write_loops(f, lambda: key_tiles(f, _tile))
     _finish(f)
     return f
 
@@ -51,13 +52,20 @@ def load_rows(f: Frame, *names: str) -> None:
         t.load(f.w, f"{f.rows.one}_in")
 
 
-def column_offsets(f: Frame) -> None:
-    """The offsets inside a column tile of k and v, and where their heads begin."""
-    f.w.let("keys_in_tile", "tl.arange(0, BLOCK_K)")
+def head_offsets(f: Frame) -> None:
+    """Where the heads of k and v begin."""
     for name in ("k", "v"):
-        t = Operand(name, f.spec)
-        f.w.let(f"{name}_head_at", t.base())
-        f.w.let(f"{name}_rows", t.rows("keys_in_tile"))
+        f.w.let(f"{name}_head_at", Operand(name, f.spec).base())
+
+
+def key_tiles(f: Frame, tile: Callable[[Frame, Liveness, Status], None]) -> Callable[[Status], None]:
+    """Write what the column tiles of a program have in common; returns what writes one of them."""
+    live = Liveness(f)
+    live.write_before()
+    f.column_box()
+    for name in ("k", "v"):
+        f.w.let(f"{name}_rows", Operand(name, f.spec).rows("keys_in_tile"))
+    return lambda status: tile(f, live, status)
 
 
 def load_keys(f: Frame, name: str, status: Status) -> None:
@@ -70,8 +78,7 @@ def load_keys(f: Frame, name: str, status: Status) -> None:
 def partial_columns(f: Frame, live: Liveness, status: Status) -> None:
     """Which keys of a partial tile exist, and which pairs are live."""
     if status is Status.PARTIAL:
-        f.w.let("keys", "first_key + keys_in_tile")
-        f.w.let("key_in", "keys < k_len")
+        f.columns_inside()
         live.write()
 
 

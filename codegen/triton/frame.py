@@ -6,17 +6,19 @@ and `keys` are indices into the tensors, `q_pos` and `k_pos` the tokens' positio
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from attnir.codegen.triton.arguments import Reads, reads_of, table_reads_head
+from attnir.arrange import Programs
+from attnir.codegen.triton.arguments import Reads, reads_of, table_reads_head, tile_count
 from attnir.codegen.triton.expressions import Printer, Shape, Text
 from attnir.codegen.triton.operations import ATOM
 from attnir.codegen.triton.spec import Spec
 from attnir.codegen.triton.writer import Writer
-from attnir.expr import SYMBOLS, Expr, H, K, Q, side_of
+from attnir.expr import SYMBOLS, ZERO, Expr, H, K, Q, side_of
 from attnir.interval import Interval
-from attnir.ops import FieldDecl, ParamDecl, Searched, Side, TensorDecl
-from attnir.program import TileProgram
+from attnir.ops import Coordinate, FieldDecl, Of, ParamDecl, Searched, Side, TensorDecl
+from attnir.program import Layout, TileProgram
 from attnir.traverse import contains
 
 
@@ -41,15 +43,17 @@ class Frame:
     """One kernel while it is being written."""
 
     kind: str
-    program: TileProgram
+    programs: Programs
     spec: Spec
     w: Writer = field(default_factory=Writer)
+    program: TileProgram = field(init=False)  # the one that is being written
     reads: Reads = field(init=False)
     ranges: dict[str, Interval[int]] = field(default_factory=dict)
     named: int = 0
 
     def __post_init__(self) -> None:
-        self.reads = reads_of(self.program)
+        self.program = self.programs[0]
+        self.reads = reads_of(self.programs)
 
     @property
     def rows(self) -> Names:
@@ -69,7 +73,7 @@ class Frame:
         """Whether which tiles are visited differs from head to head."""
         if self.reads.lists:
             return contains(self.program.predicate, H)
-        spans = list(self.program.expressions())[:-1]
+        spans = [e for p in self.programs for e in list(p.expressions())[:-1]]
         return any(contains(e, H) for e in spans) or any(table_reads_head(t) for t in self.reads.tables)
 
     def printer(self) -> Printer:
@@ -92,15 +96,18 @@ class Frame:
             case Searched():
                 return self._table(e)
         shape = self._shape(e)
+        if isinstance(e.value, Coordinate):
+            return Text(coordinate(e), ATOM, shape)
         if shape is not Shape.SCALAR:
             return Text(f"{e.value}_pos", ATOM, shape)
         return Text(str(e.value) if e.value in SYMBOLS else f"tile_{e.value}", ATOM, shape)
 
     def _shape(self, symbol: Expr) -> Shape:
         """The shape of a symbol's value: tokens vary along their side of the tile."""
-        if symbol is not Q and symbol is not K:
+        is_token = symbol is Q or symbol is K or (isinstance(symbol.value, Coordinate) and symbol.value.of is Of.TOKEN)
+        if not is_token:
             return Shape.SCALAR
-        return Shape.ROW if symbol is self.program.rows.token else Shape.COLUMN
+        return Shape.ROW if side_of(symbol) is self.program.rows.side else Shape.COLUMN
 
     def _field(self, name: str, position: Expr) -> Text:
         side, shape = side_of(position), self._shape(position)
@@ -118,8 +125,11 @@ class Frame:
         """Which tile, batch and head the instance has."""
         w, rows = self.w, self.rows
         w.line(f"# One instance: a tile of {rows.index}, of one {'' if rows is QUERY else 'key '}head of one sample.")
-        w.let("tiles", f"tl.cdiv({rows.length}, {rows.block})")
-        if rows is QUERY:
+        if self.program.rows.is_sequence:
+            w.let("tiles", f"tl.cdiv({rows.length}, {rows.block})")
+        else:
+            w.let("tiles", " * ".join(tile_count(a) for a in self.program.rows.axes))
+        if rows is QUERY and self.program.rows.is_sequence:
             w.line("# The last queries often see the most keys: they begin first.")
             w.let("tile", "tiles - 1 - tl.program_id(0) % tiles")
         else:
@@ -149,12 +159,84 @@ class Frame:
         """The rows: their indices, which of them exist, their positions. Rows past the end repeat the last position."""
         w, rows = self.w, self.rows
         t, start = rows.side, "q_start + " if rows is QUERY else ""
+        if not self.program.rows.is_sequence:
+            self._row_box()
+            return
         w.let(f"first_{rows.one}", f"tile * {rows.block}")
         w.let(rows.index, f"first_{rows.one} + tl.arange(0, {rows.block})")
         w.let(f"{rows.one}_in", f"{rows.index} < {rows.length}")
         w.let(f"{t}0", f"{start}first_{rows.one}")
         w.let(f"{t}1", f"tl.minimum({t}0 + {rows.block}, {start}{rows.length}) - 1")
         w.let(rows.position, f"tl.minimum({start}{rows.index}, {t}1)")
+
+    def _row_box(self) -> None:
+        """The rows of a box: coordinates of its ends and of each row, along every axis."""
+        w, rows, layout = self.w, self.rows, self.program.rows
+        show = self.printer()
+        w.line()
+        w.line(f"# A box of {' x '.join(map(str, layout.box))} {rows.index}.")
+        w.let("rest", "tile")
+        for axis in reversed(layout.axes):
+            w.let(f"tile_of_{axis.name}", f"rest % {tile_count(axis)}")
+            w.let("rest", f"rest // {tile_count(axis)}")
+        w.let("lane", f"tl.arange(0, {rows.block})")
+        exists = []
+        for axis, extent, offset in zip(layout.axes, layout.box, offsets(layout, "lane"), strict=True):
+            first, last = coordinate(axis.first), coordinate(axis.last)
+            begin = show.text(axis.start)
+            w.let(first, f"{'' if axis.start is ZERO else f'{begin.within(4)} + '}tile_of_{axis.name} * {extent}")
+            if axis.first is axis.token:
+                continue
+            w.let(last, f"tl.minimum({first} + {extent}, {show(axis.stop)}) - 1")
+            w.let(coordinate(axis.token), f"tl.minimum({first} + {offset}, {last})")
+            exists.append(f"({first} + {offset} <= {last})")
+        w.let(rows.position, show(layout.position))
+        w.let(rows.index, f"{rows.position} - q_start" if rows is QUERY else rows.position)
+        inside = [f"({rows.index} >= 0)"] * (rows is QUERY) + [f"({rows.index} < {rows.length})"]
+        w.let(f"{rows.one}_in", " & ".join([*exists, *inside]))
+
+    def column_box(self) -> None:
+        """The offsets of the tokens of a column tile along every axis, and from its first token."""
+        layout, columns = self.program.columns, self.columns
+        if layout.is_sequence:
+            self.w.let(f"{columns.index}_in_tile", f"tl.arange(0, {columns.block})")
+            return
+        show = self.printer()
+        self.w.line(f"# A column tile is a box of {' x '.join(map(str, layout.box))} {columns.index}.")
+        self.w.let("lane", f"tl.arange(0, {columns.block})")
+        steps = []
+        for axis, offset in zip(layout.axes, offsets(layout, "lane"), strict=True):
+            self.w.let(f"{axis.name}_in_tile", offset)
+            steps.append(_times(f"{axis.name}_in_tile", show.text(axis.step)))
+        self.w.let(f"{columns.index}_in_tile", " + ".join(steps))
+
+    def first_column(self, tiles: Sequence[str]) -> None:
+        """The coordinates and the index of a column tile's first token, from its index along every axis."""
+        layout, columns = self.program.columns, self.columns
+        first = f"first_{columns.one}"
+        if layout.is_sequence:
+            self.w.let(first, f"{tiles[0]} * {columns.block}")
+            return
+        show = self.printer()
+        steps = [show.text(layout.origin).within(4)] * (layout.origin is not ZERO)
+        for axis, extent, tile in zip(layout.axes, layout.box, tiles, strict=True):
+            self.w.let(coordinate(axis.first), f"{show.text(axis.start).within(4)} + {tile} * {extent}")
+            steps.append(_times(coordinate(axis.first), show.text(axis.step)))
+        self.w.let(first, " + ".join(steps) + (" - q_start" if columns is QUERY else ""))
+
+    def columns_inside(self) -> None:
+        """Which columns of a tile exist, and their coordinates."""
+        layout, columns = self.program.columns, self.columns
+        self.w.let(columns.index, f"first_{columns.one} + {columns.index}_in_tile")
+        if layout.is_sequence:
+            self.w.let(f"{columns.one}_in", f"{columns.index} < {columns.length}")
+            return
+        show = self.printer()
+        ends = []
+        for axis in layout.axes:
+            self.w.let(coordinate(axis.token), f"{coordinate(axis.first)} + {axis.name}_in_tile")
+            ends.append(f"({coordinate(axis.token)} < {show(axis.stop)})")
+        self.w.let(f"{columns.one}_in", " & ".join(ends))
 
     def metadata(self) -> None:
         """Where the instance's fields and row tables begin, and the fields of its rows."""
@@ -184,6 +266,38 @@ class Frame:
         for name, value in self.program.lets:
             self.w.let(f"tile_{name}", show(value))
             self.ranges[name] = show.range(value)
+
+
+def coordinate(e: Expr) -> str:
+    """A coordinate in the text of a kernel: `q0_y`."""
+    return str(e.value).replace(".", "_")
+
+
+def offsets(layout: Layout, lane: str) -> list[str]:
+    """The offset of the token in a lane along every axis of a tile, whose extents are powers of two."""
+    found, inner = [], layout.size
+    for i, extent in enumerate(layout.box):
+        inner //= extent
+        text = lane if inner == 1 else f"{lane} // {inner}"
+        found.append(
+            f"tl.zeros_like({lane})"
+            if extent == 1
+            else text
+            if i == _first_wide(layout)
+            else f"({text}) % {extent}"
+            if inner > 1
+            else f"{text} % {extent}"
+        )
+    return [f"({t})" if " " in t else t for t in found]
+
+
+def _first_wide(layout: Layout) -> int:
+    """The first axis along which a tile has more than one token."""
+    return next((i for i, n in enumerate(layout.box) if n > 1), 0)
+
+
+def _times(name: str, factor: Text) -> str:
+    return name if factor.source == "1" else f"{name} * {factor.within(5)}"
 
 
 def index_of(position: str, side: Side) -> str:

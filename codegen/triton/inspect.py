@@ -20,12 +20,12 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
+from attnir.arrange import Programs
 from attnir.codegen.targets import Target
 from attnir.codegen.triton.arguments import arguments
 from attnir.codegen.triton.assembly import LOCAL, MATRIX, Loop, count, gcn_lines, loops, opcodes, sass_lines
 from attnir.codegen.triton.emit import emit
 from attnir.codegen.triton.spec import Spec
-from attnir.program import TileProgram
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +52,9 @@ class Report:
     assembly: str
 
 
-def inspect(kind: str, program: TileProgram | None, spec: Spec, target: Target) -> Report:
+def inspect(kind: str, programs: Programs, spec: Spec, target: Target) -> Report:
     """Compile a kernel for a target and take it apart."""
-    compiled = compile_for(kind, program, spec, target)
+    compiled = compile_for(kind, programs, spec, target)
     read = _read_gcn if target.family == "hip" else _read_sass
     registers, spills, assembly, lines = read(compiled)
     instructions = opcodes(lines)
@@ -87,17 +87,17 @@ def broken(kind: str, spec: Spec, target: Target, report: Report) -> list[str]:
 FEW = 24  # comparisons of scalars that a loop needs for its own control and its pipeline
 
 
-def compile_for(kind: str, program: TileProgram | None, spec: Spec, target: Target) -> Any:
+def compile_for(kind: str, programs: Programs, spec: Spec, target: Target) -> Any:
     """Triton's compiled kernel."""
     assert not triton.knobs.runtime.interpret, "TRITON_INTERPRET is set: Triton interprets here and compiles nothing"
     with tempfile.TemporaryDirectory(prefix="attnir-inspect-") as folder:
-        function = getattr(load_source(emit(kind, program, spec), kind, Path(folder)), kind)
-        return _compile(function, kind, program, spec, target)
+        function = getattr(load_source(emit(kind, programs, spec), kind, Path(folder)), kind)
+        return _compile(function, kind, programs, spec, target)
 
 
-def _compile(function: Any, kind: str, program: TileProgram | None, spec: Spec, target: Target) -> Any:
+def _compile(function: Any, kind: str, programs: Programs, spec: Spec, target: Target) -> Any:
     signature, attributes = {}, {}
-    for i, a in enumerate(arguments(kind, program, spec)):
+    for i, a in enumerate(arguments(kind, programs, spec)):
         signature[a.name] = "*i32" if a.type == "*" else a.type
         if a.is_pointer and not a.is_metadata and spec.aligned:
             attributes[(i,)] = [["tt.divisibility", 16]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from functools import lru_cache
@@ -12,6 +13,7 @@ import torch
 import triton
 from torch import Tensor
 
+from attnir.arrange import Launches, Programs
 from attnir.call import Call
 from attnir.codegen.cache import CACHE
 from attnir.codegen.plan import Plan
@@ -23,7 +25,7 @@ from attnir.codegen.triton.metadata import metadata
 from attnir.codegen.triton.spec import Spec
 from attnir.errors import BackendError
 from attnir.inputs import check_dtype, check_widths
-from attnir.program import TileProgram
+from attnir.walk import tile_counts
 
 Values = dict[str, Any]
 
@@ -74,7 +76,7 @@ def source(plan: Plan, kind: str, d: int, dv: int | None, dtype: torch.dtype, ta
     check_dtype("dtype", dtype)
     at = Target.parse(target) if target else current_target()
     spec = Spec(dtype, d, dv, configuration(plan, kind, at, d, dv, dtype), at.family, grouped)
-    return emit(kind, program_of(plan, kind, spec.config), spec)
+    return "\n\n".join(emit(kind, programs, spec) for programs in launches_of(plan, kind, spec.config))
 
 
 def configuration(plan: Plan, kind: str, target: Target, d: int, dv: int, dtype: torch.dtype) -> Config:
@@ -82,14 +84,14 @@ def configuration(plan: Plan, kind: str, target: Target, d: int, dv: int, dtype:
     return plan.config(kind) or choose(kind, target, d, dv, dtype)
 
 
-def program_of(plan: Plan, kind: str, config: Config) -> TileProgram | None:
-    """The tile program that a kernel walks; `delta` walks none."""
+def launches_of(plan: Plan, kind: str, config: Config) -> Launches:
+    """The tile programs of every launch of a kernel; `delta` walks none."""
     match kind:
         case "delta":
-            return None
+            return ((),)
         case "dkv":
-            return plan.program((config.block_k, config.block_q), transposed=True)
-    return plan.program((config.block_q, config.block_k))
+            return plan.launches((config.block_k, config.block_q), transposed=True)
+    return plan.launches((config.block_q, config.block_k))
 
 
 def interpreted() -> bool:
@@ -107,7 +109,6 @@ def _run(kind: str, plan: Plan, call: Call, tensors: Mapping[str, Tensor | None]
         )
     target = current_target(q.device)
     config = configuration(plan, kind, target, q.shape[3], v.shape[3], q.dtype)
-    program = program_of(plan, kind, config)
     used = [t for name in TENSORS[kind] if (t := tensors[name]) is not None]
     spec = Spec(
         q.dtype,
@@ -123,19 +124,25 @@ def _run(kind: str, plan: Plan, call: Call, tensors: Mapping[str, Tensor | None]
     values: Values = {**tensors, **call.sizes, "heads": call.heads, "group": call.heads // v.shape[1], "scale": scale}
     for name in TENSORS[kind]:
         values |= strides(name, tensors[name])
-    if program is not None:
-        values |= metadata(program, call)
-    rows, heads, block = call.q_len, call.heads, config.block_q
-    if kind == "dkv":
-        rows, heads, block = call.k_len, v.shape[1], config.block_k
-    _launch(kind, program, spec, values, triton.cdiv(rows, block) * call.batch * heads, q.device)
+    copies = call.batch * (v.shape[1] if kind == "dkv" else call.heads)
+    for programs in launches_of(plan, kind, config):
+        more = metadata(programs, call) if programs else {}
+        instances = _row_tiles(programs, call, config) * copies
+        if instances:
+            _launch(kind, programs, spec, {**values, **more}, instances, q.device)
 
 
-def _launch(
-    kind: str, program: TileProgram | None, spec: Spec, values: Values, instances: int, device: torch.device
-) -> None:
-    module = CACHE.load(kind, _structure(kind, program, spec), lambda: emit(kind, program, spec))
-    ordered = [values[a.name] for a in arguments(kind, program, spec)]
+def _row_tiles(programs: Programs, call: Call, config: Config) -> int:
+    """How many tiles the rows have."""
+    if not programs:
+        return int(triton.cdiv(call.q_len, config.block_q))
+    rows = programs[0].rows
+    return math.prod(tile_counts(rows, call))
+
+
+def _launch(kind: str, programs: Programs, spec: Spec, values: Values, instances: int, device: torch.device) -> None:
+    module = CACHE.load(kind, _structure(kind, programs, spec), lambda: emit(kind, programs, spec))
+    ordered = [values[a.name] for a in arguments(kind, programs, spec)]
     with _on(device):
         getattr(module, kind)[(instances,)](*ordered, **spec.options)
 
@@ -148,8 +155,8 @@ def _on(device: torch.device) -> AbstractContextManager[object]:
 
 
 @lru_cache(maxsize=1024)
-def _structure(kind: str, program: TileProgram | None, spec: Spec) -> str:
-    return f"{kind}\n{program}\n{spec}"
+def _structure(kind: str, programs: Programs, spec: Spec) -> str:
+    return "\n".join([kind, *map(str, programs), str(spec)])
 
 
 def strides(name: str, t: Tensor | None) -> dict[str, int]:

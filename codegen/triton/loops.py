@@ -19,10 +19,14 @@ Body = Callable[[Status], None]  # writes what is done with one column tile
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Some of the steps of a loop, up to `end`, and the column tile (listed: where its index stands) of the first."""
+    """Some of the steps of a loop, up to `end`, and the column tile (listed: where its index stands) of the first.
 
-    start: str
+    starts: its index along every axis; counts: how many tiles there are along each axis.
+    """
+
+    starts: tuple[str, ...]
     end: str
+    counts: tuple[str, ...] = ()
 
 
 COMMENT = {
@@ -31,16 +35,25 @@ COMMENT = {
 }
 
 
-def write_loops(f: Frame, body: Body) -> None:
-    """Write the loops. `body` finds the column tile's first token in `first_key` (`first_query` for dK and dV)."""
+def write_loops(f: Frame, before: Callable[[], Body]) -> None:
+    """Write the loops of every program.
+
+    `before` writes what a program's tiles have in common, and returns what writes one: it finds the first token of the
+    column tile in `first_key` (`first_query` for dK and dV).
+    """
     if f.loops_over_heads and f.walks_by_head:
         with f.w.block("for member in tl.range(0, group):"):
             f.head("kv_head * group + member")
-            f.scalars()
-            _loops(f, body, over_heads=False)
+            _programs(f, before, over_heads=False)
     else:
+        _programs(f, before, over_heads=f.loops_over_heads)
+
+
+def _programs(f: Frame, before: Callable[[], Body], *, over_heads: bool) -> None:
+    for program in f.programs:
+        f.program = program
         f.scalars()
-        _loops(f, body, over_heads=f.loops_over_heads)
+        _loops(f, before(), over_heads=over_heads)
 
 
 def _loops(f: Frame, body: Body, *, over_heads: bool) -> None:
@@ -55,16 +68,15 @@ def _loops(f: Frame, body: Body, *, over_heads: bool) -> None:
 @contextmanager
 def _loop(f: Frame, status: Status, over_heads: bool) -> Iterator[None]:
     runs = list(_runs(f, status, over_heads))
-    first, block = f"first_{f.columns.one}", f.columns.block
-    if len(runs) == 1 and not over_heads and not f.program.listed:
+    if len(runs) == 1 and not over_heads and not f.program.listed and len(f.program.columns.axes) == 1:
         sweep = next(v for v in f.program.visits if isinstance(v, Sweep) and v.status is status)
         show = f.printer()
-        with f.w.block(f"for {f.columns.side}_tile in tl.range({show(sweep.start)}, {show(sweep.stop)}):"):
-            f.w.let(first, f"{f.columns.side}_tile * {block}")
+        with f.w.block(f"for {f.columns.side}_tile in tl.range({show(sweep.start[0])}, {show(sweep.stop[0])}):"):
+            f.first_column([f"{f.columns.side}_tile"])
             yield
         return
     with _steps(f, runs[-1].end, over_heads):
-        f.w.let(first, f"{_write_tile(f, status, runs)} * {block}")
+        f.first_column(_write_tile(f, status, runs))
         yield
 
 
@@ -90,31 +102,65 @@ def _runs(f: Frame, status: Status, over_heads: bool) -> Iterator[Run]:
         f.w.let(f"{name}_row", f"b * list_batch{head} + tile")
         f.w.let(f"{name}_start", f"tl.load({name}_offsets + {name}_row)")
         f.w.let(f"{name}_count", f"tl.load({name}_offsets + {name}_row + 1) - {name}_start")
-        yield Run(f"{name}_start", f"{name}_count")
+        yield Run((f"{name}_start",), f"{name}_count")
         return
     show = f.printer()
     sweeps = [v for v in f.program.visits if isinstance(v, Sweep) and v.status is status]
-    if len(sweeps) == 1 and not over_heads:
-        yield Run("", "")
+    if len(sweeps) == 1 and not over_heads and len(f.program.columns.axes) == 1:
+        yield Run(("",), "")
         return
     before = ""
     for i, sweep in enumerate(sweeps):
-        start, stop = show.text(sweep.start), show.text(sweep.stop)
         end = f"{status.value}_{i}"
-        f.w.line(f"# [{sweep.start}, {sweep.stop})")
-        f.w.let(end, f"{before and f'{before} + '}tl.maximum({stop.source} - {start.within(5)}, 0)")
-        yield Run(start.within(4), end)
+        f.w.line("# " + " x ".join(f"[{a}, {b})" for a, b in zip(sweep.start, sweep.stop, strict=True)))
+        starts, counts = [], []
+        for a, b in zip(sweep.start, sweep.stop, strict=True):
+            start, stop = show.text(a), show.text(b)
+            counts.append(f"tl.maximum({stop.source} - {start.within(5)}, 0)")
+            starts.append(start.within(4))
+        if len(counts) > 1:
+            for axis, count in zip(f.program.columns.axes, counts, strict=True):
+                f.w.let(f"{end}_{axis.name}", count)
+            counts = [f"{end}_{axis.name}" for axis in f.program.columns.axes]
+        f.w.let(end, f"{before and f'{before} + '}{' * '.join(counts)}")
+        yield Run(tuple(starts), end, tuple(counts))
         before = end
 
 
-def _write_tile(f: Frame, status: Status, runs: list[Run]) -> str:
-    """Find the column tile of step `at`; its name."""
+def _write_tile(f: Frame, status: Status, runs: list[Run]) -> list[str]:
+    """Find the column tile of step `at`; the names of its index along every axis."""
     name = f"{f.columns.side}_tile"
     if f.program.listed:
-        f.w.let(name, f"tl.load({status.value}_indices + {runs[0].start} + at)")
-        return name
-    skipped = ["", *(f" - {r.end}" for r in runs)]
-    f.w.let(name, f"{runs[-1].start} + at{skipped[len(runs) - 1]}")
-    for i in reversed(range(len(runs) - 1)):
-        f.w.let(name, f"tl.where(at < {runs[i].end}, {runs[i].start} + at{skipped[i]}, {name})")
-    return name
+        f.w.let(name, f"tl.load({status.value}_indices + {runs[0].starts[0]} + at)")
+        return [name]
+    axes = f.program.columns.axes
+    if len(axes) == 1:
+        skipped = ["", *(f" - {r.end}" for r in runs)]
+        f.w.let(name, f"{runs[-1].starts[0]} + at{skipped[len(runs) - 1]}")
+        for i in reversed(range(len(runs) - 1)):
+            f.w.let(name, f"tl.where(at < {runs[i].end}, {runs[i].starts[0]} + at{skipped[i]}, {name})")
+        return [name]
+    return _write_box(f, runs, [a.name for a in axes])
+
+
+def _write_box(f: Frame, runs: list[Run], axes: list[str]) -> list[str]:
+    """The tile of step `at` in the slab that it falls into: the step is a number with a digit for each axis."""
+
+    def pick(values: list[str]) -> str:
+        text = values[-1]
+        for run, value in zip(reversed(runs[:-1]), reversed(values[:-1]), strict=True):
+            text = value if value == text else f"tl.where(at < {run.end}, {value}, {text})"
+        return text
+
+    f.w.let("digits", pick(["at", *(f"at - {r.end}" for r in runs[:-1])]))
+    names = [f"{axis}_tile" for axis in axes]
+    for i in reversed(range(len(axes))):
+        start = pick([r.starts[i] for r in runs])
+        begin = "" if start == "0" else f"{start} + "
+        if i == 0:
+            f.w.let(names[0], f"{begin}digits")
+            break
+        f.w.let(f"{axes[i]}_count", f"tl.maximum({pick([r.counts[i] for r in runs])}, 1)")
+        f.w.let(names[i], f"{begin}digits % {axes[i]}_count")
+        f.w.let("digits", f"digits // {axes[i]}_count")
+    return names

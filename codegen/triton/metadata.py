@@ -6,16 +6,18 @@ from typing import Any
 
 from torch import Tensor
 
+from attnir.arrange import Programs
 from attnir.call import Call
 from attnir.codegen.lists import block_list
-from attnir.codegen.triton.arguments import reads_of
+from attnir.codegen.triton.arguments import reads_of, tile_count
 from attnir.evaluate import row_table
 from attnir.program import TileProgram
+from attnir.walk import tile_counts
 
 
-def metadata(program: TileProgram, call: Call) -> dict[str, Any]:
-    """The values of a kernel's metadata arguments and parameters, by name."""
-    reads = reads_of(program)
+def metadata(programs: Programs, call: Call) -> dict[str, Any]:
+    """The values of a kernel's metadata arguments, counts and parameters, by name."""
+    reads = reads_of(programs)
     values: dict[str, Any] = {f"param_{name}": value for name, value in call.params.items()}
     for name, side in reads.fields:
         given = call.fields[name].on(side)
@@ -25,7 +27,11 @@ def metadata(program: TileProgram, call: Call) -> dict[str, Any]:
     for i, table in enumerate(reads.tables):
         values |= _strided(f"table_{i}", row_table(table, call).contiguous(), "batch", "head")
     if reads.lists:
-        values |= _lists(program, call)
+        values |= _lists(programs[0], call)
+    if not programs[0].rows.is_sequence:
+        values |= {
+            tile_count(a): n for a, n in zip(programs[0].rows.axes, tile_counts(programs[0].rows, call), strict=True)
+        }
     return values
 
 

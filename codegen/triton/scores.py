@@ -48,8 +48,9 @@ class Liveness:
     def write(self) -> None:
         """Positions and fields of the columns, then `live`."""
         f, columns = self.f, self.f.columns
-        position = f"q_start + {columns.index}" if columns.side is Side.QUERIES else columns.index
-        f.w.let(columns.position, position)
+        if f.program.columns.is_sequence:
+            position = f"q_start + {columns.index}" if columns.side is Side.QUERIES else columns.index
+            f.w.let(columns.position, position)
         for name, side in f.reads.fields:
             if side is columns.side:
                 where = f"field_{name}_{side}_at + {columns.index}"

@@ -12,7 +12,8 @@ from attnir import blocks
 from attnir.blocks import BlockList, list_blocks
 from attnir.call import Call
 from attnir.expr import Expr
-from attnir.program import KEYS, QUERIES, Listed, Status, TileProgram
+from attnir.ops import Side
+from attnir.program import Listed, Status, TileProgram, sequence
 from tests import strategies as some
 from tests.meaning import matrix
 from tests.patterns import PATTERNS, call_of
@@ -20,8 +21,10 @@ from tests.patterns import PATTERNS, call_of
 
 def listing(p: Expr, tile: tuple[int, int], transposed: bool = False) -> TileProgram:
     """A program that lists the tiles of any predicate, also of one that has closed ranges."""
-    rows, columns = (KEYS, QUERIES) if transposed else (QUERIES, KEYS)
-    return TileProgram(rows, columns, tile, p, (), (Listed(Status.FULL), Listed(Status.PARTIAL)))
+    side = Side.KEYS if transposed else Side.QUERIES
+    return TileProgram(
+        sequence(side, tile[0]), sequence(side.other, tile[1]), p, (), (Listed(Status.FULL), Listed(Status.PARTIAL))
+    )
 
 
 def statuses(live: Tensor, tile: tuple[int, int]) -> dict[tuple[int, int, int], dict[str, list[int]]]:

@@ -141,7 +141,7 @@ def test_the_last_positions_that_there_are() -> None:
     p = named.mask(1).predicate
     call = call_of(named, 1, 7, 2**28, batch=1, heads=1)
     program = cover(p, (4, 64))
-    found = [(run.start.flatten().tolist(), run.stop.flatten().tolist()) for run in runs(program, call)]
+    found = [(run.start[0].flatten().tolist(), run.stop[0].flatten().tolist()) for run in runs(program, call)]
     visited = {tile for start, stop in found for a, b in zip(start, stop, strict=True) for tile in range(a, b)}
     assert visited == {2**28 // 64 - 1}
 
@@ -196,4 +196,5 @@ def test_sweeps_of_one_program_follow_each_other() -> None:
     named = PATTERNS["window_sinks"]
     call = call_of(named, 1, 24, batch=1, heads=1)
     for run, later in pairwise(runs(program_of("window_sinks", (4, 4), False), call)):
-        assert bool(((run.stop <= later.start) | (later.start >= later.stop) | (run.start >= run.stop)).all())
+        (start,), (stop,), (next_start,), (next_stop,) = run.start, run.stop, later.start, later.stop
+        assert bool(((stop <= next_start) | (next_start >= next_stop) | (start >= stop)).all())

@@ -53,7 +53,7 @@ def test_block_lists_are_explained_with_their_reason_and_their_bytes() -> None:
 
 def test_it_describes_the_target_that_is_asked_for() -> None:
     attention = an.compile(an.causal())
-    tiles = {t: attention.explain(1024, target=t, d=128).program.tile for t in ("sm_80", "sm_90", "sm_100", "gfx942")}
+    tiles = {t: attention.explain(1024, target=t, d=128).tile for t in ("sm_80", "sm_90", "sm_100", "gfx942")}
     assert "gfx942" in str(attention.explain(1024, target="gfx942"))
     assert all(rows >= 64 for rows, _ in tiles.values())
     assert "torch" in str(attention.explain(1024, backend="torch"))

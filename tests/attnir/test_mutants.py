@@ -26,8 +26,8 @@ from attnir.cover import cover
 from attnir.errors import InvalidProgram
 from attnir.evaluate import dense_mask
 from attnir.expr import TRUE, B, Expr, H, K, Q, const
-from attnir.ops import Op
-from attnir.program import KEYS, QUERIES, Axis, Listed, Status, Sweep, TileProgram
+from attnir.ops import Op, Side
+from attnir.program import Axis, Layout, Listed, Status, Sweep, TileProgram, sequence
 from attnir.traverse import rebuild
 from attnir.walk import runs, tile_map, tiles_of, walk_pairs
 from tests.patterns import PATTERNS, call_of
@@ -56,9 +56,10 @@ def findings(program: TileProgram, predicate: Expr, call: Call) -> set[str]:
 def _outside(program: TileProgram, call: Call) -> set[str]:
     length = call.length(program.columns.side)
     for run in runs(program, call):
-        visited = run.stop > run.start
+        (start,), (stop,) = run.start, run.stop
+        visited = stop > start
         last = length // program.tile[1] if run.status is Status.FULL else tiles_of(length, program.tile[1])
-        if bool((visited & ((run.start < 0) | (run.stop > last))).any()):
+        if bool((visited & ((start < 0) | (stop > last))).any()):
             return {"range"}
     return set()
 
@@ -76,7 +77,8 @@ def bound(index: int, end: str, by: int) -> Change:
     def change(program: TileProgram) -> TileProgram:
         visits = list(program.visits)
         sweep = visits[index]
-        visits[index] = replace(sweep, **{end: getattr(sweep, end) + by})
+        (at,) = getattr(sweep, end)
+        visits[index] = replace(sweep, **{end: (at + by,)})
         return replace(program, visits=tuple(visits))
 
     return change
@@ -116,7 +118,9 @@ def everywhere(change: Callable[[Expr], Expr | None]) -> Change:
     def changed(program: TileProgram) -> TileProgram:
         lets = tuple((name, rebuild(value, change)) for name, value in program.lets)
         visits = tuple(
-            replace(v, start=rebuild(v.start, change), stop=rebuild(v.stop, change)) if isinstance(v, Sweep) else v
+            replace(v, start=(rebuild(v.start[0], change),), stop=(rebuild(v.stop[0], change),))
+            if isinstance(v, Sweep)
+            else v
             for v in program.visits
         )
         return replace(program, lets=lets, visits=visits)
@@ -151,13 +155,13 @@ def unrounded(n: Expr) -> Expr | None:
 def turned(program: TileProgram) -> TileProgram:
     """The transposed program's ranges over the forward's axes."""
     names = {ex.sym(f"k{i}"): ex.sym(f"q{i}") for i in (0, 1)}
-    rows, columns = QUERIES, KEYS
+    rows, columns = sequence(Side.QUERIES, 4), sequence(Side.KEYS, 4)
     swapped_names = everywhere(lambda n: names.get(n))(program)
     return replace(swapped_names, rows=rows, columns=columns)
 
 
-def axis(change: Axis, tile: tuple[int, int] | None = None) -> Change:
-    return lambda program: replace(program, rows=change, tile=tile or program.tile)
+def axis(change: Axis, extent: int = 4) -> Change:
+    return lambda program: replace(program, rows=Layout((change,), (extent,)))
 
 
 @dataclass(frozen=True)
@@ -207,7 +211,7 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "the end of the keys forgotten": Mutant("anticausal", instead(ex.K_LEN, ex.K_LEN + 8), "range"),
     "a range rounded down": Mutant("causal", everywhere(unrounded), "lost"),
-    "tiles of half the columns": Mutant("causal", lambda p: replace(p, tile=(4, 2)), "lost"),
+    "tiles of half the columns": Mutant("causal", lambda p: replace(p, columns=sequence(Side.KEYS, 2)), "lost"),
     "the cursor between two ranges lost": Mutant("window_sinks", let("start_1", lambda _: const(0)), "twice"),
     "the second of two ranges lost": Mutant("window_sinks", lambda p: replace(p, visits=p.visits[:2]), "lost"),
     "the next head's window": Mutant("head_windows", instead(H, H + 1), "waste"),

@@ -11,7 +11,7 @@ from attnir.cover import cover
 from attnir.errors import InvalidProgram
 from attnir.expr import K_LEN, SIDES, Expr, H, K, Q, const, side_of, sym
 from attnir.ops import FieldDecl, Op, ParamDecl, Searched, Side
-from attnir.program import KEYS, QUERIES, Listed, Status, Sweep, TileProgram
+from attnir.program import KEYS, QUERIES, Listed, Status, Sweep, TileProgram, sequence
 from tests.patterns import PATTERNS
 
 CAUSAL = cover(K <= Q, (128, 64))
@@ -27,17 +27,17 @@ def test_covers_are_well_formed(name: str, transposed: bool) -> None:
     program = cover(PATTERNS[name].mask(3).predicate, (16, 8), transposed=transposed)
     program.verify()
     assert program.transposed is transposed
-    assert program.rows is (KEYS if transposed else QUERIES)
+    assert program.rows.axes == ((KEYS if transposed else QUERIES),)
 
 
 def sweep(start: Expr | int, stop: Expr | int) -> tuple[Sweep, ...]:
-    return (Sweep(ex.wrap(start), ex.wrap(stop), Status.PARTIAL),)
+    return (Sweep((ex.wrap(start),), (ex.wrap(stop),), Status.PARTIAL),)
 
 
 @pytest.mark.parametrize(
     "change, problem",
     [
-        ({"tile": (0, 64)}, r"tile \(0, 64\) is empty"),
+        ({"rows": sequence(Side.QUERIES, 0)}, r"tile \(0, 64\) is empty"),
         ({"predicate": Q - K}, "`q - k` is not Boolean"),
         ({"predicate": Q0 < K}, "the predicate reads q0"),
         ({"predicate": Q < K_LEN}, "the predicate reads k_len"),

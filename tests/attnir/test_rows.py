@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from attnir import expr as ex
 from attnir.expr import Expr, H, K, Q, sym
 from attnir.ops import FieldDecl, Op, ParamDecl, Searched, Side
-from attnir.program import KEYS, QUERIES, Axis
+from attnir.program import KEYS, QUERIES, Axis, sequence
 from attnir.rows import direction, highest, lowest
 from tests import strategies as some
 from tests.meaning import meaning
@@ -43,8 +43,8 @@ def test_extremes_over_a_tile(data: st.DataObject) -> None:
     tokens = {**call.sizes, "b": call.batch - 1, "h": call.heads - 1}
     values = [meaning(e, {**tokens, axis.side: at}, call) for at in rows]
     ends = {**tokens, f"{axis.side}0": rows[0], f"{axis.side}1": rows[-1]}
-    assert meaning(lowest(e, axis), ends, call, rows) == min(values)
-    assert meaning(highest(e, axis), ends, call, rows) == max(values)
+    assert meaning(lowest(e, sequence(axis.side, 8)), ends, call, rows) == min(values)
+    assert meaning(highest(e, sequence(axis.side, 8)), ends, call, rows) == max(values)
 
 
 @given(st.data())
@@ -94,10 +94,11 @@ def test_what_has_a_direction(e: Expr, expected: int | None) -> None:
 
 
 def test_texts_of_extremes() -> None:
-    assert str(lowest(Q - 3, QUERIES)) == "q0 - 3"
-    assert str(highest(5 - Q, QUERIES)) == "5 - q0"
-    assert str(highest(Q % 3, QUERIES)) == "rowmax(q % 3)"
-    assert str(lowest(ex.minimum(Q % 3, Q), QUERIES)) == "min(rowmin(q % 3), q0)"
-    assert str(highest(ex.where(H < 2, Q, Q % 3), QUERIES)) == "where(h < 2, q1, rowmax(q % 3))"
-    assert str(lowest(ex.where(Q < 2, Q, W), QUERIES)) == "rowmin(where(q < 2, q, w))"
-    assert highest(K // 4, KEYS) is sym("k1") // 4
+    rows = sequence(Side.QUERIES, 8)
+    assert str(lowest(Q - 3, rows)) == "q0 - 3"
+    assert str(highest(5 - Q, rows)) == "5 - q0"
+    assert str(highest(Q % 3, rows)) == "rowmax(q % 3)"
+    assert str(lowest(ex.minimum(Q % 3, Q), rows)) == "min(rowmin(q % 3), q0)"
+    assert str(highest(ex.where(H < 2, Q, Q % 3), rows)) == "where(h < 2, q1, rowmax(q % 3))"
+    assert str(lowest(ex.where(Q < 2, Q, W), rows)) == "rowmin(where(q < 2, q, w))"
+    assert highest(K // 4, sequence(Side.KEYS, 8)) is sym("k1") // 4

@@ -49,9 +49,9 @@ def test_the_runs_of_a_causal_mask() -> None:
     call = call_of(PATTERNS["causal"], 1, 10, batch=1, heads=1)
     full, partial = runs(cover(K <= Q, (4, 2)), call)
     assert (full.status, partial.status) == (Status.FULL, Status.PARTIAL)
-    assert full.start.tolist() == [[[0, 0, 0]]]
-    assert full.stop.tolist() == partial.start.tolist() == [[[0, 2, 4]]]
-    assert partial.stop.tolist() == [[[2, 4, 5]]]
+    assert full.start[0].tolist() == [[[0, 0, 0]]]
+    assert full.stop[0].tolist() == partial.start[0].tolist() == [[[0, 2, 4]]]
+    assert partial.stop[0].tolist() == [[[2, 4, 5]]]
 
 
 def test_the_tiles_of_a_causal_mask() -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from attnir.codegen.torch import budget
+from attnir.codegen.torch.operands import Unit
 from attnir.codegen.torch.schedule import Group, Schedule, Span, Visit
 from attnir.codegen.torch.series import Series, Shape, series
 from attnir.codegen.torch.steps import steps
@@ -404,6 +405,11 @@ def test_series_visit_every_span_once(pattern: Callable[[Tensor, Tensor], Tensor
     assert torch.equal(counts, wanted + partial) and torch.equal(checked, partial)
 
 
+def unit_of(n: int) -> Unit:
+    """One head of n samples."""
+    return Unit(Group(slice(0, n), slice(0, 1), ()), slice(0, 1), 1)
+
+
 @pytest.mark.parametrize("n", [1, 3, 8])
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_steps_do_every_product_once(pattern: Callable[[Tensor, Tensor], Tensor], n: int) -> None:
@@ -411,7 +417,7 @@ def test_steps_do_every_product_once(pattern: Callable[[Tensor, Tensor], Tensor]
     want = {(m, r, c) for s in found for r, c in zip(s.rows, s.cols, strict=True) for m in range(n)}
     got = [
         (m, r, c)
-        for step in steps(found, n, 1, 1 << 17)
+        for step in steps(found, unit_of(n), 1 << 17)
         for r, c in zip(step.series.rows, step.series.cols, strict=True)
         for m in range(n)[step.members]
     ]
@@ -426,7 +432,7 @@ def test_sums_over_keys_that_overlap(cols: tuple[int, ...], pairs: int) -> None:
     even = len({b - a for a, b in itertools.pairwise(cols)}) <= 1
     found = Series(shape, tuple(range(0, 8 * len(cols), 8)), cols, even)
     total, want = torch.zeros(2, 3, 300, 4)
-    for step in steps([found], 3, 1, pairs):
+    for step in steps([found], unit_of(3), pairs):
         more = torch.randint(-8, 8, (*step.shape[:2], 40, 4)).float()
         step.add_to_keys(total, more)
         for i, col in enumerate(step.series.cols):

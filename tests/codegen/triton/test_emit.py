@@ -14,12 +14,12 @@ import pytest
 import torch
 
 import attnir as an
+from attnir.arrange import Programs
 from attnir.codegen.plan import Plan
 from attnir.codegen.targets import KINDS, Config
 from attnir.codegen.triton import Spec, arguments, emit
-from attnir.codegen.triton.launch import program_of
+from attnir.codegen.triton.launch import launches_of
 from attnir.codegen.triton.operands import Operand
-from attnir.program import TileProgram
 from tests.patterns import PATTERNS
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -27,10 +27,10 @@ DOC = an.field("doc", sorted=True)
 PACKED = an.causal() & an.mask(lambda q, k: DOC(q) == DOC(k))
 
 
-def parts(kind: str, mask: an.Mask, **structure: object) -> tuple[TileProgram | None, Spec]:
+def parts(kind: str, mask: an.Mask, **structure: object) -> tuple[Programs, Spec]:
     config = Config(128, 64, 8, 3)
     spec = Spec(**{"dtype": torch.bfloat16, "d": 64, "dv": 64, "config": config, **structure})  # type: ignore[arg-type]
-    return program_of(Plan(mask), kind, config), spec
+    return launches_of(Plan(mask), kind, config)[0], spec
 
 
 def body(source: str, kind: str) -> ast.FunctionDef:

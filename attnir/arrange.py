@@ -1,0 +1,185 @@
+"""The layout pass: which layouts the two sides are taken in, found by counting what each candidate visits.
+
+Candidates are runs of tokens; residue classes, where equalities tell keys apart by one; and the regions of a space one
+by one, in boxes. All rows of a launch have one layout. Disjuncts of the predicate that ask for a class of columns are
+visited in that class, by a program of their own, and a pair that several disjuncts allow belongs to the first of them.
+So a pattern that needs two layouts is several programs, which share one softmax.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, reduce
+
+from attnir import expr as ex
+from attnir.blocks import sampled_visits
+from attnir.call import Call
+from attnir.classes import disjuncts, moduli_of, residue
+from attnir.count import count_tiles
+from attnir.cover import cover, in_layouts
+from attnir.digits import carried
+from attnir.draft import Draft, dead, finished
+from attnir.expr import FALSE, TRUE, Expr
+from attnir.layouts import Classes, Shape, lay_out, shapes
+from attnir.nominal import nominal
+from attnir.normalise import normalise
+from attnir.ops import Side
+from attnir.program import SEQUENCES, Layout, TileProgram, sequence
+from attnir.space import Spaces
+from attnir.traverse import substitute
+
+Programs = tuple[TileProgram, ...]  # of one launch: the same rows, predicates that exclude each other
+Launches = tuple[Programs, ...]  # together they have every row once
+
+MOST_PROGRAMS = 6  # in one launch
+MOST_MODULI = 4  # that are tried
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A way to lay out both sides, and how many pairs it visits in the nominal call."""
+
+    name: str
+    launches: Launches
+    visited: int
+
+
+@dataclass(frozen=True, slots=True)
+class Arrangement:
+    """The candidate that visits least, and those that it was compared with."""
+
+    taken: Candidate
+    others: tuple[Candidate, ...] = ()
+
+
+@lru_cache(maxsize=512)
+def arrange(predicate: Expr, spaces: Spaces, tile: tuple[int, int], transposed: bool) -> Arrangement:
+    """The launches that visit the live tiles of a predicate, with tiles of (row tokens, column tokens)."""
+    predicate = normalise(predicate)
+    rows = Side.KEYS if transposed else Side.QUERIES
+    call = nominal(predicate, spaces)
+    arranger = _Arranger(predicate, spaces[::-1] if transposed else spaces, rows, tile, call)
+    found = [
+        Candidate(name, launches, sum(_visited(p, call) for programs in launches for p in programs))
+        for name, launches in arranger.candidates()
+    ]
+    best = min(found, key=lambda c: c.visited)
+    return Arrangement(best, tuple(c for c in found if c is not best))
+
+
+def _visited(program: TileProgram, call: Call) -> int:
+    """The pairs of the tiles that a program visits."""
+    if program.listed:
+        return round(sampled_visits(program, call)) * program.tile[0] * program.tile[1]
+    tiles = count_tiles(program, call)
+    return (tiles.full + tiles.partial) * program.tile[0] * program.tile[1]
+
+
+@dataclass(frozen=True, slots=True)
+class _Arranger:
+    """The candidates of one predicate. `spaces`: of the rows, of the columns."""
+
+    predicate: Expr
+    spaces: Spaces
+    side: Side
+    tile: tuple[int, int]
+    call: Call
+
+    def candidates(self) -> Iterator[tuple[str, Launches]]:
+        """(name, launches) of every candidate, runs of tokens first."""
+        yield "runs of tokens", ((cover(self.predicate, self.tile, transposed=self.side is Side.KEYS),),)
+        (row,), columns = shapes(self.side, None), shapes(self.side.other, None)
+        for modulus in moduli_of(self.predicate, SEQUENCES[self.side.other].token)[:MOST_MODULI]:
+            for laid in (sequence(self.side, self.tile[0]), lay_out(row, self.tile[:1], Classes({"": modulus}))):
+                programs = self.programs(laid, columns, {"": modulus}, f"classes of every {modulus}th token")
+                if programs and any(not p.columns.is_sequence for p in programs):
+                    yield f"every {modulus}th {'pair' if laid.axes[1:] else self.side.other}", (programs,)
+        if any(self.spaces):
+            columns = shapes(self.side.other, self.spaces[1])
+            launches = tuple(self.in_region(shape, columns) for shape in shapes(self.side, self.spaces[0]))
+            if all(launches):
+                yield "boxes", tuple(programs for programs in launches if programs)
+
+    def in_region(self, rows: Shape, columns: Sequence[Shape]) -> Programs | None:
+        """The programs of the rows of one region, in boxes, and in classes along lines where the predicate has some."""
+        moduli = self.moduli(rows, columns)
+        laid = lay_out(rows, (2,) * len(rows.lines), Classes(moduli))
+        return self.programs(laid, columns, moduli, "boxes of tokens, a range of them along each axis")
+
+    def moduli(self, rows: Shape, columns: Sequence[Shape]) -> dict[str, int]:
+        """The moduli of the lines along which rows and columns are told apart by classes."""
+        free = lay_out(rows, (2,) * len(rows.lines), Classes())
+        found: dict[str, int] = {}
+        for shape in columns:
+            moved = in_layouts(self.predicate, free, lay_out(shape, (2,) * len(shape.lines), Classes()))
+            for line in shape.lines:
+                modulus = next(iter(moduli_of(moved, shape.coordinate(line))), None)
+                if modulus and any(line.name == other.name for other in rows.lines):
+                    found[line.name] = modulus
+        return found
+
+    def programs(
+        self, rows: Layout, columns: Sequence[Shape], moduli: Mapping[str, int], reason: str
+    ) -> Programs | None:
+        """The programs of one launch in their best boxes; None if that cannot be done, or takes too many."""
+        found: list[Draft | TileProgram] = []
+        for shape in columns:
+            part = self.drafts(rows, shape, moduli, reason)
+            if part is None:
+                return None
+            found += part
+        if len(found) > MOST_PROGRAMS:
+            return None
+        if not found:
+            found = [dead(rows, lay_out(columns[0], self.tile[1:] * len(columns[0].lines), Classes()), self.tile)]
+        return finished(found, rows, self.tile, self.call)
+
+    def drafts(
+        self, rows: Layout, shape: Shape, moduli: Mapping[str, int], reason: str
+    ) -> list[Draft | TileProgram] | None:
+        """What visits the columns of one shape: disjuncts that ask for the same classes together."""
+        free = lay_out(shape, (2,) * len(shape.lines), Classes())
+        scalars = frozenset(a.token for a in rows.axes if a.token is a.first) | {ex.B, ex.H}
+        groups: dict[tuple[tuple[str, Expr], ...], Expr] = {(): FALSE}  # what asks for no class comes first
+        for conjunction in disjuncts(in_layouts(self.predicate, rows, free)):
+            asked = []
+            for line in shape.lines:
+                if line.name in moduli:
+                    found = residue(conjunction, shape.coordinate(line), moduli[line.name], scalars)
+                    asked += [(line.name, found)] if found is not None else []
+            key = tuple(asked)
+            groups[key] = groups.get(key, FALSE) | reduce(ex.and_, conjunction, TRUE)
+        drafts: list[Draft | TileProgram] = []
+        covered = FALSE
+        for key, allowed in groups.items():
+            mine = normalise(allowed & ~covered)
+            covered = covered | allowed
+            if mine is FALSE:
+                continue
+            if not key and rows.is_sequence and shape.is_whole:
+                token = SEQUENCES[self.side.other].token
+                program = cover(
+                    substitute(mine, {shape.coordinate(shape.lines[0]): token}),
+                    self.tile,
+                    transposed=self.side is Side.KEYS,
+                )
+                if program.listed:
+                    return None
+                drafts.append(program)
+                continue
+            part = self.in_classes(mine, rows, shape, Classes({n: moduli[n] for n, _ in key}, dict(key)), reason)
+            if part is None:
+                return None
+            drafts += part
+        return drafts
+
+    def in_classes(
+        self, mine: Expr, rows: Layout, shape: Shape, classes: Classes, reason: str
+    ) -> list[Draft | TileProgram] | None:
+        """The boxes of a predicate over the columns of given classes."""
+        columns = lay_out(shape, (2,) * len(shape.lines), classes)
+        slots = {
+            shape.coordinate(line): classes.of(line, a.token) for line, a in zip(shape.lines, columns.axes, strict=True)
+        }
+        return Draft.all_of(normalise(carried(substitute(mine, slots))), rows, columns, reason)
