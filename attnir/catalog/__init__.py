@@ -5,6 +5,13 @@
 <Attention (k <= q) & ((k < 4) | (q - k < 256))>
 """
 
+from attnir.catalog import clear as clear
+from attnir.catalog import image_windows as image_windows
+from attnir.catalog import neighborhoods as neighborhoods
+from attnir.catalog import radial as radial
+from attnir.catalog import regions as regions
+from attnir.catalog import shots as shots
+from attnir.catalog import vision_cross as vision_cross
 from attnir.catalog import windows as windows
 from attnir.catalog.registry import Entry, Example, build, get, names
 
