@@ -89,7 +89,7 @@ def _tiled(name: str, size: int, tile: int, window: int) -> int:
     "freeswim",
     source="FreeSwim: Revisiting Sliding-Window Attention Mechanisms for Training-Free Ultra-High-Resolution Video "
     "Generation; WillWu111/FreeSwim",
-    example=Example({"frames": 2, "height": 6, "width": 8, "reach": (1, 2)}, q_len=96),
+    example=Example({"frames": 2, "height": 6, "width": 8, "reach": (1, 2)}, q_len=96, batch=2),
 )
 def freeswim(
     frames: int | Value,

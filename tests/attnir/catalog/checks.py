@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 
 import torch
 
+import attnir as an
 from attnir.call import bind
 from attnir.evaluate import dense_mask
 from attnir.pattern import Mask
 
 
 def matrix(
-    mask: Mask, q_len: int, k_len: int | None = None, *, heads: int = 1, batch: int = 1, **bindings: object
+    mask: Mask,
+    q_len: int,
+    k_len: int | None = None,
+    *,
+    heads: int = 1,
+    batch: int = 1,
+    q_start: int | None = None,
+    **bindings: object,
 ) -> torch.Tensor:
     """The dense meaning, bool [batch, heads, q_len, k_len]."""
     k_len = q_len if k_len is None else k_len
@@ -24,6 +33,7 @@ def matrix(
         heads=heads,
         q_len=q_len,
         k_len=k_len,
+        q_start=q_start,
         spaces=mask.spaces,
         masks=mask.heads,
         tensors=mask.tensors,
@@ -40,3 +50,15 @@ def brute(allow: Callable[[int, int], bool], q_len: int, k_len: int | None = Non
     """A predicate of plain integers, pair by pair: bool [q_len, k_len]."""
     k_len = q_len if k_len is None else k_len
     return torch.tensor([[bool(allow(i, j)) for j in range(k_len)] for i in range(q_len)])
+
+
+def cells(*sizes: int) -> list[tuple[int, ...]]:
+    """The coordinates of a grid's tokens, in their order."""
+    return list(product(*map(range, sizes)))
+
+
+def kept(mask: Mask, q_len: int, k_len: int | None = None, **bindings: object) -> float:
+    """Live pairs over all pairs, in percent, rounded to two digits as the specifications have them."""
+    k_len = q_len if k_len is None else k_len
+    live = an.compile(mask).explain(q_len, k_len, **bindings).live_pairs
+    return round(100 * live / (q_len * k_len * (mask.heads or 1)), 2)
