@@ -43,7 +43,12 @@ def matrix(
 
 def rows(mask: Mask, q_len: int, k_len: int | None = None, **bindings: object) -> str:
     """The matrix of one head of one sample as the specifications write it: `110/111/011`."""
-    return "/".join("".join(str(int(x)) for x in row) for row in matrix(mask, q_len, k_len, **bindings)[0, 0].tolist())
+    return written(matrix(mask, q_len, k_len, **bindings)[0, 0])
+
+
+def written(dense: torch.Tensor) -> str:
+    """A matrix as the specifications write it."""
+    return "/".join("".join(str(int(x)) for x in row) for row in dense.tolist())
 
 
 def brute(allow: Callable[[int, int], bool], q_len: int, k_len: int | None = None) -> torch.Tensor:
