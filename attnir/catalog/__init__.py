@@ -6,6 +6,7 @@
 """
 
 from attnir.catalog import clear as clear
+from attnir.catalog import head_windows as head_windows
 from attnir.catalog import image_windows as image_windows
 from attnir.catalog import neighborhoods as neighborhoods
 from attnir.catalog import radial as radial

@@ -29,6 +29,13 @@ def divides(part_name: str, part: int | Value, **given: int | Value) -> None:
             fail(DeclarationError, f"{name} is a multiple of {part_name}, but {value} is none of {part}")
 
 
+def one_for_each(axes: str, **given: tuple[int, ...]) -> None:
+    """Raise DeclarationError unless each is a tuple with a value for every axis, named as `"t, y, x"`."""
+    for name, values in given.items():
+        if not isinstance(values, tuple) or len(values) != len(axes.split(", ")):
+            fail(DeclarationError, f"{name} is a tuple with one value for each of {axes}, not {values!r}")
+
+
 def some(count: int | Value) -> bool:
     """Whether there are any: an optional region of 0 tokens is left out, one of a parameter's size is there."""
     at_least(0, count=count)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from attnir.catalog.checking import at_least, at_most, divides, some
+from attnir.catalog.checking import at_least, at_most, divides, one_for_each, some
 from attnir.catalog.registry import Example, entry
 from attnir.neighborhood import PerAxis, neighborhood
 from attnir.pattern import Mask, mask
@@ -42,7 +42,7 @@ def neighborhood_attention(
     near = neighborhood(grid, kernel, stride, dilation, causal)
     if not some(extra):
         return near
-    spaces = (grid, concat(near=grid, extra=extra))  # no window reaches past the grid, so none holds an extra key
+    spaces = (grid, concat(tokens=grid, extra=extra))  # no window reaches past the grid, so none holds an extra key
     return Mask(near.predicate, spaces) | mask(lambda q, k: k.in_("extra"), grid=spaces)
 
 
@@ -72,6 +72,7 @@ def sliding_tile(
     ...     an.neighborhood(an.grid(t=1, y=8, x=16), kernel=(1, 8, 8), stride=(1, 8, 8))
     True
     """
+    one_for_each("t, y, x", tile=tile, window=window)
     sizes = {"frames": frames, "height": height, "width": width}
     kernel = tuple(_tiled(name, size, *pair) for (name, size), *pair in zip(sizes.items(), tile, window, strict=True))
     return neighborhood(grid(t=frames, y=height, x=width), kernel, stride=tile)
@@ -110,8 +111,10 @@ def freeswim(
     >>> f"{an.compile(pattern).explain(68 * 120).live_pairs / (68 * 120) ** 2:.1%}"
     '20.1%'
     """
+    one_for_each("y, x", reach=reach)
+    reach_y, reach_x = reach
     at_least(1, height=height, width=width)
-    at_least(0, y=reach[0], x=reach[1])
-    kernel = (frames, min(2 * reach[0] + 1, height), min(2 * reach[1] + 1, width))
+    at_least(0, reach_y=reach_y, reach_x=reach_x)
+    kernel = (frames, min(2 * reach_y + 1, height), min(2 * reach_x + 1, width))
     near = neighborhood(grid(t=frames, y=height, x=width), kernel)
     return near if full_sample is None else near | mask(lambda b: b == full_sample)

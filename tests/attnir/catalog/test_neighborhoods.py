@@ -162,6 +162,12 @@ def test_a_window_that_does_not_fit_is_refused(wrong: dict[str, int]) -> None:
         an.catalog.build("neighborhood", grid=an.grid(x=7), **wrong)
 
 
+def test_extra_keys_stand_after_a_grid_alone() -> None:
+    page = an.concat(text=2, image=an.grid(y=2, x=2))
+    with pytest.raises(DeclarationError):
+        an.catalog.build("neighborhood", grid=page, kernel=2, extra=1)
+
+
 TILED = [  # sizes, tile, window in tiles
     ((2, 4, 6), (1, 2, 2), (1, 1, 3)),
     ((4, 6, 4), (2, 2, 1), (2, 3, 3)),
@@ -200,7 +206,9 @@ def test_a_window_of_tiles_is_a_neighborhood_with_the_tile_as_stride(tiles: int,
     assert counts.eq(kernel).all()
 
 
-@pytest.mark.parametrize("wrong", [{"width": 7}, {"window": (1, 1, 4)}, {"window": (0, 1, 1)}, {"tile": (1, 0, 2)}])
+@pytest.mark.parametrize(
+    "wrong", [{"width": 7}, {"window": (1, 1, 4)}, {"window": (0, 1, 1)}, {"tile": (1, 0, 2)}, {"tile": (2, 2)}]
+)
 def test_tiles_that_do_not_fit_are_refused(wrong: dict[str, object]) -> None:
     right = {"frames": 2, "height": 4, "width": 6, "tile": (1, 2, 2), "window": (1, 1, 3)}
     with pytest.raises(DeclarationError):
@@ -235,7 +243,7 @@ def test_freeswim_at_run_time() -> None:
     assert matrix(found, 36, batch=2, frames=3, guide=0)[1:].equal(matrix(build(3, 3, 4, reach=(0, 1)), 36))
 
 
-@pytest.mark.parametrize("wrong", [{"reach": (-1, 2)}, {"frames": 0}, {"height": 0}])
+@pytest.mark.parametrize("wrong", [{"reach": (-1, 2)}, {"reach": (1,)}, {"reach": 3}, {"frames": 0}, {"height": 0}])
 def test_freeswim_refuses_what_does_not_fit(wrong: dict[str, object]) -> None:
     with pytest.raises(DeclarationError):
         an.catalog.build("freeswim", **({"frames": 1, "height": 2, "width": 2} | wrong))
