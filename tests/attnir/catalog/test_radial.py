@@ -22,6 +22,8 @@ from tests.attnir.catalog.checks import brute, cells, matrix
         (12, 6, 1, 0.5, 3, True),
         (6, 12, 0, 2.0, 12, False),
         (20, 3, 0, 1.0, 1, False),
+        (6, 24, 0, 0.95, 2, False),
+        (5, 12, 1, 1.5, 1, False),
     ],
 )
 def test_radial_is_its_definition(
