@@ -1,0 +1,35 @@
+"""Chance as a pure function of integers: the same numbers give the same choice, whatever the tile, schedule or device.
+
+A choice is made of global indices and a seed alone, so the backward pass makes it again and nothing is stored. A seed
+that is a parameter draws anew in every call without compiling again.
+"""
+
+from __future__ import annotations
+
+from attnir.catalog.sizes import whole
+from attnir.trace import Value, integer_argument
+
+PRIME = 2**30 - 35  # a square of what is below it fits 60 bits; it is 2 modulo 3, so that cubing only permutes
+ROUND_KEYS = (611953, 350377163, 824633702, 160481219, 982451653)  # any numbers would do
+
+
+def scramble(*numbers: int | Value) -> Value:
+    """A number in [0, PRIME) that looks random, of up to four numbers.
+
+    Each number, and a zero after the last one, is one round: x becomes (x + number + the round's key) ** 3 % PRIME.
+
+    >>> scramble(0, 1), scramble(0, 2)
+    (101470918, 37860360)
+    """
+    x = Value(integer_argument(0))
+    for number, key in zip((*numbers, 0), ROUND_KEYS[: len(numbers) + 1], strict=True):
+        mixed = (x + number % PRIME + key) % PRIME
+        x = mixed * mixed % PRIME * mixed % PRIME
+    return x
+
+
+def picks(seed: int | Value, row: Value, count: int, low: int, high: int) -> list[Value]:
+    """`count` different numbers of [low, high) for a row: a random one from each of as many equal parts."""
+    whole(0, max(0, high - low), picks=count)
+    ends = [low + (high - low) * n // max(1, count) for n in range(count + 1)]
+    return [ends[n] + scramble(seed, row * count + n) % (ends[n + 1] - ends[n]) for n in range(count)]
