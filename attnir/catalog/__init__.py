@@ -8,6 +8,7 @@
 from attnir.catalog import clear as clear
 from attnir.catalog import head_windows as head_windows
 from attnir.catalog import image_windows as image_windows
+from attnir.catalog import long_documents as long_documents
 from attnir.catalog import neighborhoods as neighborhoods
 from attnir.catalog import radial as radial
 from attnir.catalog import regions as regions

@@ -6,6 +6,9 @@ that is a parameter draws anew in every call without compiling again.
 
 from __future__ import annotations
 
+import operator
+from functools import reduce
+
 from attnir.catalog.sizes import whole
 from attnir.trace import Value, integer_argument
 
@@ -33,3 +36,8 @@ def picks(seed: int | Value, row: Value, count: int, low: int, high: int) -> lis
     whole(0, max(0, high - low), picks=count)
     ends = [low + (high - low) * n // max(1, count) for n in range(count + 1)]
     return [ends[n] + scramble(seed, row * count + n) % (ends[n + 1] - ends[n]) for n in range(count)]
+
+
+def is_one_of(value: Value, numbers: list[Value]) -> Value | bool:
+    """Whether a value is one of some numbers; False where there are none."""
+    return reduce(operator.or_, (value == n for n in numbers)) if numbers else False
