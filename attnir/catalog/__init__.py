@@ -5,7 +5,9 @@
 <Attention (k <= q) & ((k < 4) | (q - k < 256))>
 """
 
+from attnir.catalog import branches as branches
 from attnir.catalog import clear as clear
+from attnir.catalog import documents as documents
 from attnir.catalog import head_windows as head_windows
 from attnir.catalog import image_windows as image_windows
 from attnir.catalog import long_documents as long_documents
