@@ -5,6 +5,7 @@
 <Attention (k <= q) & ((k < 4) | (q - k < 256))>
 """
 
+from attnir.catalog import block_diffusion as block_diffusion
 from attnir.catalog import branches as branches
 from attnir.catalog import clear as clear
 from attnir.catalog import documents as documents

@@ -33,8 +33,8 @@ def shared_prefix() -> Mask:
 
 @entry(
     "tree-causal",
-    source="SpecInfer: Accelerating Large Language Model Serving with Tree-based Speculative Inference and Verification; "
-    "flexflow/FlexFlow",
+    source="SpecInfer: Accelerating Large Language Model Serving with Tree-based Speculative Inference and "
+    "Verification; flexflow/FlexFlow",
     example=Example(q_len=47, bindings={"end": _ENDS}),
 )
 def tree_causal(depth_first: bool = True) -> Mask:
