@@ -5,17 +5,25 @@
 <Attention (k <= q) & ((k < 4) | (q - k < 256))>
 """
 
+from attnir.catalog import benchmark as benchmark
 from attnir.catalog import block_diffusion as block_diffusion
 from attnir.catalog import branches as branches
 from attnir.catalog import clear as clear
 from attnir.catalog import documents as documents
+from attnir.catalog import dual_cross as dual_cross
+from attnir.catalog import head_groups as head_groups
 from attnir.catalog import head_windows as head_windows
 from attnir.catalog import image_windows as image_windows
+from attnir.catalog import infilling as infilling
+from attnir.catalog import latent_thoughts as latent_thoughts
 from attnir.catalog import long_documents as long_documents
 from attnir.catalog import neighborhoods as neighborhoods
 from attnir.catalog import radial as radial
 from attnir.catalog import regions as regions
+from attnir.catalog import sampled_keys as sampled_keys
+from attnir.catalog import series as series
 from attnir.catalog import shots as shots
+from attnir.catalog import tables as tables
 from attnir.catalog import vision_cross as vision_cross
 from attnir.catalog import windows as windows
 from attnir.catalog.registry import Entry, Example, build, get, names
