@@ -12,6 +12,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+import attnir as an
 from attnir import expr as ex
 from attnir.cover import cover
 from attnir.errors import InvalidProgram, TextError
@@ -420,3 +421,13 @@ def test_the_watch_sees_what_is_run(tmp_path: Path) -> None:
     with watched() as events:
         eval("open(path, 'w').close()", {"path": tmp_path / "touched"})
     assert {"exec", "open"} <= set(events)
+
+
+def test_a_space_of_one_side_reads_back() -> None:
+    for sides in [
+        (an.grid(x=4), an.concat(own=3, other=an.grid(y=2, z=3))),
+        (None, an.grid(x=4)),
+        (an.grid(x=4), None),
+    ]:
+        pattern = an.mask(lambda q, k: k <= q, grid=sides)
+        assert an.parse(str(pattern)) == pattern
