@@ -13,20 +13,22 @@ from attnir.catalog.sizes import whole
 from attnir.trace import Value, integer_argument
 
 PRIME = 2**30 - 35  # a square of what is below it fits 60 bits; it is 2 modulo 3, so that cubing only permutes
-ROUND_KEYS = (611953, 350377163, 824633702, 160481219, 982451653)  # any numbers would do
+FACTORS = (1, 663610937, 506832829, 350377163)  # multiples of them lie far apart modulo PRIME
+ROUND_KEYS = (160481219, 824633702)  # any numbers would do
 
 
-def scramble(*numbers: int | Value) -> Value:
-    """A number in [0, PRIME) that looks random, of up to four numbers.
+def scramble(position: Value, *others: int | Value) -> Value:
+    """A number in [0, PRIME) that looks random, of a position and up to three more numbers.
 
-    Each number, and a zero after the last one, is one round: x becomes (x + number + the round's key) ** 3 % PRIME.
-
-    >>> scramble(0, 1), scramble(0, 2)
-    (101470918, 37860360)
+    x is the sum of the numbers, each times its factor; then each round makes of it (x + the round's key) ** 3 % PRIME.
+    Before the rounds, other numbers beside a position only shift it, by distances that are large and irregular: each
+    seed, sample and head reads a stretch of its own of one long sequence.
     """
     x = Value(integer_argument(0))
-    for number, key in zip((*numbers, 0), ROUND_KEYS[: len(numbers) + 1], strict=True):
-        mixed = (x + number % PRIME + key) % PRIME
+    for number, factor in zip((position, *others), FACTORS, strict=False):
+        x = x + number % PRIME * factor % PRIME
+    for key in ROUND_KEYS:
+        mixed = (x + key) % PRIME
         x = mixed * mixed % PRIME * mixed % PRIME
     return x
 
@@ -35,7 +37,7 @@ def picks(seed: int | Value, row: Value, count: int, low: int, high: int) -> lis
     """`count` different numbers of [low, high) for a row: a random one from each of as many equal parts."""
     whole(0, max(0, high - low), picks=count)
     ends = [low + (high - low) * n // max(1, count) for n in range(count + 1)]
-    return [ends[n] + scramble(seed, row * count + n) % (ends[n + 1] - ends[n]) for n in range(count)]
+    return [ends[n] + scramble(row * count + n, seed) % (ends[n + 1] - ends[n]) for n in range(count)]
 
 
 def is_one_of(value: Value, numbers: list[Value]) -> Value | bool:

@@ -42,7 +42,7 @@ def longformer(reach: int | Value = 256, dilation: int | Value = 1, first: int |
 @entry(
     "bigbird",
     source="Big Bird: Transformers for Longer Sequences; google-research/bigbird",
-    example=Example({"blocks": 16, "block": 4}, q_len=64),
+    example=Example({"blocks": 24, "block": 4, "random": 2}, q_len=96),
 )
 def bigbird(
     blocks: int,

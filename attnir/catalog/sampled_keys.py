@@ -5,7 +5,6 @@ from __future__ import annotations
 from attnir.catalog.chance import scramble
 from attnir.catalog.registry import Example, entry
 from attnir.catalog.sizes import within
-from attnir.ops import COPIES_LIMIT
 from attnir.pattern import Mask, mask, window
 from attnir.trace import Value
 
@@ -32,7 +31,7 @@ def ssa(seed: int | Value = 0, keep: int | Value = 500, local: int | Value | Non
     True
     """
     within(0, 1000, keep=keep)
-    chosen = mask(lambda k: scramble(seed, k) % 1000 < keep)
+    chosen = mask(lambda k: scramble(k, seed) % 1000 < keep)
     if local is None:
         return chosen
     within(0, local=local)
@@ -58,4 +57,4 @@ def key_drop(seed: int | Value = 0, drop: int | Value = 100) -> Mask:
     True
     """
     within(0, 1000, drop=drop)
-    return mask(lambda k, b, h: scramble(seed, b * COPIES_LIMIT + h, k) % 1000 >= drop)
+    return mask(lambda k, b, h: scramble(k, seed, b, h) % 1000 >= drop)

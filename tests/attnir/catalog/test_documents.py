@@ -86,6 +86,8 @@ def test_blockrank_is_its_definition(blocks: int, length: int) -> None:
     given = torch.tensor([int(i in pads) for i in range(n)])
     found = matrix(an.catalog.build("blockrank", blocks=blocks, length=length), n, pad=given)[0, 0]
     assert found.equal(brute(allow, n))
+    sizes = {"blocks": an.param("m", low=1), "length": an.param("n", low=1)}
+    assert matrix(an.catalog.build("blockrank", **sizes), n, pad=given, m=blocks, n=length)[0, 0].equal(found)
 
 
 @pytest.mark.parametrize(

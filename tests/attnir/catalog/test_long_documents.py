@@ -7,7 +7,7 @@ import torch
 
 import attnir as an
 from tests.attnir.catalog.checks import brute, matrix
-from tests.attnir.catalog.test_chance import drawn
+from tests.attnir.catalog.drawing import drawn
 
 
 def sees(i: int, j: int, reach: int, dilation: int, is_global: set[int]) -> bool:

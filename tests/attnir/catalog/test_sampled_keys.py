@@ -7,7 +7,7 @@ import torch
 
 import attnir as an
 from tests.attnir.catalog.checks import brute, matrix
-from tests.attnir.catalog.test_chance import scrambled
+from tests.attnir.catalog.drawing import scrambled
 
 
 @pytest.mark.parametrize("n", [1, 9, 40])
@@ -17,7 +17,7 @@ from tests.attnir.catalog.test_chance import scrambled
 def test_ssa_is_its_definition(n: int, seed: int, keep: int, local: int | None) -> None:
     def allow(i: int, j: int) -> bool:
         near = local is not None and abs(i - j) <= local
-        return near or scrambled(seed, j) % 1000 < keep
+        return near or scrambled(j, seed) % 1000 < keep
 
     found = matrix(an.catalog.build("ssa", seed=seed, keep=keep, local=local), n)[0, 0]
     assert found.equal(brute(allow, n))
@@ -36,7 +36,7 @@ def test_key_drop_is_its_definition(seed: int, drop: int) -> None:
     found = matrix(an.catalog.build("key-drop", seed=seed, drop=drop), 5, 30, heads=3, batch=2)
     for b in range(2):
         for h in range(3):
-            kept = [scrambled(seed, b * 2**20 + h, j) % 1000 >= drop for j in range(30)]
+            kept = [scrambled(j, seed, b, h) % 1000 >= drop for j in range(30)]
             assert found[b, h].equal(brute(lambda i, j, kept=kept: kept[j], 5, 30))
 
 

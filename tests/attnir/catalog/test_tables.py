@@ -7,7 +7,7 @@ import torch
 
 import attnir as an
 from tests.attnir.catalog.checks import brute, matrix
-from tests.attnir.catalog.test_chance import drawn
+from tests.attnir.catalog.drawing import drawn
 
 
 @pytest.mark.parametrize("length, specials, reach, random", [(1, 0, 0, 0), (9, 2, 1, 2), (30, 6, 4, 5), (30, 0, 0, 30)])
