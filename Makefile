@@ -36,13 +36,14 @@ lint: $(READY)  ## style, format and types
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
-	$(VENV)/bin/mypy examples benchmarks
+	$(VENV)/bin/mypy examples
+	$(VENV)/bin/mypy --explicit-package-bases benchmarks
 
 bench: $(READY)  ## measure the torch backend on this CPU
-	$(RUN) benchmarks/bench_cpu.py
+	$(RUN) -m benchmarks.bench_cpu
 
 bench-gpu: $(GPU_READY)  ## measure the Triton kernels on this GPU
-	$(GPU_RUN) benchmarks/bench_gpu.py
+	$(GPU_RUN) -m benchmarks.bench_gpu
 
 test-gpu: $(GPU_READY)  ## the tests that need a GPU
 	$(GPU_RUN) -m pytest -m gpu tests

@@ -1,6 +1,6 @@
 """Measure the torch target on this CPU, beside compiled FlexAttention and dense-mask attention, in one run.
 
-    python benchmarks/bench_cpu.py [--quick] [--repeats 7] [--json PATH]
+    python -m benchmarks.bench_cpu [--quick] [--repeats 7] [--json PATH]
 
 Medians in milliseconds of interleaved repeats, float32, B = 1, 8 heads, D = 64, and ratios (other / attnir: above 1
 attnir is faster). Then forward + backward of the window, whose cost should grow linearly with the length.
@@ -27,33 +27,27 @@ from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 from torch.nn.functional import scaled_dot_product_attention
 
 import attnir as an
+from benchmarks.patterns import WINDOW, Case, grids, sequences
 
-HEADS, D, WINDOW, DOCUMENTS = 8, 64, 256, 16
-DOC = an.field("doc", sorted=True)
-PATTERNS = {
-    "window 256": an.window(WINDOW - 1, 0),
-    "causal": an.causal(),
-    "documents": an.causal() & an.mask(lambda q, k: DOC(q) == DOC(k)),
-}
+HEADS, D = 8, 64
 Runner = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
-def live(name: str, q: Tensor, k: Tensor, ids: Tensor) -> Tensor:
-    """The patterns as torch expressions, for the others."""
-    causal = k <= q
-    if name == "window 256":
-        return causal & (q - k < WINDOW)
-    return causal if name == "causal" else causal & (ids[q] == ids[k])
+def cases(lengths: list[int]) -> list[Case]:
+    """Everything that is measured, in order."""
+    found = [case for length in lengths for case in sequences(length) if case.name != "full"]
+    order = list(dict.fromkeys(case.name for case in found))
+    return sorted(found, key=lambda case: order.index(case.name)) + [g for g in grids() if g.length <= max(lengths)]
 
 
-def contestants(name: str, length: int) -> dict[str, Runner]:
+def contestants(case: Case) -> dict[str, Runner]:
     """attnir first, then what it is compared with; block masks and dense masks are made outside the measurement."""
-    ids = torch.arange(length) // (length // DOCUMENTS)
-    attention = an.compile(PATTERNS[name])
-    bindings: dict[str, Any] = {"doc": ids} if name == "documents" else {}
-    blocks = create_block_mask(lambda b, h, q, k: live(name, q, k, ids), None, None, length, length, device="cpu")
-    index = torch.arange(length)
-    dense = live(name, index[:, None], index[None, :], ids)
+    attention = an.compile(case.pattern)
+    bindings: dict[str, Any] = case.bindings("cpu")
+    mask = case.flex(case.ids("cpu"))
+    blocks = create_block_mask(mask, None, None, case.length, case.length, device="cpu")
+    index = torch.arange(case.length)
+    dense = mask(index[:1], index[:1], index[:, None], index[None, :])
     compiled = torch.compile(flex_attention, dynamic=False)
     return {
         "attnir": lambda q, k, v: attention(q, k, v, **bindings),
@@ -75,9 +69,9 @@ def medians(actions: dict[str, Callable[[], object]], repeats: int) -> dict[str,
     return {name: median(times) for name, times in taken.items()}
 
 
-def forward(name: str, length: int, repeats: int) -> dict[str, float]:
-    q, k, v = (torch.randn(1, HEADS, length, D) for _ in range(3))
-    runners = contestants(name, length)
+def forward(case: Case, repeats: int) -> dict[str, float]:
+    q, k, v = (torch.randn(1, HEADS, case.length, D) for _ in range(3))
+    runners = contestants(case)
     with torch.no_grad():
         results = {label: run(q, k, v) for label, run in runners.items()}
         for label, o in results.items():
@@ -89,7 +83,7 @@ def forward(name: str, length: int, repeats: int) -> dict[str, float]:
 
 def both(length: int, repeats: int) -> float:
     """Forward and backward of the window, milliseconds."""
-    attention = an.compile(PATTERNS["window 256"])
+    attention = an.compile(an.window(WINDOW - 1, 0))
     q, k, v = (torch.randn(1, HEADS, length, D, requires_grad=True) for _ in range(3))
     do = torch.randn(1, HEADS, length, D)
     return medians({"both": lambda: torch.autograd.grad(attention(q, k, v), (q, k, v), do)}, repeats)["both"]
@@ -98,6 +92,7 @@ def both(length: int, repeats: int) -> float:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="two lengths, three repeats")
+    parser.add_argument("--only", nargs="+", help="patterns whose names begin so, forward alone")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--json", type=Path, help="also write the figures there")
     options = parser.parse_args()
@@ -105,18 +100,19 @@ def main() -> int:
     repeats = 3 if options.quick else options.repeats
     torch._dynamo.config.cache_size_limit = 64
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, float32, {HEADS} heads, D = {D}")
-    head = f"{'forward':12} {'S':>6} {'attnir ms':>10} {'flex ms':>9} {'dense ms':>9}"
+    head = f"{'forward':20} {'S':>6} {'attnir ms':>10} {'flex ms':>9} {'dense ms':>9}"
     print(f"{head} {'flex/attnir':>12} {'dense/attnir':>13}")
     rows = []
-    for name in PATTERNS:
-        for length in lengths:
-            ms = forward(name, length, repeats)
-            rows.append({"pattern": name, "length": length, "ms": ms})
-            own, flex, dense = ms["attnir"], ms["flex"], ms["dense mask"]
-            print(
-                f"{name:12} {length:6} {own:10.1f} {flex:9.1f} {dense:9.1f} {flex / own:11.2f}x {dense / own:12.2f}x",
-                flush=True,
-            )
+    for case in cases(lengths):
+        if options.only and not any(case.name.startswith(o) for o in options.only):
+            continue
+        ms = forward(case, repeats)
+        rows.append({"pattern": case.name, "length": case.length, "ms": ms})
+        own, flex, dense = ms["attnir"], ms["flex"], ms["dense mask"]
+        times = f"{own:10.1f} {flex:9.1f} {dense:9.1f} {flex / own:11.2f}x {dense / own:12.2f}x"
+        print(f"{case.name:20} {case.length:6} {times}", flush=True)
+    if options.only:
+        return 0
     print(f"\n{'window, forward + backward':28} {'S':>6} {'ms':>9} {'us per token':>13}")
     for length in lengths:
         ms_both = both(length, repeats)

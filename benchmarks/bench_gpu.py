@@ -24,42 +24,25 @@ from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 from torch.nn.functional import scaled_dot_product_attention
 
 import attnir as an
+from benchmarks.patterns import Case, grids, sequences
 
 RESULTS = Path(__file__).parent / "results"
-HEADS, WINDOW, DOCUMENTS = 16, 256, 16
+HEADS = 16
 Runner = Callable[[Tensor, Tensor, Tensor], Tensor]
 
-DOC = an.field("doc", sorted=True)
-PATTERNS = {
-    "full": an.full(),
-    "causal": an.causal(),
-    "window": an.window(WINDOW - 1, 0),
-    "documents": an.causal() & an.mask(lambda q, k: DOC(q) == DOC(k)),
-}
 
-
-def flex_mask(name: str, ids: Tensor) -> Callable[..., Tensor]:
-    """The pattern as FlexAttention's mask function."""
-    return {
-        "full": lambda b, h, q, k: q >= 0,
-        "causal": lambda b, h, q, k: k <= q,
-        "window": lambda b, h, q, k: (k <= q) & (q - k < WINDOW),
-        "documents": lambda b, h, q, k: (k <= q) & (ids[q] == ids[k]),
-    }[name]
-
-
-def runners(name: str, length: int) -> Iterator[tuple[str, Runner]]:
+def runners(case: Case) -> Iterator[tuple[str, Runner]]:
     """What is compared on a pattern: (name, function of q, k, v)."""
-    ids = torch.arange(length, device="cuda") // (length // DOCUMENTS)
-    attention = an.compile(PATTERNS[name])
-    bindings: dict[str, Any] = {"doc": ids.int()} if name == "documents" else {}
+    attention = an.compile(case.pattern)
+    bindings: dict[str, Any] = case.bindings("cuda")
     yield "attnir", lambda q, k, v: attention(q, k, v, **bindings)
     compiled = torch.compile(flex_attention)
-    blocks = create_block_mask(flex_mask(name, ids), None, None, length, length, device="cuda", _compile=True)
+    mask = case.flex(case.ids("cuda"))
+    blocks = create_block_mask(mask, None, None, case.length, case.length, device="cuda", _compile=True)
     yield "flex", lambda q, k, v: compiled(q, k, v, block_mask=blocks)
-    if name in ("full", "causal"):
+    if case.name in ("full", "causal"):
         for label, backend in (("cudnn", SDPBackend.CUDNN_ATTENTION), ("flash", SDPBackend.FLASH_ATTENTION)):
-            yield label, sdpa(backend, name == "causal")
+            yield label, sdpa(backend, case.name == "causal")
 
 
 def sdpa(backend: SDPBackend, causal: bool) -> Runner:
@@ -112,17 +95,16 @@ def main() -> int:
     widths, lengths = ([64], [4096, 16384]) if options.quick else (options.d, options.lengths)
     rows: list[Row] = []
     for d in widths:
-        for name in PATTERNS:
-            for length in lengths:
-                rows.append(row := Row(name, d, length))
-                for label, runner in runners(name, length):
-                    try:
-                        row.ms[label] = measure(runner, length, d)
-                    except (RuntimeError, torch.OutOfMemoryError) as error:  # a rival that cannot run is shown as such
-                        if label == "attnir":
-                            raise
-                        row.failed[label] = str(error).splitlines()[0]
-                print(row, flush=True)
+        for case in [*(c for n in lengths for c in sequences(n)), *grids()]:
+            rows.append(row := Row(case.name, d, case.length))
+            for label, runner in runners(case):
+                try:
+                    row.ms[label] = measure(runner, case.length, d)
+                except (RuntimeError, torch.OutOfMemoryError) as error:  # a rival that cannot run is shown as such
+                    if label == "attnir":
+                        raise
+                    row.failed[label] = str(error).splitlines()[0]
+            print(row, flush=True)
     RESULTS.mkdir(exist_ok=True)
     gpu = torch.cuda.get_device_name()
     content = {

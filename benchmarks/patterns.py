@@ -1,0 +1,101 @@
+"""What the benchmarks run: patterns, their lengths, and the same as a mask function for FlexAttention.
+
+Grids have a fixed size, so such a pattern has one length for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+import attnir as an
+
+WINDOW, DOCUMENTS, SPAN, DILATION, STRIDE = 256, 16, 1024, 8, 64
+MaskFunction = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]  # of b, h, q, k
+DOC = an.field("doc", sorted=True)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A pattern at one length."""
+
+    name: str
+    length: int
+    pattern: an.Mask
+    flex: Callable[[Tensor], MaskFunction]  # made for the documents of the tokens
+    documents: bool = False
+
+    def ids(self, device: str) -> Tensor:
+        """The document of each token."""
+        return torch.arange(self.length, device=device, dtype=torch.int32) // max(1, self.length // DOCUMENTS)
+
+    def bindings(self, device: str) -> dict[str, object]:
+        """What a call gives besides q, k, v."""
+        return {"doc": self.ids(device)} if self.documents else {}
+
+
+def sequences(length: int) -> list[Case]:
+    """The patterns that any length has."""
+    return [
+        Case("full", length, an.full(), lambda ids: lambda b, h, q, k: q >= 0),
+        Case("causal", length, an.causal(), lambda ids: lambda b, h, q, k: k <= q),
+        Case(
+            "window 256",
+            length,
+            an.window(WINDOW - 1, 0),
+            lambda ids: lambda b, h, q, k: (k <= q) & (q - k < WINDOW),
+        ),
+        Case(
+            "documents",
+            length,
+            an.causal() & an.mask(lambda q, k: DOC(q) == DOC(k)),
+            lambda ids: lambda b, h, q, k: (k <= q) & (ids[q] == ids[k]),
+            documents=True,
+        ),
+        Case(
+            "dilated 8",
+            length,
+            an.window(SPAN - 1, 0) & an.mask(lambda q, k: (q - k) % DILATION == 0),
+            lambda ids: lambda b, h, q, k: (k <= q) & (q - k < SPAN) & ((q - k) % DILATION == 0),
+        ),
+        Case(
+            "strided 64",
+            length,
+            an.causal() & an.mask(lambda q, k: (q - k) % STRIDE == 0),
+            lambda ids: lambda b, h, q, k: (k <= q) & ((q - k) % STRIDE == 0),
+        ),
+    ]
+
+
+def grids() -> list[Case]:
+    """Neighbourhoods: 13 x 13 on squares, 5 x 9 x 9 on a video."""
+    return [_neighborhood({"y": n, "x": n}, (13, 13)) for n in (64, 128)] + [
+        _neighborhood({"t": 16, "y": 32, "x": 32}, (5, 9, 9))
+    ]
+
+
+def _neighborhood(sizes: dict[str, int], kernel: tuple[int, ...]) -> Case:
+    space = an.grid(**sizes)
+    name = "x".join(map(str, kernel)) + " on " + "x".join(map(str, sizes.values()))
+    length = 1
+    for n in sizes.values():
+        length *= n
+    return Case(name, length, an.neighborhood(space, kernel), lambda ids: _flex_neighborhood(sizes, kernel))
+
+
+def _flex_neighborhood(sizes: dict[str, int], kernel: tuple[int, ...]) -> MaskFunction:
+    """Windows that shift inward at the edges."""
+
+    def inside(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
+        found, step = q >= 0, 1
+        for n, w in zip(reversed(sizes.values()), reversed(kernel), strict=True):
+            i, j = q // step % n, k // step % n
+            first = (i - w // 2).clamp(0, n - w)
+            found = found & (first <= j) & (j < first + w)
+            step *= n
+        return found
+
+    return inside
