@@ -68,6 +68,12 @@ def arrange(predicate: Expr, spaces: Spaces, tile: tuple[int, int], transposed: 
     return Arrangement(best, tuple(c for c in found if c is not best))
 
 
+def unlisted(predicate: Expr, spaces: Spaces, tile: tuple[int, int]) -> Iterator[Launches]:
+    """The launches, queries by keys, of every candidate other than runs of tokens."""
+    arranger = _Arranger(normalise(predicate), spaces, Side.QUERIES, tile, nominal(predicate, spaces))
+    yield from (launches for _, launches in arranger.laid_out())
+
+
 def _visited(program: TileProgram, call: Call) -> int:
     """The pairs of the tiles that a program visits."""
     if program.listed:
@@ -89,6 +95,10 @@ class _Arranger:
     def candidates(self) -> Iterator[tuple[str, Launches]]:
         """(name, launches) of every candidate, runs of tokens first."""
         yield "runs of tokens", ((cover(self.predicate, self.tile, transposed=self.side is Side.KEYS),),)
+        yield from self.laid_out()
+
+    def laid_out(self) -> Iterator[tuple[str, Launches]]:
+        """The candidates in classes and in boxes."""
         (row,), columns = shapes(self.side, None), shapes(self.side.other, None)
         for modulus in moduli_of(self.predicate, SEQUENCES[self.side.other].token)[:MOST_MODULI]:
             for laid in (sequence(self.side, self.tile[0]), lay_out(row, self.tile[:1], Classes({"": modulus}))):

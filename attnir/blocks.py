@@ -51,10 +51,10 @@ def list_blocks(program: TileProgram, call: Call) -> BlockList:
     return _Lister(program, call).build()
 
 
-def sampled_visits(program: TileProgram, call: Call, most: int = 32) -> float:
+def sampled_visits(program: TileProgram, call: Call, most: int = 3) -> float:
     """About how many tiles a block list would have, from a few row tiles that lie evenly apart."""
     lister = _Lister(program, call)
-    chosen = range(0, lister.rows, max(1, lister.rows // most))
+    chosen = range(lister.rows // (2 * most), lister.rows, max(1, lister.rows // most))
     visited = sum(int((lister._classify(slice(at, at + 1)) > 0).sum()) for at in chosen)
     return visited * lister.rows / max(1, len(chosen))
 

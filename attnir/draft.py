@@ -15,7 +15,9 @@ from attnir.cover import MOST_SWEPT, cover_box
 from attnir.expr import FALSE, Expr
 from attnir.normalise import normalise
 from attnir.program import SEQUENCES, Layout, TileProgram
-from attnir.walk import scalars
+from attnir.walk import sampled_scalars
+
+SAMPLE = 128  # row tiles at most that extents are compared on
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +80,15 @@ def finished(
 
 
 def _cheapest(trial: TileProgram, size: int, call: Call) -> tuple[int, tuple[int, ...]]:
-    """(columns visited over all row tiles, extents) of the cheapest boxes of `size` columns."""
-    evaluate = scalars(trial, call)
+    """(columns visited over row tiles, extents) of the cheapest boxes of `size` columns."""
+    evaluate, weight = sampled_scalars(trial, call, SAMPLE)
     tiles_of_rows = evaluate.tokens[str(trial.rows.axes[0].first)]
     lengths = ((evaluate(a.stop) - evaluate(a.start)).clamp(min=0) for a in trial.columns.axes)
     spans = torch.broadcast_tensors(*lengths, tiles_of_rows)[:-1]
     best: tuple[int, tuple[int, ...]] | None = None
     for box in boxes(size, len(spans)):
         tiles = [torch.div(span + (n - 1), n, rounding_mode="floor") for span, n in zip(spans, box, strict=True)]
-        cost = int(reduce(torch.mul, tiles).sum()) * size
+        cost = int(reduce(torch.mul, tiles).sum()) * size * weight
         if best is None or cost < best[0]:
             best = cost, box
     assert best is not None

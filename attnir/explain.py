@@ -12,12 +12,13 @@ from torch import Tensor
 from attnir.arrange import Arrangement, Programs
 from attnir.blocks import BlockList, list_blocks
 from attnir.call import Call, bind, check_sizes
-from attnir.codegen.resources import choose
-from attnir.codegen.targets import Config, Target, current_target
-from attnir.count import TileCounts, count_launches, count_live
+from attnir.codegen.configure import Choice, configure, tile_of
+from attnir.codegen.targets import Target, current_target
+from attnir.count import TileCounts, count_launches
 from attnir.errors import BackendError, ConfigError
 from attnir.evaluate import row_table
 from attnir.inputs import check_dtype, check_widths
+from attnir.live import live_pairs_of
 from attnir.ops import FieldDecl, Side
 from attnir.program import TileProgram
 from attnir.traverse import nodes, reads, tensors_of
@@ -43,7 +44,7 @@ class Explanation:
     call: Call
     target: str
     backend: str
-    config: Config | None  # None where the tile was given
+    choice: Choice | None  # None where the tile was given
     arrangement: Arrangement
     transposed: Arrangement
     live_pairs: int
@@ -84,8 +85,9 @@ class Explanation:
         lines = [
             f"pattern       {self.attention.pattern}",
             f"at            {c.q_len:,} queries from position {c.q_start:,}, {c.k_len:,} keys{copies}{self._note()}",
-            f"for           {self.backend} on {self.target}" + (f", {self.config}" if self.config else ""),
+            f"for           {self.backend} on {self.target}" + (f", {self.choice.config}" if self.choice else ""),
             "",
+            *_tiles_compared(self.choice),
             "forward",
             *_programs(self.arrangement),
             "transposed, for dK and dV",
@@ -98,6 +100,15 @@ class Explanation:
             f"cost          {self.flops / 1e9:,.1f} GFLOP in the forward's products at D = {self.d}, Dv = {self.dv}",
         ]
         return "\n".join(lines)
+
+
+def _tiles_compared(choice: Choice | None) -> list[str]:
+    """The tiles that a configuration was chosen from, where there were several."""
+    if choice is None or len(choice.compared) < 2:
+        return []
+    least = min(cost for *_, cost in choice.compared)
+    seen = (f"{c.block_q} x {c.block_k} {cost / least:.2f}x" for c, _, cost in choice.compared)
+    return [f"tiles by cost: {', '.join(seen)}", ""]
 
 
 def _programs(a: Arrangement) -> list[str]:
@@ -180,9 +191,9 @@ def explain(
     )
     check_sizes(attention.pattern.predicate, call)
     described = Target.parse(target) if target else current_target()
-    config, forward_tile, key_tile = _tiling(attention, backend, described, d, dv, dtype)
+    choice, forward_tile, key_tile = _tiling(attention, backend, described, d, dv, dtype)
     if tile is not None:
-        config, forward_tile, key_tile = None, tile, tile
+        choice, forward_tile, key_tile = None, tile, tile
     arrangement = attention.plan.arrangement(forward_tile)
     transposed = attention.plan.arrangement(key_tile, transposed=True)
     blocks = {p: list_blocks(p, call) for programs in arrangement.taken.launches for p in programs if p.listed}
@@ -191,10 +202,10 @@ def explain(
         call,
         str(described),
         backend,
-        config,
+        choice,
         arrangement,
         transposed,
-        count_live(attention.pattern.predicate, call),
+        live_pairs_of(attention.pattern.predicate, attention.pattern.spaces, call),
         count_launches(arrangement.taken.launches, call, blocks),
         count_launches(transposed.taken.launches, call),
         forward_tile,
@@ -216,16 +227,15 @@ def _device_of(bindings: Mapping[str, object]) -> torch.device:
 
 def _tiling(
     attention: Attention, backend: str, target: Target, d: int, dv: int, dtype: torch.dtype
-) -> tuple[Config | None, tuple[int, int], tuple[int, int]]:
-    """(forward's configuration, its tile, the transposed program's tile)."""
+) -> tuple[Choice | None, tuple[int, int], tuple[int, int]]:
+    """(how the forward's configuration was chosen, its tile, the transposed program's tile)."""
     if backend == "torch":
         from attnir.codegen.torch.target import default_tile
 
         tile = default_tile(d, dv, dtype)
         return None, tile, tile
-    forward = attention.plan.config("forward") or choose("forward", target, d, dv, dtype)
-    dkv = attention.plan.config("dkv") or choose("dkv", target, d, dv, dtype)
-    return forward, (forward.block_q, forward.block_k), (dkv.block_k, dkv.block_q)
+    forward, dkv = (configure(attention.plan, kind, target, d, dv, dtype) for kind in ("forward", "dkv"))
+    return forward, tile_of("forward", forward.config), tile_of("dkv", dkv.config)
 
 
 def metadata_bytes(programs: Programs, call: Call, blocks: Mapping[TileProgram, BlockList]) -> int:

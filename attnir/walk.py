@@ -12,7 +12,9 @@ from torch import Tensor
 from attnir.blocks import BlockList, list_blocks
 from attnir.call import Call
 from attnir.evaluate import Evaluator, token_axes
+from attnir.ops import Op
 from attnir.program import Layout, Status, Sweep, TileProgram
+from attnir.traverse import nodes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,7 +35,7 @@ def tiles_of(length: int, tile: int) -> int:
     return -(-length // tile)
 
 
-def tile_tokens(rows: Layout, call: Call, among: slice | None = None) -> dict[str, Tensor]:
+def tile_tokens(rows: Layout, call: Call, among: slice | None = None, *, with_rows: bool = True) -> dict[str, Tensor]:
     """The scalars of every row tile that has rows, [1, 1, tiles, 1], and the tokens of its rows, [1, 1, tiles, rows].
 
     Rows past the end repeat the last one. `q` (`k`) is the position of a row. `among`: only some of the tiles.
@@ -53,6 +55,8 @@ def tile_tokens(rows: Layout, call: Call, among: slice | None = None) -> dict[st
         count = int(kept.sum())
     if among is not None:
         first = {name: t[:, :, among] for name, t in first.items()}
+    if not with_rows:
+        return {**token_axes(call), **first}
     inside = _inside(rows, call)
     tokens = {
         str(a.token): torch.minimum(first[str(a.first)] + at, first[str(a.last)])
@@ -83,7 +87,18 @@ def _inside(layout: Layout, call: Call) -> list[Tensor]:
 
 def scalars(program: TileProgram, call: Call) -> Evaluator:
     """An evaluator of the scalars of every row tile, with the program's lets defined."""
-    evaluate = Evaluator(call, tile_tokens(program.rows, call))
+    return _defined(program, Evaluator(call, tile_tokens(program.rows, call)))
+
+
+def sampled_scalars(program: TileProgram, call: Call, most: int) -> tuple[Evaluator, int]:
+    """(the same for some row tiles, evenly apart; for how many each of them stands), about `most` of them."""
+    step = max(1, math.prod(tile_counts(program.rows, call)) // most)
+    reduced = any(n.op in (Op.ROWMIN, Op.ROWMAX) for n in nodes(*(value for _, value in program.lets)))
+    tokens = tile_tokens(program.rows, call, slice(0, None, step), with_rows=reduced)
+    return _defined(program, Evaluator(call, tokens)), step
+
+
+def _defined(program: TileProgram, evaluate: Evaluator) -> Evaluator:
     for name, value in program.lets:
         evaluate.define(name, value)
     return evaluate

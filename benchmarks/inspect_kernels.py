@@ -34,8 +34,8 @@ from dataclasses import dataclass
 import torch
 
 import attnir as an
+from attnir.codegen.configure import configure
 from attnir.codegen.plan import CONFIGURED, Plan
-from attnir.codegen.resources import choose
 from attnir.codegen.targets import Target
 from attnir.codegen.triton.inspect import Report, broken, inspect
 from attnir.codegen.triton.launch import launches_of
@@ -76,10 +76,10 @@ class Case:
         torch.set_num_threads(1)
         target = Target.parse(self.target)
         d, _, dv = self.width.partition("/")
-        widths = int(d), int(dv or d)
-        config = choose(self.kind, target, *widths, DTYPES[self.dtype])
+        widths, plan = (int(d), int(dv or d)), Plan(PATTERNS[self.pattern])
+        config = configure(plan, self.kind, target, *widths, DTYPES[self.dtype]).config
         spec = Spec(DTYPES[self.dtype], *widths, config, target.family, grouped=True, aligned=self.aligned)
-        programs = launches_of(Plan(PATTERNS[self.pattern]), self.kind, config)[-1]
+        programs = launches_of(plan, self.kind, config)[-1]
         try:
             report = inspect(self.kind, programs, spec, target)
         except Exception as error:  # a kernel that does not compile is a finding, and the others are still of interest

@@ -47,6 +47,8 @@ BUDGETS = {
     "dq": {"mma": 140, "wgmma": 195, "tcgen05": 150, "mfma": 340},
     "dkv": {"mma": 130, "wgmma": 181, "tcgen05": 150, "mfma": 350},
 }
+LEAST_WORTH = 64  # tokens of a tile along each side, below which no shape is worth its loads
+PER_AXIS = 16  # registers that each further axis of a column tile takes
 LEAST = Config(16, 16, 8, 1)  # the tiles that need least where products are three of tf32
 SPLIT_BUDGETS = {
     "forward": {"mma": 255, "wgmma": 155},
@@ -103,6 +105,7 @@ class Estimate:
 
     p: Problem
     c: Config
+    axes: int = 1  # of a column tile: the coordinates of a box take registers as well
 
     @property
     def rows(self) -> int:
@@ -196,13 +199,18 @@ class Estimate:
         if self.p.splits and not self._allowed_for_split:
             return False
         full = {"wgmma": 16 * self.c.num_warps, "tcgen05": 64}.get(self.products, 16)
-        budgets = SPLIT_BUDGETS if self.p.splits else BUDGETS
         return (
             self.rows >= full
-            and (self.registers <= budgets[self.p.kind][self.products] or (self.p.splits and self.c == LEAST))
+            and (self.registers <= self.budget or (self.p.splits and self.c == LEAST))
             and self.shared_bytes <= self.p.target.shared
             and (self.products != "tcgen05" or self.tensor_columns <= 512)
         )
+
+    @property
+    def budget(self) -> int:
+        """Up to which estimate of registers it is free of spills."""
+        budgets = SPLIT_BUDGETS if self.p.splits else BUDGETS
+        return budgets[self.p.kind][self.products] - PER_AXIS * (self.axes - 1)
 
     @property
     def _allowed_for_split(self) -> bool:
@@ -230,10 +238,30 @@ def candidates(kind: str, target: Target) -> Iterator[Config]:
 
 
 @lru_cache(maxsize=1024)
-def choose(kind: str, target: Target, d: int, dv: int, dtype: torch.dtype) -> Config:
+def shortlist(kind: str, target: Target, d: int, dv: int, dtype: torch.dtype, axes: int = 1) -> tuple[Config, ...]:
+    """The best configuration for each shape of a tile of at least 64 queries and 64 keys that fits, best shapes first.
+
+    Where none is as large, the best one of all.
+    """
+    best: dict[tuple[int, int], Estimate] = {}
+    for e in _fitting(kind, target, d, dv, dtype, axes):
+        shape = e.c.block_q, e.c.block_k
+        if min(shape) >= LEAST_WORTH and (shape not in best or e.rank > best[shape].rank):
+            best[shape] = e
+    ordered = sorted(best.values(), key=lambda e: e.rank, reverse=True)
+    return tuple(e.c for e in ordered) or (choose(kind, target, d, dv, dtype, axes),)
+
+
+def _fitting(kind: str, target: Target, d: int, dv: int, dtype: torch.dtype, axes: int) -> Iterator[Estimate]:
+    problem = Problem(kind, target, d, dv, dtype.itemsize)
+    return (e for c in candidates(kind, target) if (e := Estimate(problem, c, axes)).fits)
+
+
+@lru_cache(maxsize=1024)
+def choose(kind: str, target: Target, d: int, dv: int, dtype: torch.dtype, axes: int = 1) -> Config:
     """The best configuration of a kernel that fits a target.
 
-    kind is "forward", "dq", "dkv" or "delta"; d, dv the head widths; dtype that of q, k, v.
+    kind is "forward", "dq", "dkv" or "delta"; d, dv the head widths; dtype that of q, k, v; axes those of a tile.
 
     >>> choose("forward", Target.parse("sm_90"), 128, 128, torch.bfloat16)
     Config(block_q=128, block_k=64, num_warps=8, num_stages=3)
@@ -242,6 +270,5 @@ def choose(kind: str, target: Target, d: int, dv: int, dtype: torch.dtype) -> Co
         raise ConfigError(f"unknown kernel {kind!r}; expected one of {', '.join(KINDS)}")
     if kind == "delta":
         return Config(64, 16, 4, 1)
-    problem = Problem(kind, target, d, dv, dtype.itemsize)
-    fitting = [e for c in candidates(kind, target) if (e := Estimate(problem, c)).fits]
-    return max(fitting, key=lambda e: e.rank).c if fitting else LEAST
+    fitting = _fitting(kind, target, d, dv, dtype, axes)
+    return max(fitting, key=lambda e: e.rank, default=Estimate(Problem(kind, target, d, dv, dtype.itemsize), LEAST)).c

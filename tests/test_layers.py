@@ -69,6 +69,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "nominal",
             "draft",
             "arrange",
+            "live",
         },
     ),
     (
@@ -78,6 +79,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "codegen.cache",
             "codegen.lists",
             "codegen.plan",
+            "codegen.configure",
             "codegen.targets",
             "codegen.chunks",
             "codegen.resources",

@@ -16,8 +16,8 @@ from torch import Tensor
 from attnir.arrange import Launches, Programs
 from attnir.call import Call
 from attnir.codegen.cache import CACHE
+from attnir.codegen.configure import arrangement_of, configure
 from attnir.codegen.plan import Plan
-from attnir.codegen.resources import choose
 from attnir.codegen.targets import Config, Target, current_target
 from attnir.codegen.triton.arguments import TENSORS, arguments
 from attnir.codegen.triton.emit import emit
@@ -80,18 +80,13 @@ def source(plan: Plan, kind: str, d: int, dv: int | None, dtype: torch.dtype, ta
 
 
 def configuration(plan: Plan, kind: str, target: Target, d: int, dv: int, dtype: torch.dtype) -> Config:
-    """The configuration that the user fixed, or the best one that fits."""
-    return plan.config(kind) or choose(kind, target, d, dv, dtype)
+    """The configuration that the user fixed, or the one with the least work."""
+    return configure(plan, kind, target, d, dv, dtype).config
 
 
 def launches_of(plan: Plan, kind: str, config: Config) -> Launches:
     """The tile programs of every launch of a kernel; `delta` walks none."""
-    match kind:
-        case "delta":
-            return ((),)
-        case "dkv":
-            return plan.launches((config.block_k, config.block_q), transposed=True)
-    return plan.launches((config.block_q, config.block_k))
+    return ((),) if kind == "delta" else arrangement_of(plan, kind, config).taken.launches
 
 
 def interpreted() -> bool:

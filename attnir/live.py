@@ -1,0 +1,32 @@
+"""The exact number of live pairs of a pattern, by what its layouts prove: a large grid is counted row by row."""
+
+from __future__ import annotations
+
+from attnir.arrange import Launches, unlisted
+from attnir.call import Call
+from attnir.count import count_launches, count_live
+from attnir.expr import Expr
+from attnir.program import Status, Sweep
+from attnir.space import Spaces
+
+
+def live_pairs_of(predicate: Expr, spaces: Spaces, call: Call) -> int:
+    """The live pairs over all samples and query heads.
+
+    In a space: where tiles of one row and one key can all be proved FULL, those are counted; else pair by pair in what
+    is not proved, as without a space.
+    """
+    if any(spaces):
+        for launches in unlisted(predicate, spaces, (1, 1)):
+            if _proved(launches) and (tiles := count_launches(launches, call)).partial == 0:
+                return tiles.full
+    return count_live(predicate, call)
+
+
+def _proved(launches: Launches) -> bool:
+    """Whether every visit of a single pair is a FULL one."""
+    return all(
+        not p.visits or any(isinstance(v, Sweep) and v.status is Status.FULL for v in p.visits)
+        for programs in launches
+        for p in programs
+    )

@@ -1,0 +1,69 @@
+"""Which configuration a kernel of a pattern gets: of the tiles that fit the target, those with the least work.
+
+The resource model says what fits, best tiles first. Smaller tiles follow a pattern more closely, but bring their moving
+operands in more often and keep fewer products in flight; `burden` is what a pair costs in them. The layout pass counts
+the pairs that each tile shape visits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+
+from attnir.arrange import Arrangement
+from attnir.codegen.plan import Plan
+from attnir.codegen.resources import choose, shortlist
+from attnir.codegen.targets import Config, Target
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A configuration, and those that it was compared with: (configuration, what it visits, its cost)."""
+
+    config: Config
+    compared: tuple[tuple[Config, int, float], ...] = ()
+
+
+def tile_of(kind: str, config: Config) -> tuple[int, int]:
+    """(row tokens, column tokens) of a kernel's tiles."""
+    return (config.block_k, config.block_q) if kind == "dkv" else (config.block_q, config.block_k)
+
+
+def arrangement_of(plan: Plan, kind: str, config: Config) -> Arrangement:
+    """The layouts of a kernel that walks tile programs."""
+    return plan.arrangement(tile_of(kind, config), transposed=kind == "dkv")
+
+
+@lru_cache(maxsize=1024)
+def configure(plan: Plan, kind: str, target: Target, d: int, dv: int, dtype: torch.dtype) -> Choice:
+    """The configuration that the user fixed, or else the one with the least work of those that fit."""
+    fixed = plan.config(kind)
+    if fixed is not None or kind == "delta":
+        return Choice(fixed or choose(kind, target, d, dv, dtype))
+    compared = []
+    for config in shortlist(kind, target, d, dv, dtype):
+        arrangement = arrangement_of(plan, kind, config)
+        axes = max((len(p.columns.axes) for programs in arrangement.taken.launches for p in programs), default=1)
+        if axes > 1 and config not in shortlist(kind, target, d, dv, dtype, axes):
+            continue  # the coordinates of a box take registers that this one does not have
+        visited = arrangement.taken.visited
+        compared.append((config, visited, visited * burden(tile_of(kind, config))))
+    if not compared:
+        return Choice(choose(kind, target, d, dv, dtype, MOST_AXES))
+    best = min(compared, key=lambda c: c[2])
+    return Choice(best[0], tuple(compared))
+
+
+MOST_AXES = 4
+
+
+def burden(tile: tuple[int, int]) -> float:
+    """The cost of a pair in tiles of (rows, columns), beside that in endless ones. Assumed, not measured.
+
+    >>> round(burden((64, 64)) / burden((128, 128)), 2)
+    1.23
+    """
+    rows, columns = tile
+    return (1 + 24 / rows) * (1 + 8 / columns)
