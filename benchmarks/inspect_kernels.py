@@ -84,7 +84,7 @@ class Case:
             report = inspect(self.kind, programs, spec, target)
         except Exception as error:  # a kernel that does not compile is a finding, and the others are still of interest
             return str(config), None, [f"{type(error).__name__}: {error}"]
-        return str(config), report, broken(self.kind, spec, target, report)
+        return str(config), report, broken(self.kind, programs, spec, target, report)
 
 
 def _inspect(case: Case) -> tuple[Case, str, Report | None, list[str]]:

@@ -7,12 +7,10 @@ is transposed in registers. Each result is summed by one instance, in a fixed or
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from attnir.arrange import Programs
 from attnir.codegen.triton.forward import head_offsets, key_tiles, load_keys, load_rows, partial_columns, score_unit
 from attnir.codegen.triton.frame import Frame
-from attnir.codegen.triton.loops import write_loops
+from attnir.codegen.triton.loops import Body, write_loops
 from attnir.codegen.triton.operands import Operand, lanes, lowered, operand, product_over_width, zeros
 from attnir.codegen.triton.scores import Liveness
 from attnir.codegen.triton.spec import Spec
@@ -84,14 +82,13 @@ def write_dkv(programs: Programs, spec: Spec) -> Frame:
     return f
 
 
-def query_tiles(f: Frame) -> Callable[[Status], None]:
+def query_tiles(f: Frame) -> Body:
     """Write what the column tiles of a transposed program have in common; returns what writes one of them."""
     live = Liveness(f)
-    live.write_before()
-    f.column_box()
+    f.column_tile()
     for name in ("q", "do"):
         f.w.let(f"{name}_rows", Operand(name, f.spec).rows("queries_in_tile"))
-    return lambda status: _dkv_tile(f, live, status)
+    return Body(live.write_before, lambda status: _dkv_tile(f, live, status))
 
 
 def _load_queries(f: Frame, status: Status) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from attnir.arrange import Programs
 from attnir.codegen.triton.frame import Frame
-from attnir.codegen.triton.loops import write_loops
+from attnir.codegen.triton.loops import Body, write_loops
 from attnir.codegen.triton.operands import Operand, lanes, lowered, operand, product_over_width, zeros
 from attnir.codegen.triton.scores import Liveness
 from attnir.codegen.triton.spec import Spec
@@ -58,14 +58,13 @@ def head_offsets(f: Frame) -> None:
         f.w.let(f"{name}_head_at", Operand(name, f.spec).base())
 
 
-def key_tiles(f: Frame, tile: Callable[[Frame, Liveness, Status], None]) -> Callable[[Status], None]:
+def key_tiles(f: Frame, tile: Callable[[Frame, Liveness, Status], None]) -> Body:
     """Write what the column tiles of a program have in common; returns what writes one of them."""
     live = Liveness(f)
-    live.write_before()
-    f.column_box()
+    f.column_tile()
     for name in ("k", "v"):
         f.w.let(f"{name}_rows", Operand(name, f.spec).rows("keys_in_tile"))
-    return lambda status: tile(f, live, status)
+    return Body(live.write_before, lambda status: tile(f, live, status))
 
 
 def load_keys(f: Frame, name: str, status: Status) -> None:

@@ -180,23 +180,35 @@ class Frame:
             w.let(f"tile_of_{axis.name}", f"rest % {tile_count(axis)}")
             w.let("rest", f"rest // {tile_count(axis)}")
         w.let("lane", f"tl.arange(0, {rows.block})")
-        exists = []
+        exists, steps = [], [show.text(layout.origin).within(4)] * (layout.origin is not ZERO)
         for axis, extent, offset in zip(layout.axes, layout.box, offsets(layout, "lane"), strict=True):
             first, last = coordinate(axis.first), coordinate(axis.last)
             begin = show.text(axis.start)
             w.let(first, f"{'' if axis.start is ZERO else f'{begin.within(4)} + '}tile_of_{axis.name} * {extent}")
-            if axis.first is axis.token:
-                continue
-            w.let(last, f"tl.minimum({first} + {extent}, {show(axis.stop)}) - 1")
-            w.let(coordinate(axis.token), f"tl.minimum({first} + {offset}, {last})")
-            exists.append(f"({first} + {offset} <= {last})")
-        w.let(rows.position, show(layout.position))
+            place = first
+            if axis.first is not axis.token:
+                w.let(last, f"tl.minimum({first} + {extent}, {show(axis.stop)}) - 1")
+                place = f"tl.minimum({first} + {offset}, {last})"
+                exists.append(f"({first} + {offset} <= {last})")
+            steps.append(_times(place, show.text(axis.step)))
+        w.let(rows.position, " + ".join(steps))
         w.let(rows.index, f"{rows.position} - q_start" if rows is QUERY else rows.position)
         inside = [f"({rows.index} >= 0)"] * (rows is QUERY) + [f"({rows.index} < {rows.length})"]
         w.let(f"{rows.one}_in", " & ".join([*exists, *inside]))
 
-    def column_box(self) -> None:
-        """The offsets of the tokens of a column tile along every axis, and from its first token."""
+    def row_coordinates(self) -> None:
+        """The coordinates of every row, which partial tiles check."""
+        layout = self.program.rows
+        if layout.is_sequence:
+            return
+        self.w.let("lane", f"tl.arange(0, {self.rows.block})")
+        for axis, offset in zip(layout.axes, offsets(layout, "lane"), strict=True):
+            if axis.first is not axis.token:
+                first, last = coordinate(axis.first), coordinate(axis.last)
+                self.w.let(coordinate(axis.token), f"tl.minimum({first} + {offset}, {last})")
+
+    def column_tile(self) -> None:
+        """The offsets of the tokens of a column tile from its first."""
         layout, columns = self.program.columns, self.columns
         if layout.is_sequence:
             self.w.let(f"{columns.index}_in_tile", f"tl.arange(0, {columns.block})")
@@ -204,11 +216,17 @@ class Frame:
         show = self.printer()
         self.w.line(f"# A column tile is a box of {' x '.join(map(str, layout.box))} {columns.index}.")
         self.w.let("lane", f"tl.arange(0, {columns.block})")
-        steps = []
+        wide = [(a, o) for a, n, o in zip(layout.axes, layout.box, offsets(layout, "lane"), strict=True) if n > 1]
+        self.w.let(f"{columns.index}_in_tile", " + ".join(_times(o, show.text(a.step)) for a, o in wide))
+
+    def column_coordinates(self) -> None:
+        """The offsets of the tokens of a column tile along every axis, which partial tiles check."""
+        layout = self.program.columns
+        if layout.is_sequence:
+            return
+        self.w.let("lane", f"tl.arange(0, {self.columns.block})")
         for axis, offset in zip(layout.axes, offsets(layout, "lane"), strict=True):
             self.w.let(f"{axis.name}_in_tile", offset)
-            steps.append(_times(f"{axis.name}_in_tile", show.text(axis.step)))
-        self.w.let(f"{columns.index}_in_tile", " + ".join(steps))
 
     def first_column(self, tiles: Sequence[str]) -> None:
         """The coordinates and the index of a column tile's first token, from its index along every axis."""
@@ -296,8 +314,8 @@ def _first_wide(layout: Layout) -> int:
     return next((i for i, n in enumerate(layout.box) if n > 1), 0)
 
 
-def _times(name: str, factor: Text) -> str:
-    return name if factor.source == "1" else f"{name} * {factor.within(5)}"
+def _times(value: str, factor: Text) -> str:
+    return value if factor.source == "1" else f"{value} * {factor.within(5)}"
 
 
 def index_of(position: str, side: Side) -> str:

@@ -40,6 +40,7 @@ class Report:
     masked     score-shaped comparisons and selections in the loop over full tiles, before the last lowering; of
                integers only where products are split, because splitting compares and selects for every element
     masking    instructions in the loop over full tiles that do the like, those of its own control included
+    divided    integer divisions of whole vectors in the loop over full tiles
     """
 
     registers: int
@@ -49,6 +50,7 @@ class Report:
     loops: tuple[Loop, ...]
     masked: int
     masking: int
+    divided: int
     assembly: str
 
 
@@ -60,14 +62,18 @@ def inspect(kind: str, programs: Programs, spec: Spec, target: Target) -> Report
     instructions = opcodes(lines)
     matrix = Counter({name: n for name, n in instructions.items() if MATRIX.match(name)})
     masked = masking_in_first_loop(compiled.asm["ttgir"], integers_only=spec.splits)
+    divided = count_in_first_loop(compiled.asm["ttgir"], _DIVIDING_OP)
     found = loops(lines)
     masking = (found[0].comparing if spec.splits else found[0].masking) if found else 0
-    return Report(registers, spills, compiled.metadata.shared, matrix, found, masked, masking, assembly)
+    return Report(registers, spills, compiled.metadata.shared, matrix, found, masked, masking, divided, assembly)
 
 
-def broken(kind: str, spec: Spec, target: Target, report: Report) -> list[str]:
+def broken(kind: str, programs: Programs, spec: Spec, target: Target, report: Report) -> list[str]:
     """Which promises a kernel in its default configuration breaks on a target; empty when it keeps them all."""
     found = []
+    axes = max((len(p.columns.axes) for p in programs), default=1)
+    if report.divided:
+        found.append(f"the loop over full tiles divides vectors: {report.divided} operations")
     if report.spills:
         found.append(f"{report.spills} spills")
     if report.shared > target.shared:
@@ -79,11 +85,12 @@ def broken(kind: str, spec: Spec, target: Target, report: Report) -> list[str]:
         expected += "|HMMA"
     if not any(re.match(expected, name) for name in report.matrix):
         found.append(f"no {expected} but {', '.join(report.matrix) or 'nothing'}")
-    if report.masked or report.masking > FEW:
+    if report.masked or report.masking > FEW + PER_AXIS * (axes - 1):
         found.append(f"the loop over full tiles masks: {report.masked} operations, {report.masking} instructions")
     return found
 
 
+PER_AXIS = 12  # more for each digit of a box's index
 FEW = 24  # comparisons of scalars that a loop needs for its own control and its pipeline
 
 
@@ -150,12 +157,17 @@ def _found(pattern: str, text: str) -> str:
 
 _MASKING_OP = re.compile(r"= arith\.(cmpi|cmpf|select)\b.*tensor<\d+x\d+x")
 _COMPARING_OP = re.compile(r"= arith\.cmpi\b.*tensor<\d+x\d+x")
+_DIVIDING_OP = re.compile(r"= arith\.(div|rem)[su]i\b.*tensor<")
 
 
 def masking_in_first_loop(ttgir: str, *, integers_only: bool = False) -> int:
     """Comparisons and selections of matrices in the first innermost loop of a module in Triton's GPU dialect."""
+    return count_in_first_loop(ttgir, _COMPARING_OP if integers_only else _MASKING_OP)
+
+
+def count_in_first_loop(ttgir: str, pattern: re.Pattern[str]) -> int:
+    """The lines that match a pattern in the first innermost loop of a module in Triton's GPU dialect."""
     bodies = innermost_loops(ttgir.splitlines(), lambda line: "scf.for" in line)
-    pattern = _COMPARING_OP if integers_only else _MASKING_OP
     return sum(bool(pattern.search(line)) for line in bodies[0]) if bodies else 0
 
 

@@ -14,7 +14,16 @@ from dataclasses import dataclass
 from attnir.codegen.triton.frame import Frame
 from attnir.program import Status, Sweep
 
-Body = Callable[[Status], None]  # writes what is done with one column tile
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What is done with the column tiles of a program: what partial ones need beforehand, then one tile.
+
+    What only partial tiles need stands behind the loop over full ones, where it takes no registers.
+    """
+
+    before_partial: Callable[[], None]
+    tile: Callable[[Status], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +69,11 @@ def _loops(f: Frame, body: Body, *, over_heads: bool) -> None:
     for status in Status:
         if any(v.status is status for v in f.program.visits):
             f.w.line()
+            if status is Status.PARTIAL:
+                body.before_partial()
             f.w.line("# " + COMMENT[status].format(axis=f.columns.index))
             with _loop(f, status, over_heads):
-                body(status)
+                body.tile(status)
 
 
 @contextmanager

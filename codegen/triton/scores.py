@@ -6,7 +6,6 @@ from attnir.codegen.triton.expressions import Printer, Shape
 from attnir.codegen.triton.frame import Frame
 from attnir.expr import FALSE, TRUE, Expr, H
 from attnir.ops import Side
-from attnir.program import Status
 from attnir.traverse import contains
 
 
@@ -39,9 +38,9 @@ class Liveness:
         return name
 
     def write_before(self) -> None:
-        """Values of rows that partial tiles check; nothing where the program has none."""
-        if not any(v.status is Status.PARTIAL for v in self.f.program.visits):
-            return
+        """Values of rows that partial tiles check, and the coordinates of rows and columns in layouts."""
+        self.f.row_coordinates()
+        self.f.column_coordinates()
         for name, source in self.before:
             self.f.w.let(name, source)
 

@@ -30,7 +30,7 @@ masked = "        m_new = tl.maximum(m, tl.max(s, 1) * to_log2)"
 late = "        s = tl.where((q_pos[:, None] >= first_key + keys_in_tile[None, :]), s, MIN)\\n" + masked
 inspect.emit = lambda *args: plain(*args).replace(masked, late, 1)
 report = inspect.inspect("forward", program, spec, target)
-print(inspect.broken("forward", spec, target, report))
+print(inspect.broken("forward", program, spec, target, report))
 inspect.emit = plain
 types = inspect.compile_for("forward", program, spec, target).asm["ttir"]
 products = [line.split(" loc(")[0].rstrip() for line in types.splitlines() if "arith.muli" in line]
