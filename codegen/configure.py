@@ -14,7 +14,7 @@ import torch
 
 from attnir.arrange import Arrangement
 from attnir.codegen.plan import Plan
-from attnir.codegen.resources import choose, shortlist
+from attnir.codegen.resources import choose, extra_registers, shortlist
 from attnir.codegen.targets import Config, Target
 
 
@@ -42,21 +42,20 @@ def configure(plan: Plan, kind: str, target: Target, d: int, dv: int, dtype: tor
     fixed = plan.config(kind)
     if fixed is not None or kind == "delta":
         return Choice(fixed or choose(kind, target, d, dv, dtype))
-    compared = []
+    compared, most = [], 0
     for config in shortlist(kind, target, d, dv, dtype):
         arrangement = arrangement_of(plan, kind, config)
-        axes = max((len(p.columns.axes) for programs in arrangement.taken.launches for p in programs), default=1)
-        if axes > 1 and config not in shortlist(kind, target, d, dv, dtype, axes):
-            continue  # the coordinates of a box take registers that this one does not have
+        extra = max(extra_registers(programs) for programs in arrangement.taken.launches)
+        most = max(most, extra)
+        same_tile = [
+            c for c in shortlist(kind, target, d, dv, dtype, extra) if tile_of(kind, c) == tile_of(kind, config)
+        ]
         visited = arrangement.taken.visited
-        compared.append((config, visited, visited * burden(tile_of(kind, config))))
+        compared += [(c, visited, visited * burden(tile_of(kind, c))) for c in same_tile]
     if not compared:
-        return Choice(choose(kind, target, d, dv, dtype, MOST_AXES))
+        return Choice(choose(kind, target, d, dv, dtype, most))
     best = min(compared, key=lambda c: c[2])
     return Choice(best[0], tuple(compared))
-
-
-MOST_AXES = 4
 
 
 def burden(tile: tuple[int, int]) -> float:

@@ -30,7 +30,7 @@ Calibrated against what Triton 3.9 compiles for full, causal, window and documen
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -40,6 +40,7 @@ import torch
 from attnir.codegen.chunks import chunks, equal_chunk
 from attnir.codegen.targets import KINDS, Config, Target
 from attnir.errors import ConfigError
+from attnir.program import TileProgram
 
 # Up to which estimate of registers per thread kernels were seen free of spills, by kind and matrix instructions.
 BUDGETS = {
@@ -48,7 +49,8 @@ BUDGETS = {
     "dkv": {"mma": 130, "wgmma": 181, "tcgen05": 150, "mfma": 350},
 }
 LEAST_WORTH = 64  # tokens of a tile along each side, below which no shape is worth its loads
-PER_AXIS = 16  # registers that each further axis of a column tile takes
+LAID_OUT = 36  # registers that a walk takes where rows or columns are no runs, or where there are several walks
+PER_AXIS = 20  # and each further axis of a column tile
 LEAST = Config(16, 16, 8, 1)  # the tiles that need least where products are three of tf32
 SPLIT_BUDGETS = {
     "forward": {"mma": 255, "wgmma": 155},
@@ -105,7 +107,7 @@ class Estimate:
 
     p: Problem
     c: Config
-    axes: int = 1  # of a column tile: the coordinates of a box take registers as well
+    extra: int = 0  # registers that the walk takes besides: see `LAID_OUT`
 
     @property
     def rows(self) -> int:
@@ -210,7 +212,7 @@ class Estimate:
     def budget(self) -> int:
         """Up to which estimate of registers it is free of spills."""
         budgets = SPLIT_BUDGETS if self.p.splits else BUDGETS
-        return budgets[self.p.kind][self.products] - PER_AXIS * (self.axes - 1)
+        return budgets[self.p.kind][self.products] - self.extra
 
     @property
     def _allowed_for_split(self) -> bool:
@@ -237,31 +239,38 @@ def candidates(kind: str, target: Target) -> Iterator[Config]:
         yield Config(block_q, block_k, count, depth)
 
 
+def extra_registers(programs: Sequence[TileProgram]) -> int:
+    """What the walk of a launch takes besides what `Estimate` counts."""
+    runs = len(programs) == 1 and programs[0].rows.is_sequence and programs[0].columns.is_sequence
+    return 0 if runs else LAID_OUT + PER_AXIS * (max(len(p.columns.axes) for p in programs) - 1)
+
+
 @lru_cache(maxsize=1024)
-def shortlist(kind: str, target: Target, d: int, dv: int, dtype: torch.dtype, axes: int = 1) -> tuple[Config, ...]:
+def shortlist(kind: str, target: Target, d: int, dv: int, dtype: torch.dtype, extra: int = 0) -> tuple[Config, ...]:
     """The best configuration for each shape of a tile of at least 64 queries and 64 keys that fits, best shapes first.
 
     Where none is as large, the best one of all.
     """
     best: dict[tuple[int, int], Estimate] = {}
-    for e in _fitting(kind, target, d, dv, dtype, axes):
+    for e in _fitting(kind, target, d, dv, dtype, extra):
         shape = e.c.block_q, e.c.block_k
         if min(shape) >= LEAST_WORTH and (shape not in best or e.rank > best[shape].rank):
             best[shape] = e
     ordered = sorted(best.values(), key=lambda e: e.rank, reverse=True)
-    return tuple(e.c for e in ordered) or (choose(kind, target, d, dv, dtype, axes),)
+    return tuple(e.c for e in ordered) or (choose(kind, target, d, dv, dtype, extra),)
 
 
-def _fitting(kind: str, target: Target, d: int, dv: int, dtype: torch.dtype, axes: int) -> Iterator[Estimate]:
+def _fitting(kind: str, target: Target, d: int, dv: int, dtype: torch.dtype, extra: int) -> Iterator[Estimate]:
     problem = Problem(kind, target, d, dv, dtype.itemsize)
-    return (e for c in candidates(kind, target) if (e := Estimate(problem, c, axes)).fits)
+    return (e for c in candidates(kind, target) if (e := Estimate(problem, c, extra)).fits)
 
 
 @lru_cache(maxsize=1024)
-def choose(kind: str, target: Target, d: int, dv: int, dtype: torch.dtype, axes: int = 1) -> Config:
+def choose(kind: str, target: Target, d: int, dv: int, dtype: torch.dtype, extra: int = 0) -> Config:
     """The best configuration of a kernel that fits a target.
 
-    kind is "forward", "dq", "dkv" or "delta"; d, dv the head widths; dtype that of q, k, v; axes those of a tile.
+    kind is "forward", "dq", "dkv" or "delta"; d, dv the head widths; dtype that of q, k, v; extra
+    the registers of a layout.
 
     >>> choose("forward", Target.parse("sm_90"), 128, 128, torch.bfloat16)
     Config(block_q=128, block_k=64, num_warps=8, num_stages=3)
@@ -270,5 +279,5 @@ def choose(kind: str, target: Target, d: int, dv: int, dtype: torch.dtype, axes:
         raise ConfigError(f"unknown kernel {kind!r}; expected one of {', '.join(KINDS)}")
     if kind == "delta":
         return Config(64, 16, 4, 1)
-    fitting = _fitting(kind, target, d, dv, dtype, axes)
+    fitting = _fitting(kind, target, d, dv, dtype, extra)
     return max(fitting, key=lambda e: e.rank, default=Estimate(Problem(kind, target, d, dv, dtype.itemsize), LEAST)).c
