@@ -9,7 +9,7 @@ So a pattern that needs two layouts is several programs, which share one softmax
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, reduce
 
 from attnir import expr as ex
@@ -105,11 +105,43 @@ class _Arranger:
                 programs = self.programs(laid, columns, {"": modulus}, f"classes of every {modulus}th token")
                 if programs and any(not p.columns.is_sequence for p in programs):
                     yield f"every {modulus}th {'pair' if laid.axes[1:] else self.side.other}", (programs,)
+        yield from self.by_rows()
         if any(self.spaces):
             columns = shapes(self.side.other, self.spaces[1])
             launches = tuple(self.in_region(shape, columns) for shape in shapes(self.side, self.spaces[0]))
             if all(launches):
                 yield "boxes", tuple(programs for programs in launches if programs)
+
+    def by_rows(self) -> Iterator[tuple[str, Launches]]:
+        """The rows of one class in a launch of their own, where some disjuncts ask for it; the other rows in runs."""
+        token, (row,) = SEQUENCES[self.side].token, shapes(self.side, None)
+        columns = shapes(self.side.other, None)
+        parts = disjuncts(self.predicate)
+        for modulus in moduli_of(self.predicate, token)[:MOST_MODULI]:
+            asked = [residue(part, token, modulus, frozenset()) for part in parts]
+            found = {r for r in asked if r is not None}
+            if len(found) != 1 or None not in asked:
+                continue
+            (wanted,) = found
+            own = lay_out(row, self.tile[:1], Classes({"": modulus}, {"": wanted}))
+            first = self.programs(own, columns, {}, f"rows of every {modulus}th {token}")
+            rest = reduce(ex.or_, (reduce(ex.and_, p, TRUE) for p, r in zip(parts, asked, strict=True) if r is None))
+            others = replace(self, predicate=rest).of_runs()
+            if first is not None and others is not None:
+                left = replace(others[0].rows, among=ex.ne(token % modulus, wanted))
+                launches = (first, tuple(replace(p, rows=left) for p in others))
+                yield f"every {modulus}th {token} by itself", launches
+
+    def of_runs(self) -> Programs | None:
+        """The programs of rows in runs that visit least, columns in runs or some of them in a class."""
+        columns, token = shapes(self.side.other, None), SEQUENCES[self.side.other].token
+        found: list[Programs] = [(cover(self.predicate, self.tile, transposed=self.side is Side.KEYS),)]
+        for modulus in moduli_of(self.predicate, token)[:MOST_MODULI]:
+            laid = sequence(self.side, self.tile[0])
+            programs = self.programs(laid, columns, {"": modulus}, f"classes of every {modulus}th token")
+            found += [programs] if programs else []
+        unlisted = [programs for programs in found if not any(p.listed for p in programs)]
+        return min(unlisted, key=lambda ps: sum(_visited(p, self.call) for p in ps), default=None)
 
     def in_region(self, rows: Shape, columns: Sequence[Shape]) -> Programs | None:
         """The programs of the rows of one region, in boxes, and in classes along lines where the predicate has some."""

@@ -51,12 +51,13 @@ def list_blocks(program: TileProgram, call: Call) -> BlockList:
     return _Lister(program, call).build()
 
 
-def sampled_visits(program: TileProgram, call: Call, most: int = 3) -> float:
-    """About how many tiles a block list would have, from a few row tiles that lie evenly apart."""
+def sampled_visits(program: TileProgram, call: Call, most: int = 5) -> float:
+    """About how many tiles a block list would have, from a few row tiles that follow no period."""
     lister = _Lister(program, call)
-    chosen = range(lister.rows // (2 * most), lister.rows, max(1, lister.rows // most))
+    chosen = sorted({int(lister.rows * ((i + 0.5) * 0.618034 % 1)) for i in range(min(most, lister.rows))})
     visited = sum(int((lister._classify(slice(at, at + 1)) > 0).sum()) for at in chosen)
-    return visited * lister.rows / max(1, len(chosen))
+    repeats = call.batch * call.heads // (lister.batch * lister.heads)
+    return visited * repeats * lister.rows / max(1, len(chosen))
 
 
 Piece = tuple[Tensor, tuple[Tensor, ...]]

@@ -113,7 +113,8 @@ def box_sweeps(box: Box, rows: Layout, columns: Layout, names: Names) -> tuple[L
         if not no_full:
             begin, end = highest(lower, rows), lowest(upper, rows)
             first = (maximum(simplify(begin - start), 0) + (extent - 1)) // extent
-            first = names.let(f"{axis.name}_full_start", minimum(first, count))
+            first = carried(first)
+            first = first if first is ZERO else names.let(f"{axis.name}_full_start", minimum(first, count))
             last = maximum(simplify(minimum(end, stop) - start), 0) // extent
             insides.append((first, names.let(f"{axis.name}_full_stop", maximum(first, last))))
     return Layout(tuple(axes), columns.box, columns.origin), tuple(_slabs(counts, insides))

@@ -137,7 +137,7 @@ def first_position(q_start: int | None, q_len: int, k_len: int) -> int:
 
 def _check_lengths(spaces: Spaces, params: Mapping[str, int], start: int | None, q_len: int, k_len: int) -> None:
     """Raise ShapeError unless the tokens fill their arrangement; queries from a `start` on may be some of it."""
-    queries, keys = (None if space is None else _length(space.length, params) for space in spaces)
+    queries, keys = (None if space is None else length_of(space.length, params) for space in spaces)
     if keys is not None and k_len != keys:
         raise ShapeError(f"there are {k_len} keys, but the pattern arranges {keys}: {spaces[1]}")
     if queries is not None and (q_len != queries if start is None else start + q_len > queries):
@@ -145,13 +145,13 @@ def _check_lengths(spaces: Spaces, params: Mapping[str, int], start: int | None,
         raise ShapeError(f"there are {placed}, but the pattern arranges {queries}: {spaces[0]}")
 
 
-def _length(e: Expr, params: Mapping[str, int]) -> int:
+def length_of(e: Expr, params: Mapping[str, int]) -> int:
     """The value of a sum of products of constants and parameters."""
     if isinstance(e.value, ParamDecl):
         return params[e.value.name]
     if e.op is Op.CONST:
         return e.const
-    a, b = (_length(x, params) for x in e.args)
+    a, b = (length_of(x, params) for x in e.args)
     return a + b if e.op is Op.ADD else a * b
 
 

@@ -20,7 +20,6 @@ from attnir.bounds import bounds, decide
 from attnir.expr import ZERO, Expr, const
 from attnir.linear import Linear, linear
 from attnir.ops import COMPARISONS, Coordinate, Of, Op, ParamDecl
-from attnir.order import at_most
 from attnir.traverse import nodes, rebuild, substitute
 
 
@@ -62,7 +61,27 @@ def _below(e: Expr, limit: Expr) -> bool:
         return False
     if limit.op is Op.CONST:
         return found.high < limit.const
-    return at_most(substitute(e, {c: _counted_down(c) for c in nodes(e)}) + 1, limit)
+    left = limit - substitute(e, {c: _counted_down(c) for c in nodes(e)}) - 1
+    return all(c >= 0 and all(bounds(a).low >= 0 for a in atoms) for atoms, c in _products(left).items())
+
+
+Atoms = tuple[Expr, ...]
+
+
+def _products(e: Expr) -> dict[Atoms, int]:
+    """An expression multiplied out: how often each product of atoms stands in it."""
+    total: dict[Atoms, int] = {}
+    for atom, c in (*linear(e).terms, (const(1), linear(e).constant)):
+        if atom.op is Op.MUL:
+            found = [
+                (a + b, x * y) for a, x in _products(atom.args[0]).items() for b, y in _products(atom.args[1]).items()
+            ]
+        else:
+            found = [((), 1) if atom.is_const else ((atom,), 1)]
+        for atoms, times in found:
+            ordered = tuple(sorted(atoms, key=str))
+            total[ordered] = total.get(ordered, 0) + c * times
+    return {atoms: c for atoms, c in total.items() if c}
 
 
 def _counted_down(e: Expr) -> Expr:

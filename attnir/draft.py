@@ -37,15 +37,22 @@ class Draft:
             return None
         if len(boxes) == 1:
             return [Draft(boxes[0], predicate, columns, reason)]
-        found: list[Draft | TileProgram] = []
-        for i, box in enumerate(boxes):
-            before = (ex.not_(said(b, columns)) for b in boxes[:i])
-            found.append(Draft(box, normalise(reduce(ex.and_, before, said(box, columns))), columns, reason))
-        return found
+        token = SEQUENCES[rows.side].token
+        apart = [_apart(box, boxes[:i], columns, token) for i, box in enumerate(boxes)]
+        return [Draft(box, normalise(said(box, columns)), columns, reason) for box in apart]
 
     def program(self, rows: Layout, extents: Sequence[int]) -> TileProgram:
         """The program in boxes of these extents."""
         return cover_box(self.box, self.predicate, rows, replace(self.columns, box=tuple(extents)), self.reason)
+
+
+def _apart(box: Box, before: Sequence[Box], columns: Layout, row: Expr) -> Box:
+    """A box without those before it: a residual condition leaves out what overlaps, and then no tile is FULL."""
+    shared = [said(b, columns) for b in before if solve_boxes(said(b, columns) & said(box, columns), columns, row)]
+    if not shared:
+        return box
+    first = replace(box[0], residual=(*box[0].residual, *map(ex.not_, shared)))
+    return (first, *box[1:])
 
 
 def dead(rows: Layout, columns: Layout, tile: tuple[int, int]) -> TileProgram:

@@ -13,6 +13,7 @@ from attnir.arrange import Arrangement, Programs
 from attnir.blocks import BlockList, list_blocks
 from attnir.call import Call, bind, check_sizes
 from attnir.codegen.configure import Choice, configure, tile_of
+from attnir.codegen.plan import Plan
 from attnir.codegen.targets import Target, current_target
 from attnir.count import TileCounts, count_launches
 from attnir.errors import BackendError, ConfigError
@@ -191,11 +192,12 @@ def explain(
     )
     check_sizes(attention.pattern.predicate, call)
     described = Target.parse(target) if target else current_target()
-    choice, forward_tile, key_tile = _tiling(attention, backend, described, d, dv, dtype)
+    plan = attention.plan.on(call)
+    choice, forward_tile, key_tile = _tiling(plan, backend, described, d, dv, dtype)
     if tile is not None:
         choice, forward_tile, key_tile = None, tile, tile
-    arrangement = attention.plan.arrangement(forward_tile)
-    transposed = attention.plan.arrangement(key_tile, transposed=True)
+    arrangement = plan.arrangement(forward_tile)
+    transposed = plan.arrangement(key_tile, transposed=True)
     blocks = {p: list_blocks(p, call) for programs in arrangement.taken.launches for p in programs if p.listed}
     return Explanation(
         attention,
@@ -205,7 +207,7 @@ def explain(
         choice,
         arrangement,
         transposed,
-        live_pairs_of(attention.pattern.predicate, attention.pattern.spaces, call),
+        live_pairs_of(attention.pattern.predicate, plan.pattern.spaces, call),
         count_launches(arrangement.taken.launches, call, blocks),
         count_launches(transposed.taken.launches, call),
         forward_tile,
@@ -226,7 +228,7 @@ def _device_of(bindings: Mapping[str, object]) -> torch.device:
 
 
 def _tiling(
-    attention: Attention, backend: str, target: Target, d: int, dv: int, dtype: torch.dtype
+    plan: Plan, backend: str, target: Target, d: int, dv: int, dtype: torch.dtype
 ) -> tuple[Choice | None, tuple[int, int], tuple[int, int]]:
     """(how the forward's configuration was chosen, its tile, the transposed program's tile)."""
     if backend == "torch":
@@ -234,7 +236,7 @@ def _tiling(
 
         tile = default_tile(d, dv, dtype)
         return None, tile, tile
-    forward, dkv = (configure(attention.plan, kind, target, d, dv, dtype) for kind in ("forward", "dkv"))
+    forward, dkv = (configure(plan, kind, target, d, dv, dtype) for kind in ("forward", "dkv"))
     return forward, tile_of("forward", forward.config), tile_of("dkv", dkv.config)
 
 

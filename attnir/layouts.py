@@ -90,7 +90,7 @@ def lay_out(shape: Shape, box: Sequence[int], classes: Classes) -> Layout:
         start, stop = (carried((e - residue + (modulus - 1)) // const(modulus)) for e in (line.start, line.stop))
         slots = -(-line.size // modulus) if isinstance(line.size, int) else None
         axes.append(_axis(shape.side, _named(line, "slot"), slots, start, stop, carried(line.step * modulus)))
-    return Layout((*scalars, *axes), (*(1,) * len(scalars), *box), origin)
+    return Layout((*scalars, *axes), (*(1,) * len(scalars), *box), carried(origin))
 
 
 def _named(line: Line, kind: str) -> str:

@@ -9,16 +9,20 @@ from attnir.call import Call, bind
 from attnir.expr import Expr
 from attnir.ops import FieldDecl, ParamDecl
 from attnir.space import Spaces
-from attnir.traverse import fields_of, params_of, substitute, tensors_of
+from attnir.traverse import fields_of, params_of, reads, substitute, tensors_of
 
 LENGTH = 16384  # tokens of a side
 RUN = 1024  # tokens with one value of a sorted field
 SIZE = 64  # of an axis whose size is a parameter
 PARAM = 512  # any other parameter
+COPIES = {"b": 2, "h": 8}
 
 
 def nominal(predicate: Expr, spaces: Spaces) -> Call:
-    """One head of one sample; all tokens alike, but in runs where a field is sorted."""
+    """All tokens alike, but in runs where a field is sorted; tensors hold the number of keys, as lengths do.
+
+    One sample and one head, several where the predicate tells them apart.
+    """
     sizes = params_of(*(s.length for s in spaces if s))
     params = {p: _within(p, SIZE if p in sizes else PARAM) for p in (*sizes, *params_of(predicate))}
     known = {ex.param(p): ex.const(value) for p, value in params.items()}
@@ -27,13 +31,15 @@ def nominal(predicate: Expr, spaces: Spaces) -> Call:
         queries = keys = keys if spaces[0] is None else queries
     bindings: dict[str, object] = {p.name: value for p, value in params.items()}
     bindings |= {d.name: (_facts(d, queries), _facts(d, keys)) for d in fields_of(predicate)}
-    bindings |= {t.name: torch.full((1,) * len(t.axes), PARAM) for t in tensors_of(predicate)}
+    read = reads(predicate)
+    copies = {"b": COPIES["b"] if "b" in read else 1, "h": COPIES["h"] if "h" in read else 1}
+    bindings |= {t.name: torch.full([copies[a] for a in t.axes], keys, device="cpu") for t in tensors_of(predicate)}
     return bind(
         fields_of(predicate),
         tuple(params),
         bindings,
-        batch=1,
-        heads=1,
+        batch=copies["b"],
+        heads=copies["h"],
         q_len=queries,
         k_len=keys,
         tensors=tensors_of(predicate),
@@ -45,5 +51,5 @@ def _within(p: ParamDecl, value: int) -> int:
 
 
 def _facts(decl: FieldDecl, length: int) -> torch.Tensor:
-    index = torch.arange(length)
+    index = torch.arange(length, device="cpu")
     return index // RUN if decl.sorted else torch.zeros_like(index)

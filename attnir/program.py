@@ -34,6 +34,7 @@ from attnir.expr import (
     SIZES,
     SYMBOLS,
     TOKENS,
+    TRUE,
     ZERO,
     B,
     Expr,
@@ -105,6 +106,7 @@ class Layout:
     axes: tuple[Axis, ...]
     box: tuple[int, ...]
     origin: Expr = ZERO
+    among: Expr = TRUE  # of rows: which of them are the launch's; the others belong to another launch
 
     @property
     def side(self) -> Side:
@@ -181,6 +183,11 @@ class TileProgram:
         return self.rows.size, self.columns.size
 
     @property
+    def of_runs(self) -> bool:
+        """Whether tiles are runs of tokens, and all rows are the launch's."""
+        return self.rows.is_sequence and self.columns.is_sequence and self.rows.among is TRUE
+
+    @property
     def transposed(self) -> bool:
         return self.rows.side is Side.KEYS
 
@@ -195,6 +202,8 @@ class TileProgram:
             if not layout.is_sequence:
                 yield layout.origin
                 yield from (e for a in layout.axes for e in (a.start, a.stop, a.step))
+        if self.rows.among is not TRUE:
+            yield self.rows.among
         yield from (value for _, value in self.lets)
         for v in self.visits:
             if isinstance(v, Sweep):
@@ -228,6 +237,8 @@ class TileProgram:
         if not self.columns.is_sequence:
             for e in (self.columns.origin, *(e for a in self.columns.axes for e in (a.start, a.stop, a.step))):
                 _check_scalar(self, e, known)
+        if not self.rows.among.is_bool or reads(self.rows.among) - {self.rows.side.value}:
+            raise InvalidProgram(f"`{self.rows.among}` is no condition on {self.rows.side} alone")
         if not self.predicate.is_bool:
             raise InvalidProgram(f"the predicate `{self.predicate}` is not Boolean")
         layouts = [x for x in (self.rows, self.columns) if not x.is_sequence]
@@ -246,6 +257,8 @@ class TileProgram:
         rows, columns = self.rows.side, self.columns.side
         lines = [*declarations(*self.expressions()), f"tiles of {self.tile[0]} {rows} by {self.tile[1]} {columns}"]
         lines += _layout_lines(self.rows)
+        if self.rows.among is not TRUE:
+            lines.append(f"rows {self.rows.among}")
         lines += [f"let {name} = {value}" for name, value in self.lets]
         lines += _layout_lines(self.columns)
         for v in self.visits:

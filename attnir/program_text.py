@@ -58,12 +58,14 @@ class _Lines:
         self.lets: list[tuple[str, Expr]] = []
         self.visits: list[Sweep | Listed] = []
         self.predicate: Expr = ex.TRUE
+        self.among: Expr = ex.TRUE
         self.reason = ""
 
     def read(self, text: str) -> TileProgram:
         for line in text.splitlines():
             self.line(line)
         rows, columns = (self.layout(side, n) for side, n in zip(self.sides, self.tile, strict=True))
+        rows = replace(rows, among=self.among)
         program = TileProgram(rows, columns, self.predicate, tuple(self.lets), tuple(self.visits), self.reason)
         program.verify()
         return program
@@ -76,6 +78,8 @@ class _Lines:
                 self.names |= {str(e.value): e for e in (first.first, first.last)}
             case ["lay", "q" | "k" as side, "=", *_]:
                 self.laid[Side(side)] = (line.split("=", 1)[1], [])
+            case ["rows", _, *_]:
+                self.among = Reader(line.split(None, 1)[1], self.names).read()
             case ["axis", token, *_, "by", n] if "[" in line and any(self.laid):
                 self.axis(line, token, n)
             case ["let", name, "=", *_] if name.isidentifier():

@@ -120,7 +120,7 @@ class _Solver:
                 return self.solve(e.args[0], not wanted)
             case Op.AND | Op.OR:
                 parts = (self.solve(e.args[0], wanted), self.solve(e.args[1], wanted))
-                return _meet(*parts) if (e.op is Op.AND) == wanted else _join(*parts)
+                return self.meet(*parts) if (e.op is Op.AND) == wanted else self.join(*parts)
         assert e.op in COMPARISONS, e
         return self.comparison(e if wanted else ex.compare(NEGATED[e.op], *e.args))
 
@@ -144,9 +144,9 @@ class _Solver:
                 case Op.GT:
                     return self.nonpositive(gap.times(-1).plus(Linear((), 1)))
                 case Op.EQ:
-                    return _meet(self.nonpositive(gap), self.nonpositive(gap.times(-1)))
+                    return self.meet(self.nonpositive(gap), self.nonpositive(gap.times(-1)))
             below = self.nonpositive(gap.plus(Linear((), 1)))
-            return _join(below, self.nonpositive(gap.times(-1).plus(Linear((), 1))))
+            return self.join(below, self.nonpositive(gap.times(-1).plus(Linear((), 1))))
         except _Unsolved:
             return (Band(residual=(e,)),)
 
@@ -176,11 +176,11 @@ class _Solver:
         if atom.op is Op.WHERE:
             condition, a, b = atom.args
             yes, no = (self.nonpositive(rest.plus(linear(x), c)) for x in (a, b))
-            return _join(_meet(self.solve(condition, True), yes), _meet(self.solve(condition, False), no))
+            return self.join(self.meet(self.solve(condition, True), yes), self.meet(self.solve(condition, False), no))
         a, b = atom.args if atom.op is not Op.ABS else (atom.args[0], ex.neg(atom.args[0]))
         cases = [self.nonpositive(rest.plus(linear(x), c)) for x in (a, b)]
         largest = atom.op is not Op.MIN
-        return _meet(*cases) if largest == (c > 0) else _join(*cases)
+        return self.meet(*cases) if largest == (c > 0) else self.join(*cases)
 
     def at_most(self, atom: Expr, limit: Expr) -> Bands:
         """atom <= limit, for a limit without the column."""
@@ -196,7 +196,7 @@ class _Solver:
                 if limit.const < 0:
                     return NOTHING
                 root = const(math.isqrt(limit.const))
-                return _meet(
+                return self.meet(
                     self.nonpositive(linear(atom.args[0] - root)), self.nonpositive(linear(-atom.args[0] - root))
                 )
         raise _Unsolved
@@ -215,10 +215,49 @@ class _Solver:
                 if limit.const <= 0:
                     return EVERYTHING
                 root = const(math.isqrt(limit.const - 1) + 1)
-                return _join(
+                return self.join(
                     self.nonpositive(linear(root - atom.args[0])), self.nonpositive(linear(root + atom.args[0]))
                 )
         raise _Unsolved
+
+    def meet(self, left: Bands, right: Bands) -> Bands:
+        """What is in both."""
+        if len(left) * len(right) > MOST_BANDS:
+            raise _TooMany
+        return self.join((), tuple(a.meet(b) for a in left for b in right))
+
+    def join(self, left: Bands, right: Bands) -> Bands:
+        """The union, without the bands that are empty or inside another; two that one band can say become that one."""
+        kept: list[Band] = []
+        for new in (*left, *right):
+            if new.empty or any(new.inside(k) for k in kept):
+                continue
+            kept = [k for k in kept if not k.inside(new)]
+            for k in kept:
+                both = self.opened(k, new) or self.opened(new, k)
+                if both:
+                    kept.remove(k)
+                    new = both
+                    break
+            kept.append(new)
+        if len(kept) > MOST_BANDS:
+            raise _TooMany
+        return tuple(kept)
+
+    def opened(self, bounded: Band, guarded: Band) -> Band | None:
+        """`column < U or guard`, a union of two bands, as the one band `column < where(guard, no bound, U)`."""
+        if guarded.lower or guarded.upper or guarded.residual or bounded.guards or bounded.residual:
+            return None
+        guard = reduce(ex.and_, guarded.guards, ex.TRUE)
+        if any(contains(guard, other) for other in self.others):
+            return None
+        match bounded.lower, bounded.upper:
+            case (), (upper,):
+                held = upper if bounds(upper).high <= POSITION_LIMIT else ex.minimum(upper, POSITION_LIMIT)
+                return Band(upper=(ex.where(guard, POSITION_LIMIT, held),))
+            case (lower,), ():
+                return Band(lower=(ex.where(guard, 0, lower if bounds(lower).low >= 0 else ex.maximum(lower, 0)),))
+        return None
 
     def divides(self, atom: Expr) -> bool:
         return not contains(atom.args[1], self.column) and bounds(atom.args[1]).low > 0
@@ -231,20 +270,6 @@ class _Solver:
         return row_table(op, Searched(atom.value, side_of(self.column)), limit, self.row)
 
 
-def _opened(bounded: Band, guarded: Band) -> Band | None:
-    """`column < U or guard`, a union of two bands, as the one band `column < where(guard, no bound, U)`."""
-    if guarded.lower or guarded.upper or guarded.residual or bounded.guards or bounded.residual:
-        return None
-    guard = reduce(ex.and_, guarded.guards, ex.TRUE)
-    match bounded.lower, bounded.upper:
-        case (), (upper,):
-            held = upper if bounds(upper).high <= POSITION_LIMIT else ex.minimum(upper, POSITION_LIMIT)
-            return Band(upper=(ex.where(guard, POSITION_LIMIT, held),))
-        case (lower,), ():
-            return Band(lower=(ex.where(guard, 0, lower if bounds(lower).low >= 0 else ex.maximum(lower, 0)),))
-    return None
-
-
 def _tightest(limits: Iterable[Expr], *, lower: bool) -> tuple[Expr, ...]:
     """The limits without those that another one implies."""
     kept: list[Expr] = []
@@ -253,29 +278,4 @@ def _tightest(limits: Iterable[Expr], *, lower: bool) -> tuple[Expr, ...]:
             continue
         kept = [k for k in kept if not (at_most(k, new) if lower else at_most(new, k))]
         kept.append(new)
-    return tuple(kept)
-
-
-def _meet(left: Bands, right: Bands) -> Bands:
-    if len(left) * len(right) > MOST_BANDS:
-        raise _TooMany
-    return _join((), tuple(a.meet(b) for a in left for b in right))
-
-
-def _join(left: Bands, right: Bands) -> Bands:
-    """The union, without the bands that are empty or inside another; two that one band can say become that one."""
-    kept: list[Band] = []
-    for new in (*left, *right):
-        if new.empty or any(new.inside(k) for k in kept):
-            continue
-        kept = [k for k in kept if not k.inside(new)]
-        for k in kept:
-            both = _opened(k, new) or _opened(new, k)
-            if both:
-                kept.remove(k)
-                new = both
-                break
-        kept.append(new)
-    if len(kept) > MOST_BANDS:
-        raise _TooMany
     return tuple(kept)

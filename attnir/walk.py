@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -61,13 +61,18 @@ def tile_tokens(rows: Layout, call: Call, among: slice | None = None, *, with_ro
     tokens = {
         str(a.token): torch.minimum(first[str(a.first)] + at, first[str(a.last)])
         for a, at in zip(rows.axes, inside, strict=True)
+        if a.token is not a.first
     }
     position = Evaluator(call, {**first, **tokens})(rows.position)
     return {**token_axes(call), **first, **tokens, rows.side.value: position.expand(1, 1, -1, rows.size)}
 
 
 def tile_counts(rows: Layout, call: Call) -> list[int]:
-    """How many row tiles there are along each axis, at most: an axis may be longer in one class than in another."""
+    """How many row tiles there are along each axis, at most: an axis may be longer in one class than in another.
+
+    They follow from sizes and parameters alone, and are computed on the CPU: nothing waits for a device.
+    """
+    call = replace(call, device=torch.device("cpu"), fields={}, tensors={})
     known: dict[str, Tensor] = {}
     counts = []
     for axis, extent in zip(rows.axes, rows.box, strict=True):
@@ -211,6 +216,7 @@ def _steps(program: TileProgram, call: Call, strict: bool) -> Iterator[tuple[Sta
     last = [tokens[str(a.last)] for a in rows.axes]
     row_in = torch.stack([r <= e for r, e in zip(torch.broadcast_tensors(*row_axes), last, strict=True)]).all(0)
     row_index = tokens[rows.side.value] - call.start(rows.side)
+    row_in = row_in & evaluate(rows.among)
     row_in = row_in & (row_index >= 0) & (row_index < call.length(rows.side))
     starts, stops = (
         [evaluate(e) for e in ends] for ends in ([a.start for a in columns.axes], [a.stop for a in columns.axes])

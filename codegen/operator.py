@@ -52,7 +52,7 @@ def attend(
     read = read_plan(plan)
     call = _call(read, q, k, fields, params, q_start)
     _check_fields(read, call)
-    return dispatch.forward(read, call, q, k, v, scale)
+    return dispatch.forward(read.on(call), call, q, k, v, scale)
 
 
 @torch.library.custom_op("attnir::attend_backward", mutates_args=())
@@ -75,7 +75,7 @@ def attend_backward(
     """(dq, dk, dv), contiguous, shaped and typed as q, k, v; those that are not asked for are empty."""
     read = read_plan(plan)
     call = _call(read, q, k, fields, params, q_start)
-    dq, dk, dv = dispatch.backward(read, call, q, k, v, o, lse, do, dlse, scale, for_q, for_kv)
+    dq, dk, dv = dispatch.backward(read.on(call), call, q, k, v, o, lse, do, dlse, scale, for_q, for_kv)
     return _wanted(dq, for_q, q), _wanted(dk, for_kv, k), _wanted(dv, for_kv, v)
 
 

@@ -7,14 +7,16 @@ another process.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 
 from attnir.arrange import Arrangement, Launches, arrange
+from attnir.call import Call, length_of
 from attnir.codegen.targets import KINDS, Config
 from attnir.errors import BackendError
 from attnir.expr import Expr
 from attnir.pattern import Mask, parse
+from attnir.space import NO_SPACES
 
 BACKENDS = ("triton", "torch", "reference")
 CONFIGURED = tuple(kind for kind in KINDS if kind != "delta")  # the kernels that walk a tile program
@@ -32,6 +34,13 @@ class Plan:
     @property
     def predicate(self) -> Expr:
         return self.pattern.predicate
+
+    def on(self, call: Call) -> Plan:
+        """The plan for a call: without spaces where the queries are only some of the tokens that theirs has."""
+        queries = self.pattern.spaces[0]
+        if queries is None or (call.q_start == 0 and call.q_len == length_of(queries.length, call.params)):
+            return self
+        return replace(self, pattern=replace(self.pattern, spaces=NO_SPACES))
 
     def backend_on(self, device_type: str) -> str:
         return self.backend or ("triton" if device_type == "cuda" else "torch")

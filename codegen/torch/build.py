@@ -29,7 +29,7 @@ def schedule(plan: Plan, call: Call, q: Tensor, v: Tensor) -> Schedule:
     tile = default_tile(q.shape[3], v.shape[3], q.dtype)
     groups: list[Group] = []
     for programs in plan.launches(tile):
-        if len(programs) == 1 and programs[0].rows.is_sequence and programs[0].columns.is_sequence:
+        if len(programs) == 1 and programs[0].of_runs:
             for shape, at, tiles in _tile_runs(programs[0], call):
                 groups.append(Group(*_members(call, shape, at), tuple(_visits(tiles, tile, call))))
         else:

@@ -107,7 +107,9 @@ def _rows(program: TileProgram, call: Call, evaluate: Evaluator) -> list[Indices
     """The indices of the rows of each tile that exist."""
     side = program.rows.side
     index = (evaluate.tokens[side.value][0, 0] - call.start(side)).cpu().numpy()
-    return [np.unique(tile[(tile >= 0) & (tile < call.length(side))]) for tile in index]
+    chosen = evaluate(program.rows.among).expand(1, 1, *index.shape)[0, 0].cpu().numpy()
+    chosen &= (index >= 0) & (index < call.length(side))
+    return [np.unique(tile[kept]) for tile, kept in zip(index, chosen, strict=True)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

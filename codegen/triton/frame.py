@@ -15,7 +15,7 @@ from attnir.codegen.triton.expressions import Printer, Shape, Text
 from attnir.codegen.triton.operations import ATOM
 from attnir.codegen.triton.spec import Spec
 from attnir.codegen.triton.writer import Writer
-from attnir.expr import SYMBOLS, ZERO, Expr, H, K, Q, side_of
+from attnir.expr import SYMBOLS, TRUE, ZERO, Expr, H, K, Q, side_of
 from attnir.interval import Interval
 from attnir.ops import Coordinate, FieldDecl, Of, ParamDecl, Searched, Side, TensorDecl
 from attnir.program import Layout, TileProgram
@@ -168,6 +168,7 @@ class Frame:
         w.let(f"{t}0", f"{start}first_{rows.one}")
         w.let(f"{t}1", f"tl.minimum({t}0 + {rows.block}, {start}{rows.length}) - 1")
         w.let(rows.position, f"tl.minimum({start}{rows.index}, {t}1)")
+        self._among()
 
     def _row_box(self) -> None:
         """The rows of a box: coordinates of its ends and of each row, along every axis."""
@@ -195,6 +196,14 @@ class Frame:
         w.let(rows.index, f"{rows.position} - q_start" if rows is QUERY else rows.position)
         inside = [f"({rows.index} >= 0)"] * (rows is QUERY) + [f"({rows.index} < {rows.length})"]
         w.let(f"{rows.one}_in", " & ".join([*exists, *inside]))
+        self._among()
+
+    def _among(self) -> None:
+        """Leave out the rows of other launches."""
+        among = self.program.rows.among
+        if among is not TRUE:
+            self.w.line(f"# Rows but {among} are another launch's.")
+            self.w.let(f"{self.rows.one}_in", f"{self.rows.one}_in & ({self.printer()(among)})")
 
     def row_coordinates(self) -> None:
         """The coordinates of every row, which partial tiles check."""
