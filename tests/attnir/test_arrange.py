@@ -1,0 +1,33 @@
+"""Every arrangement of a pattern, the one that is taken and the others, visits each live pair once and no dead one."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from attnir.arrange import arrange
+from attnir.program_text import read_program
+from tests import layouts as some
+from tests.layouts import LAID, Laid, findings
+
+
+def check(case: Laid, tile: tuple[int, int], transposed: bool) -> None:
+    found = arrange(case.pattern.predicate, case.pattern.spaces, tile, transposed)
+    for candidate in (found.taken, *found.others):
+        assert findings(candidate.launches, case) == set(), candidate.name
+        for program in (p for launch in candidate.launches for p in launch):
+            assert read_program(str(program)) == program
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("tile", [(8, 4), (2, 16), (1, 1)])
+@pytest.mark.parametrize("name", LAID)
+def test_every_candidate_is_exact(name: str, tile: tuple[int, int], transposed: bool) -> None:
+    check(LAID[name], tile, transposed)
+
+
+@given(some.laid(), some.tiles, st.booleans())
+@settings(max_examples=60)
+def test_every_candidate_of_a_random_pattern_is_exact(case: Laid, tile: tuple[int, int], transposed: bool) -> None:
+    check(case, tile, transposed)

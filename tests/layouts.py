@@ -1,0 +1,240 @@
+"""Patterns that want a layout of their own, by name and at random, and what every arrangement of one is held to.
+
+    findings(arrange(mask.predicate, mask.spaces, (16, 8), False).taken.launches, mask, call)   # set() when it is right
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from hypothesis import strategies as st
+from torch import Tensor
+
+import attnir as an
+from attnir.arrange import Launches
+from attnir.call import Call, bind
+from attnir.evaluate import dense_mask
+from attnir.program import Layout
+from attnir.space import Space
+from attnir.trace import Value
+from attnir.walk import pair_map, tile_tokens
+
+H, W = an.param("H", low=1, high=64), an.param("W", low=1, high=64)
+KV_LEN = an.tensor("kv_len", "b")
+
+
+@dataclass(frozen=True)
+class Laid:
+    """A pattern and a small call for it."""
+
+    pattern: an.Mask
+    q_len: int
+    k_len: int | None = None
+    batch: int = 1
+    heads: int = 1
+    q_start: int | None = None
+    bindings: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def call(self) -> Call:
+        p = self.pattern
+        return bind(
+            p.fields,
+            p.params,
+            self.bindings,
+            batch=self.batch,
+            heads=self.heads,
+            q_len=self.q_len,
+            k_len=self.q_len if self.k_len is None else self.k_len,
+            q_start=self.q_start,
+            spaces=p.spaces,
+            masks=p.heads,
+            tensors=p.tensors,
+        )
+
+    @property
+    def live(self) -> Tensor:
+        """The dense mask, bool [B, H, q_len, k_len]."""
+        call = self.call
+        return dense_mask(self.pattern.predicate, call).expand(call.batch, call.heads, call.q_len, call.k_len)
+
+
+def disc(radius: int, grid: Space) -> an.Mask:
+    """Keys of an image less than a radius away."""
+    return an.mask(lambda q, k: (q.y - k.y) ** 2 + (q.x - k.x) ** 2 < radius**2, grid=grid)
+
+
+def every(n: int) -> an.Mask:
+    return an.mask(lambda q, k: (q - k) % n == 0)
+
+
+IMAGE, VIDEO = an.grid(y=7, x=9), an.grid(t=3, y=4, x=5)
+PAGE = an.concat(text=5, image=an.grid(y=5, x=7))
+POOLED = an.grid(y=9, x=6), an.grid(v=3, u=2)
+
+LAID = {
+    "dilated": Laid(an.window(20, 0) & every(4), 37),
+    "dilated, both ways, longer keys": Laid(an.window(17) & every(3), 23, 41),
+    "strided": Laid(an.causal() & every(8), 45),
+    "strided, more queries": Laid(an.causal() & every(5), 41, 23),
+    "strided, from a start": Laid(an.causal() & every(5), 11, 40, q_start=7),
+    "window or every 8th": Laid(an.causal() & (an.window(9, 0) | an.mask(lambda q, k: k % 8 == 0)), 50),
+    "window or every 4th back": Laid(an.causal() & (an.window(3, 0) | every(4)), 50),
+    "line": Laid(an.neighborhood(an.grid(x=29), 5), 29),
+    "image": Laid(an.neighborhood(IMAGE, (3, 5)), 63),
+    "video": Laid(an.neighborhood(VIDEO, (2, 3, 4)), 60),
+    "strided windows": Laid(an.neighborhood(IMAGE, (3, 4), stride=(2, 3)), 63),
+    "dilated by axis": Laid(an.neighborhood(IMAGE, (3, 2), dilation=(2, 4)), 63),
+    "dilated and strided": Laid(an.neighborhood(IMAGE, (3, 4), stride=(2, 3), dilation=(1, 2)), 63),
+    "causal in y": Laid(an.neighborhood(IMAGE, (3, 5), causal=("y",)), 63),
+    "causal in all, dilated": Laid(an.neighborhood(VIDEO, (2, 2, 2), dilation=(1, 2, 2), causal=True), 60),
+    "run-time image": Laid(an.neighborhood(an.grid(y=H, x=W), (3, 5)), 63, bindings={"H": 7, "W": 9}),
+    "run-time kernel": Laid(an.neighborhood(IMAGE, an.param("w", low=1, high=7)), 63, bindings={"w": 4}),
+    "disc": Laid(disc(3, IMAGE), 63),
+    "disc after text": Laid(disc(3, PAGE) | an.mask(lambda q, k: q.in_("text") | k.in_("text"), grid=PAGE), 40),
+    "text sees text": Laid(
+        an.neighborhood(PAGE, 3) | an.mask(lambda q, k: k.in_("text") & (k <= q), grid=PAGE), 40, batch=2
+    ),
+    "frame or pixel": Laid(
+        an.mask(lambda q, k: (q.t == k.t) | (q.y == k.y) & (q.x == k.x), grid=VIDEO),
+        60,
+    ),
+    "pooled keys": Laid(
+        an.mask(lambda q, k: (abs(q.y // 3 - k.v) <= 1) & (abs(q.x // 3 - k.u) <= 0), grid=POOLED), 54, 6
+    ),
+    "keys of an image alone": Laid(an.mask(lambda q, k: k.y * 3 <= q, grid=(None, IMAGE)), 20, 63),
+    "per head": Laid(
+        an.per_head([(slice(0, 2), an.window(20, 0) & every(4)), (2, an.causal()), (3, an.causal() & every(3))]),
+        33,
+        heads=4,
+    ),
+    "per head on an image": Laid(an.per_head([(0, an.neighborhood(IMAGE, 3)), (slice(1, 3), disc(3, IMAGE))]), 63, heads=3),
+    "kv_len": Laid(
+        an.neighborhood(IMAGE, 5) & an.mask(lambda q, k, b: k < KV_LEN[b]),
+        63,
+        batch=3,
+        bindings={"kv_len": torch.tensor([63, 31, 0])},
+    ),
+    "kv_len, dilated": Laid(
+        an.window(20, 0) & every(4) & an.mask(lambda q, k, b: k < KV_LEN[b]),
+        40,
+        batch=2,
+        bindings={"kv_len": torch.tensor([40, 18])},
+    ),
+    "queries of an image's end": Laid(an.neighborhood(IMAGE, 3), 20, 63, q_start=31),
+    "dead rows": Laid(an.mask(lambda q, k: (q.y - k.y >= 2) & (abs(q.x - k.x) < 2), grid=IMAGE), 63),
+}
+
+def findings(launches: Launches, case: Laid) -> set[str]:
+    """What is wrong with the launches of a pattern.
+
+    range  a FULL tile across the end of the columns
+    lost   a live pair that is not counted
+    dead   a dead pair that is
+    twice  a live pair that is counted more often than once
+    rows   a row in two launches or in none, or programs of one launch with other rows
+    """
+    call, live = case.call, case.live
+    found = set()
+    rows = torch.zeros(call.length(launches[0][0].rows.side), dtype=torch.int64)
+    for programs in launches:
+        found |= {"rows"} if len({p.rows for p in programs}) != 1 else set()
+        rows += rows_of(programs[0].rows, call)
+    found |= {"rows"} if bool((rows != 1).any()) else set()
+    programs = [p for launch in launches for p in launch]
+    try:
+        pair_map(programs, call)
+    except IndexError:
+        found.add("range")
+    counts = pair_map(programs, call, strict=False).live
+    found |= {"lost"} if bool((live & (counts == 0)).any()) else set()
+    found |= {"dead"} if bool((~live & (counts > 0)).any()) else set()
+    return found | ({"twice"} if bool((live & (counts > 1)).any()) else set())
+
+
+def rows_of(rows: Layout, call: Call) -> Tensor:
+    """How often each row is in a tile of the layout, [length]."""
+    tokens = tile_tokens(rows, call)
+    inside = torch.ones(1, dtype=torch.bool)
+    grid = torch.meshgrid(*(torch.arange(n) for n in rows.box), indexing="ij")
+    for axis, offset in zip(rows.axes, grid, strict=True):
+        inside = inside & (tokens[str(axis.first)] + offset.flatten() <= tokens[str(axis.last)])
+    index = tokens[rows.side.value] - call.start(rows.side)
+    length = call.length(rows.side)
+    inside, index = torch.broadcast_tensors(inside, index)
+    return torch.bincount(index[inside & (index >= 0) & (index < length)], minlength=length)
+
+
+Condition = Callable[..., Value]
+AXES = ("y", "x", "t")
+
+
+@st.composite
+def spaces(draw: st.DrawFn, most: int = 3) -> Space:
+    """A grid of one to three axes, alone or after a run of text."""
+    names = draw(st.permutations(AXES))[: draw(st.integers(1, most))]
+    longest = {1: 23, 2: 8, 3: 5}[len(names)]
+    grid = an.grid(**{name: draw(st.integers(1, longest)) for name in names})
+    return an.concat(text=draw(st.integers(1, 7)), image=grid) if draw(st.booleans()) else grid
+
+
+@st.composite
+def _conditions(draw: st.DrawFn, space: Space) -> an.Mask:
+    """One of the conditions that people write about two tokens of a space."""
+    axes = [a.name for r in space.regions if not r.plain for a in r.axes]
+    sizes = {a.name: a.size.const for r in space.regions for a in r.axes}
+    one, other = draw(st.sampled_from(axes)), draw(st.sampled_from(axes))
+    n, m, r = draw(st.integers(1, 6)), draw(st.integers(0, 4)), draw(st.integers(0, 3))
+
+    def at(token: Value, axis: str = one) -> Value:
+        return getattr(token, axis)
+
+    shapes: list[Condition] = [
+        lambda q, k: abs(at(q) - at(k)) <= m,
+        lambda q, k: (at(q) - at(k) <= m) & (at(k) - at(q) < n),
+        lambda q, k: at(k) <= at(q),
+        lambda q, k: (at(q) - at(k)) % n == 0,
+        lambda q, k: at(k) % n == m % n,
+        lambda q, k: at(q) // n == at(k) // n,
+        lambda q, k: (at(q) - at(k)) ** 2 + (at(q, other) - at(k, other)) ** 2 <= n * n,
+        lambda q, k: abs(at(q) - at(k)) + abs(at(q, other) - at(k, other)) <= m,
+        lambda q, k: at(q, other) + at(k) < n + m,
+        lambda q, k: k <= q,
+        lambda q, k: q - k < 3 * n,
+        lambda q, k: (q - k) % n == r % n,
+        lambda q, k, h: at(k) <= at(q) + h,
+        lambda q, k, h: h % 2 == 0,
+        lambda q, k, b: k < KV_LEN[b],
+    ]
+    if len(space.regions) > 1:
+        shapes += 2 * [lambda q, k: q.in_("text"), lambda q, k: k.in_("text"), lambda q, k: k.in_("image")]
+    if draw(st.integers(0, 3)) == 0:  # a window that keeps its size
+        kernel = {a: draw(st.integers(1, sizes[a])) for a in axes}
+        stride = tuple(draw(st.integers(1, kernel[a])) for a in axes)
+        dilation = tuple(draw(st.integers(1, sizes[a] // kernel[a])) for a in axes)
+        causal = [a for a in axes if draw(st.booleans())]
+        return an.neighborhood(space, tuple(kernel.values()), stride, dilation, causal)
+    return an.mask(draw(st.sampled_from(shapes)), grid=space)
+
+
+@st.composite
+def laid(draw: st.DrawFn) -> Laid:
+    """A random pattern over a space, and a call for it."""
+    space = draw(spaces())
+    pattern = draw(_conditions(space))
+    for _ in range(draw(st.integers(0, 3))):
+        more = draw(_conditions(space))
+        pattern = draw(st.sampled_from([pattern & more, pattern & more, pattern | more, pattern & ~more]))
+    length, batch = space.length.const, 2
+    q_len, q_start = length, None
+    if draw(st.booleans()):
+        q_len = draw(st.integers(1, length))
+        q_start = draw(st.integers(0, length - q_len))
+    kv_len = torch.tensor(draw(st.lists(st.integers(0, length), min_size=batch, max_size=batch)))
+    bindings: dict[str, object] = {"kv_len": kv_len} if pattern.tensors else {}
+    return Laid(pattern, q_len, length, batch, 2, q_start, bindings)
+
+
+tiles = st.tuples(*(st.sampled_from([1, 2, 4, 8, 16]),) * 2)
