@@ -1,6 +1,6 @@
 """Patterns that want a layout of their own, by name and at random, and what every arrangement of one is held to.
 
-    findings(arrange(mask.predicate, mask.spaces, (16, 8), False).taken.launches, mask, call)   # set() when it is right
+findings(arrange(mask.predicate, mask.spaces, (16, 8), False).taken.launches, mask, call)   # set() when it is right
 """
 
 from __future__ import annotations
@@ -110,7 +110,9 @@ LAID = {
         33,
         heads=4,
     ),
-    "per head on an image": Laid(an.per_head([(0, an.neighborhood(IMAGE, 3)), (slice(1, 3), disc(3, IMAGE))]), 63, heads=3),
+    "per head on an image": Laid(
+        an.per_head([(0, an.neighborhood(IMAGE, 3)), (slice(1, 3), disc(3, IMAGE))]), 63, heads=3
+    ),
     "kv_len": Laid(
         an.neighborhood(IMAGE, 5) & an.mask(lambda q, k, b: k < KV_LEN[b]),
         63,
@@ -124,8 +126,15 @@ LAID = {
         bindings={"kv_len": torch.tensor([40, 18])},
     ),
     "queries of an image's end": Laid(an.neighborhood(IMAGE, 3), 20, 63, q_start=31),
+    "row or column": Laid(an.mask(lambda q, k: (q.y == k.y) | (q.x == k.x), grid=IMAGE), 63),
+    "either axis": Laid(an.mask(lambda q, k: (q.y - k.y <= 3) | (q.x - k.x <= 3), grid=IMAGE), 63),
+    "even keys or earlier ones": Laid(an.mask(lambda q, k: (k % 2 == 0) | (k <= q)), 31),
+    "classes of a line after text": Laid(
+        an.mask(lambda q, k: ((q.x - k.x) % 6 == 0) & (k.x <= q.x), grid=an.concat(text=5, image=an.grid(x=21))), 26
+    ),
     "dead rows": Laid(an.mask(lambda q, k: (q.y - k.y >= 2) & (abs(q.x - k.x) < 2), grid=IMAGE), 63),
 }
+
 
 def findings(launches: Launches, case: Laid) -> set[str]:
     """What is wrong with the launches of a pattern.

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from attnir.call import Call
 from attnir.expr import Expr
-from attnir.ops import TABLES, FieldDecl, Op, ParamDecl, Searched, Side, TensorDecl
+from attnir.ops import TABLES, Coordinate, FieldDecl, Op, ParamDecl, Searched, Side, TensorDecl
 from attnir.program import Status, Sweep, TileProgram
 
 _PLAIN: dict[Op, Callable[..., Any]] = {
@@ -45,8 +45,8 @@ Tokens = Mapping[str, int]
 def meaning(e: Expr, tokens: Tokens, call: Call | None = None, rows: range = range(0)) -> Any:
     """The value of an expression for one assignment of its tokens: `meaning(e, {"q": 3, "k": 1}, call)`.
 
-    Without a call, parameters and fields are looked up as they print: {"w": 4, "doc(q)": 7}. `rows` are the positions
-    over which ROWMIN and ROWMAX go.
+    Coordinates are looked up as they print, {"q.y": 2}; without a call, parameters and fields as well: {"w": 4,
+    "doc(q)": 7}. `rows` are the positions over which ROWMIN and ROWMAX go.
     """
     match e.value:
         case FieldDecl(name=name):
@@ -56,6 +56,8 @@ def meaning(e: Expr, tokens: Tokens, call: Call | None = None, rows: range = ran
                 return tokens[str(e)]
             values = call.tensors[name]
             return int(values[tokens["b"] % values.shape[0], tokens["h"] % values.shape[1]])
+        case Coordinate():
+            return tokens[str(e)]
         case ParamDecl(name=name):
             return tokens[name] if call is None else call.params[name]
         case str(name):
