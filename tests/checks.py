@@ -81,7 +81,8 @@ class Case:
         """The dense mask, bool [B, Hq, Sq, Sk]."""
         k_len = self.q_len if self.k_len is None else self.k_len
         p, sizes = self.pattern, {"batch": self.batch, "heads": self.heads, "q_len": self.q_len, "k_len": k_len}
-        call = bind(p.fields, p.params, self.bindings, **sizes, q_start=self.q_start)
+        more = {"spaces": p.spaces, "masks": p.heads, "tensors": p.tensors, "q_start": self.q_start}
+        call = bind(p.fields, p.params, self.bindings, **sizes, **more)
         mask = dense_mask(p.predicate, call).expand(self.batch, self.heads, self.q_len, k_len)
         return mask.to(device)
 
