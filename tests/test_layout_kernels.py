@@ -1,72 +1,147 @@
-"""Patterns that take a layout of their own, on every executor: numbers against dense float64, exact counts, no leaks."""
+"""Patterns that take a layout of their own, on every executor: numbers, exact counts, and no leaks."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 import torch
 
 import attnir as an
-from tests.checks import Case, check
+from attnir.codegen.cache import CACHE
+from attnir.codegen.plan import CONFIGURED, Plan
+from tests.checks import Case, check, judge, run
 from tests.layouts import disc, every
 from tests.test_axes import BACKENDS, DEVICE
 from tests.test_probes import probe_counts
 
 H, W = an.param("H", low=1), an.param("W", low=1)
 KV_LEN = an.tensor("kv_len", "b")
-IMAGE, VIDEO, LINE = an.grid(y=12, x=20), an.grid(t=4, y=6, x=10), an.grid(x=240)
-PAGE = an.concat(text=20, image=an.grid(y=12, x=16))
-POOLED = an.grid(y=12, x=20), an.grid(v=6, u=5)
+IMAGE, VIDEO, LINE = an.grid(y=10, x=12), an.grid(t=4, y=8, x=8), an.grid(x=120)
+SIZED = an.grid(y=H, x=W)
+PAGE = an.concat(text=20, image=SIZED)
+POOLED = an.grid(y=H, x=W), an.grid(v=6, u=5)
+DILATED = an.window(60, 0) & every(4)
 
-DILATED = an.window(120, 0) & every(8)
+# Small tiles, so that few tokens are many tiles: what is taken is a layout, forward and transposed.
+SMALL = dict.fromkeys(CONFIGURED, an.Config(32, 32, 4, 1))
+FEW = {"heads": 1, "d": 16}
+SIZES = {"H": 10, "W": 12}
+
 CASES = {
-    "dilated": Case(DILATED, q_len=257),
-    "strided": Case(an.causal() & every(16), q_len=321),
-    "window or every 32nd": Case(an.causal() & (an.window(40, 0) | an.mask(lambda q, k: k % 32 == 0)), q_len=300),
-    "line": Case(an.neighborhood(LINE, 33), q_len=240),
-    "image": Case(an.neighborhood(IMAGE, (5, 7)), q_len=240, heads=4, kv_heads=2),
-    "video": Case(an.neighborhood(VIDEO, (2, 3, 5), causal=("t",)), q_len=240),
-    "strided windows": Case(an.neighborhood(IMAGE, (6, 8), stride=(3, 4)), q_len=240),
-    "dilated by axis": Case(an.neighborhood(IMAGE, (5, 3), dilation=(2, 4)), q_len=240),
-    "run-time image": Case(an.neighborhood(an.grid(y=H, x=W), (3, 5)), q_len=240, bindings={"H": 12, "W": 20}),
+    "dilated": Case(DILATED, q_len=140, **FEW),
+    "strided": Case(an.causal() & every(8), q_len=133, k_len=157, **FEW),
+    "window or every 32nd": Case(
+        an.causal() & (an.window(20, 0) | an.mask(lambda q, k: k % 32 == 0)), q_len=150, **FEW
+    ),
+    "line": Case(an.neighborhood(LINE, 33), q_len=120, **FEW),
+    "image": Case(an.neighborhood(SIZED, (3, 5)), q_len=120, bindings=SIZES, **FEW),
+    "video": Case(an.neighborhood(VIDEO, (2, 2, 3), causal=("t",)), q_len=256, **FEW),
+    "strided windows": Case(an.neighborhood(IMAGE, (4, 4), stride=(2, 4)), q_len=120, **FEW),
+    "dilated by axis": Case(an.neighborhood(IMAGE, (5, 3), dilation=(2, 4)), q_len=120, **FEW),
     "disc after text": Case(
-        disc(5, PAGE) | an.mask(lambda q, k: q.in_("text") | k.in_("text"), grid=PAGE), q_len=212
+        disc(4, PAGE) | an.mask(lambda q, k: q.in_("text") | k.in_("text"), grid=PAGE), q_len=140, bindings=SIZES, **FEW
     ),
     "pooled keys": Case(
-        an.mask(lambda q, k: (abs(q.y // 2 - k.v) <= 1) & (abs(q.x // 4 - k.u) <= 1), grid=POOLED), q_len=240, k_len=30
+        an.mask(lambda q, k: (abs(q.y // 2 - k.v) <= 1) & (abs(q.x // 4 - k.u) <= 1), grid=POOLED),
+        q_len=120,
+        k_len=30,
+        bindings=SIZES,
+        **FEW,
     ),
     "per head": Case(
-        an.per_head([(slice(0, 2), DILATED), (slice(2, 3), an.causal()), (3, an.causal() & every(8))]),
-        q_len=200,
+        an.per_head([(0, DILATED), (slice(1, 2), an.causal()), (slice(2, 4), an.causal() & every(4))]),
+        q_len=100,
         heads=4,
         kv_heads=2,
-        d=32,
+        d=16,
     ),
     "kv_len": Case(
-        an.neighborhood(IMAGE, (5, 7)) & an.mask(lambda q, k, b: k < KV_LEN[b]),
-        q_len=240,
+        an.neighborhood(an.grid(y=10, x=16), 3) & an.mask(lambda q, k, b: k < KV_LEN[b]),
+        q_len=160,
         batch=2,
-        heads=1,
-        bindings={"kv_len": torch.tensor([240, 97])},
+        bindings={"kv_len": torch.tensor([160, 47])},
+        **FEW,
     ),
+    "row or column": Case(
+        an.mask(lambda q, k: (q.y == k.y) | (q.x == k.x), grid=SIZED), q_len=120, bindings=SIZES, **FEW
+    ),
+    "the end of an image": Case(an.neighborhood(LINE, 9), q_len=50, k_len=120, q_start=70, **FEW),
+    "the start of an image": Case(an.neighborhood(LINE, 9), q_len=50, k_len=120, q_start=0, **FEW),
 }
+
+
+def checked(backend: str, case: Case) -> None:
+    check(backend, case, DEVICE, SMALL if backend == "triton" else None)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_cases_take_a_layout(name: str) -> None:
+    plan = Plan(CASES[name].pattern)
+    taken = [plan.arrangement((32, 32), transposed=t).taken.name for t in (False, True)]
+    assert taken[0] != "runs of tokens", taken
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", CASES)
 def test_float32(name: str, backend: str) -> None:
-    check(backend, CASES[name], DEVICE)
+    checked(backend, CASES[name])
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", ["dilated", "image", "disc after text"])
 def test_bfloat16(name: str, backend: str) -> None:
-    check(backend, replace(CASES[name], dtype=torch.bfloat16, d=32), DEVICE)
+    checked(backend, replace(CASES[name], dtype=torch.bfloat16))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("name", ["dilated", "strided windows"])
-def test_grouped_heads_not_contiguous(name: str, backend: str) -> None:
-    check(backend, replace(CASES[name], heads=6, kv_heads=2, d=16, dv=24, layout="padded"), DEVICE)
-    check(backend, replace(CASES[name], batch=2, d=16, layout="bshd"), DEVICE)
+@pytest.mark.parametrize(("name", "layout"), [("dilated", "padded"), ("strided windows", "bshd")])
+def test_grouped_heads_not_contiguous(name: str, layout: str, backend: str) -> None:
+    checked(backend, replace(CASES[name], heads=3, dv=24, layout=layout))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", ["dilated", "strided windows", "disc after text"])
+def test_uniform_rows_count_their_keys(name: str, backend: str) -> None:
+    probe_counts(backend, CASES[name], SMALL if backend == "triton" else None)
+
+
+# A pattern, and which of its keys lie in no tile that is visited.
+PRUNED: dict[str, tuple[Case, Callable[[torch.Tensor], torch.Tensor]]] = {
+    "other classes": (Case(DILATED, q_len=1, k_len=140, **FEW), lambda k: (139 - k) % 4 != 0),
+    "other rows": (
+        Case(an.mask(lambda q, k: (k.y < 4) & (abs(q.x - k.x) < 3), grid=an.grid(y=20, x=8)), q_len=160, **FEW),
+        lambda k: k // 8 >= 8,
+    ),
+    "another region": (Case(an.neighborhood(PAGE, 3), q_len=140, bindings=SIZES, **FEW), lambda k: k < 20),
+}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", PRUNED)
+def test_not_a_number_in_keys_of_no_tile_does_not_leak(name: str, backend: str) -> None:
+    case, unseen = PRUNED[name]
+    hidden = unseen(torch.arange(case.k_len or case.q_len)).to(DEVICE)
+    q, k, v, do, _ = case.tensors(DEVICE)
+    expected = an.reference(case.pattern)(q, k, v, **case.options(DEVICE))
+    k[:, :, hidden] = v[:, :, hidden] = torch.nan
+    assert not bool(case.live(DEVICE)[..., hidden].any())
+    leaves = [t.detach().requires_grad_() for t in (q, k, v)]
+    attention = an.compile(case.pattern, backend=backend, config=SMALL if backend == "triton" else None)
+    o = attention(*leaves, **case.options(DEVICE))
+    torch.testing.assert_close(o.double(), expected, rtol=1e-5, atol=1e-6)
+    dq, dk, dv = torch.autograd.grad((o * do).sum(), leaves)
+    assert all(bool(torch.isfinite(t).all()) for t in (dq, dk, dv))
+    assert bool((dk[:, :, hidden] == 0).all()) and bool((dv[:, :, hidden] == 0).all())
+
+
+def test_three_sizes_of_an_image_share_their_kernels() -> None:
+    pattern = an.neighborhood(SIZED, (3, an.param("w", low=1, high=9)))
+    attention = an.compile(pattern, backend="triton", config=SMALL)
+    CACHE.clear()
+    for at, (height, width, w) in enumerate([(5, 8, 3), (4, 16, 5), (3, 7, 1)]):
+        case = Case(pattern, q_len=height * width, bindings={"H": height, "W": width, "w": w}, **FEW)
+        judge(run(attention, case, DEVICE), case)
+        info = an.cache_info()
+        assert info.generated + info.loaded == 4 and info.reused == 4 * at
