@@ -64,9 +64,6 @@ CASES = {
         bindings={"kv_len": torch.tensor([160, 47])},
         **FEW,
     ),
-    "row or column": Case(
-        an.mask(lambda q, k: (q.y == k.y) | (q.x == k.x), grid=SIZED), q_len=120, bindings=SIZES, **FEW
-    ),
     "blocks in a row or a column": Case(
         an.mask(lambda q, k: (q.y // 8 == k.y // 8) | (q.x // 8 == k.x // 8), grid=SIZED),
         q_len=256,

@@ -21,13 +21,13 @@ def check(case: Laid, tile: tuple[int, int], transposed: bool) -> None:
 
 
 @pytest.mark.parametrize("transposed", [False, True])
-@pytest.mark.parametrize("tile", [(8, 4), (2, 16), (1, 1)])
+@pytest.mark.parametrize("tile", [(8, 4), (2, 2)])
 @pytest.mark.parametrize("name", LAID)
 def test_every_candidate_is_exact(name: str, tile: tuple[int, int], transposed: bool) -> None:
     check(LAID[name], tile, transposed)
 
 
 @given(some.laid(), some.tiles, st.booleans())
-@settings(max_examples=60)
+@settings(max_examples=50)
 def test_every_candidate_of_a_random_pattern_is_exact(case: Laid, tile: tuple[int, int], transposed: bool) -> None:
     check(case, tile, transposed)
