@@ -155,12 +155,12 @@ def findings(launches: Launches, case: Laid) -> set[str]:
         found |= {"rows"} if len({p.rows for p in programs}) != 1 else set()
         rows += rows_of(programs[0].rows, call)
     found |= {"rows"} if bool((rows != 1).any()) else set()
-    programs = [p for launch in launches for p in launch]
+    every_program = [p for programs in launches for p in programs]
     try:
-        pair_map(programs, call)
+        pair_map(every_program, call)
     except IndexError:
         found.add("range")
-    counts = pair_map(programs, call, strict=False).live
+    counts = pair_map(every_program, call, strict=False).live
     found |= {"lost"} if bool((live & (counts == 0)).any()) else set()
     found |= {"dead"} if bool((~live & (counts > 0)).any()) else set()
     return found | ({"twice"} if bool((live & (counts > 1)).any()) else set())
@@ -201,7 +201,8 @@ def _conditions(draw: st.DrawFn, space: Space) -> an.Mask:
     n, m, r = draw(st.integers(1, 6)), draw(st.integers(0, 4)), draw(st.integers(0, 3))
 
     def at(token: Value, axis: str = one) -> Value:
-        return getattr(token, axis)
+        found: Value = getattr(token, axis)
+        return found
 
     shapes: list[Condition] = [
         lambda q, k: abs(at(q) - at(k)) <= m,

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 import pytest
 
 import attnir as an
-from attnir import expr as ex
 from attnir.arrange import Launches, arrange
 from attnir.expr import TRUE, Expr, const
+from attnir.ops import Op
 from attnir.program import Axis, Layout, Status, Sweep, TileProgram
 from attnir.traverse import rebuild
 from attnir.walk import pair_map
@@ -100,7 +100,7 @@ def origin(change: Callable[[Expr], Expr]) -> Change:
 
 def other_residue(modulus: int) -> Change:
     """The next residue class of the columns."""
-    return origin(lambda e: rebuild(e, lambda n: (n + 1) % modulus if n.op is ex.Op.SYM else None))
+    return origin(lambda e: rebuild(e, lambda n: (n + 1) % modulus if n.op is Op.SYM else None))
 
 
 def predicate(change: Callable[[Expr], Expr]) -> Change:
