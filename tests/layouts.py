@@ -128,7 +128,7 @@ LAID = {
     "queries of an image's end": Laid(an.neighborhood(IMAGE, 3), 20, 63, q_start=31),
     "row or column": Laid(an.mask(lambda q, k: (q.y == k.y) | (q.x == k.x), grid=IMAGE), 63),
     "blocks in a row or a column": Laid(
-        an.mask(lambda q, k: (q.y // 8 == k.y // 8) | (q.x // 8 == k.x // 8), grid=an.grid(y=16, x=16)), 256
+        an.mask(lambda q, k: (q.y // 4 == k.y // 4) | (q.x // 4 == k.x // 4), grid=an.grid(y=8, x=8)), 64
     ),
     "either axis": Laid(an.mask(lambda q, k: (q.y - k.y <= 3) | (q.x - k.x <= 3), grid=IMAGE), 63),
     "even keys or earlier ones": Laid(an.mask(lambda q, k: (k % 2 == 0) | (k <= q)), 31),
