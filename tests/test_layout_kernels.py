@@ -65,8 +65,9 @@ CASES = {
         **FEW,
     ),
     "blocks in a row or a column": Case(
-        an.mask(lambda q, k: (q.y // 8 == k.y // 8) | (q.x // 8 == k.x // 8), grid=an.grid(y=16, x=16)),
+        an.mask(lambda q, k: (q.y // 8 == k.y // 8) | (q.x // 8 == k.x // 8), grid=SIZED),
         q_len=256,
+        bindings={"H": 16, "W": 16},
         **FEW,
     ),
     "before on either axis": Case(
