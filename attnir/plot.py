@@ -2,21 +2,74 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from attnir.errors import ShapeError
 from attnir.evaluate import dense_mask
 from attnir.explain import explain
-from attnir.walk import pair_map
+from attnir.walk import PairMap, pair_map
 
 if TYPE_CHECKING:
     from attnir.api import Attention
 
 COLOURS = {"empty": "#f4f4f2", "partial": "#f2c14e", "full": "#5b8e7d"}
 MOST_PIXELS = 4096  # a picture is dense; longer sequences are better read as counts
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Panel:
+    """One head of one sample.
+
+    status    of the tile of each pair: 0 empty, 1 partial, 2 full
+    live      which pairs are live
+    visited   pairs in visited tiles, as often as they are visited
+    """
+
+    status: Tensor
+    live: Tensor
+    visited: int
+
+    @property
+    def over_compute(self) -> float:
+        return self.visited / max(1, int(self.live.sum()))
+
+    def draw(self, axes: Any) -> None:
+        """Tiles by status, live pairs dark, on matplotlib's axes."""
+        from matplotlib.colors import ListedColormap
+
+        q_len, k_len = self.live.shape
+        where = {"interpolation": "nearest", "extent": (-0.5, k_len - 0.5, q_len - 0.5, -0.5)}
+        colours = ListedColormap(list(COLOURS.values()))
+        axes.imshow(self.status.cpu().numpy(), cmap=colours, vmin=0, vmax=2, **where)
+        shade = torch.zeros(*self.live.shape, 4)
+        shade[..., 3] = self.live.cpu() * 0.45
+        axes.imshow(shade.numpy(), **where)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """The pairs of a call: their tiles, and which are live, bool [B, H, q_len, k_len]."""
+
+    pairs: PairMap
+    live: Tensor
+
+    def panel(self, sample: int, head: int) -> Panel:
+        full, partial = self.pairs.full[sample, head], self.pairs.partial[sample, head]
+        status = 2 * (full > 0) + ((full == 0) & (partial > 0)).long()
+        return Panel(status, self.live[sample, head], int((full + partial).sum()))
+
+
+def view(attention: Attention, q_len: int, k_len: int | None, tile: tuple[int, int], **given: Any) -> View:
+    """What `explain` would count with the same arguments, pair by pair."""
+    e = explain(attention, q_len, k_len, tile=tile, **given)
+    pairs = pair_map([p for programs in e.arrangement.taken.launches for p in programs], e.call)
+    return View(pairs, dense_mask(attention.pattern.predicate, e.call).expand(pairs.live.shape))
 
 
 def plot(
@@ -41,7 +94,6 @@ def plot(
     Raises ShapeError for other lengths, and for a head or a sample that is not there.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.colors import ListedColormap
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
@@ -53,29 +105,15 @@ def plot(
     if not (0 <= head < heads and 0 <= sample < batch):
         raise ShapeError(f"head {head} of {heads} and sample {sample} of {batch} are not both there")
     tile = tile or (max(1, q_len // 16), max(1, k_len // 16))
-    e = explain(attention, q_len, k_len, tile=tile, heads=heads, batch=batch, q_start=q_start, **bindings)
-    pairs = pair_map([p for programs in e.arrangement.taken.launches for p in programs], e.call)
-    status = 2 * (pairs.full[sample, head] > 0) + ((pairs.full == 0) & (pairs.partial > 0))[sample, head].long()
-    live = dense_mask(attention.pattern.predicate, e.call).expand(pairs.live.shape)[sample, head]
-    counts = {name: f"{int((status == code).sum()):,} pairs" for code, name in enumerate(COLOURS)}
-    over = int((pairs.full + pairs.partial)[sample, head].sum()) / max(1, int(live.sum()))
+    seen = view(attention, q_len, k_len, tile, heads=heads, batch=batch, q_start=q_start, **bindings)
+    panel = seen.panel(sample, head)
+    counts = {name: f"{int((panel.status == code).sum()):,} pairs" for code, name in enumerate(COLOURS)}
 
     figure = Figure(figsize=(6.4, 6.4 * q_len / k_len + 1.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    extent = (-0.5, k_len - 0.5, q_len - 0.5, -0.5)
-    axes.imshow(
-        status.cpu().numpy(),
-        cmap=ListedColormap(list(COLOURS.values())),
-        vmin=0,
-        vmax=2,
-        interpolation="nearest",
-        extent=extent,
-    )
-    shade = torch.zeros(*live.shape, 4)
-    shade[..., 3] = live.cpu() * 0.45
-    axes.imshow(shade.numpy(), interpolation="nearest", extent=extent)
-    title = f"{attention.pattern}\n{over:.3f} visited to a live pair, tiles of {tile[0]} x {tile[1]}"
+    panel.draw(axes)
+    title = f"{attention.pattern}\n{panel.over_compute:.3f} visited to a live pair, tiles of {tile[0]} x {tile[1]}"
     axes.set(xlabel="key", ylabel="query", title=title)
     axes.title.set_fontsize(8)
     axes.legend(
@@ -86,3 +124,19 @@ def plot(
         frameon=False,
     )
     figure.savefig(path, dpi=160, bbox_inches="tight")
+
+
+def plot_small(panels: Mapping[str, Panel], path: str | PathLike[str]) -> None:
+    """Write small pictures side by side, each under its title, without axes; the same panels give the same bytes."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    q_len, k_len = next(iter(panels.values())).live.shape
+    wide = 2.2 * min(1, k_len / q_len)
+    figure = Figure(figsize=(len(panels) * wide + 0.2, wide * q_len / k_len + 0.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, (title, panel) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+        panel.draw(axes)
+        axes.set_title(title, fontsize=7)
+        axes.set(xticks=[], yticks=[])
+    figure.savefig(path, dpi=100, metadata={"Software": None})

@@ -53,7 +53,7 @@ def tree_ends(node: int, depth: int) -> Tensor:
 
     def grow(start: int, levels: int) -> int:
         """Append the ends of a subtree that starts there; its own end."""
-        end = start + node * (2**levels - 1)
+        end = start + node * ((1 << levels) - 1)
         ends.extend([end] * node)
         if levels > 1:
             grow(grow(start + node, levels - 1), levels - 1)

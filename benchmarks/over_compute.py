@@ -10,7 +10,11 @@ figure of FlexAttention that is estimated, from blocks of rows that lie evenly a
 from __future__ import annotations
 
 import argparse
+import os
 from dataclasses import dataclass
+
+# Threads that spin while they wait for each other slow everyone down on a machine that has other work.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import torch
 from torch import Tensor
@@ -104,8 +108,8 @@ def flex_blocks(mask: an.Mask, call: Call, most_pairs: int = MOST_PAIRS) -> Bloc
 def _any_live(found: Tensor) -> Tensor:
     """Whether each block of columns holds a live pair: [batch or 1, head or 1, blocks]."""
     columns = found.any(-2)
-    padded = torch.nn.functional.pad(columns, (0, -columns.shape[-1] % BLOCK))
-    return padded.unflatten(-1, (-1, BLOCK)).any(-1)
+    found_in: Tensor = torch.nn.functional.pad(columns, (0, -columns.shape[-1] % BLOCK)).unflatten(-1, (-1, BLOCK))
+    return found_in.any(-1)
 
 
 def created_blocks(mask: an.Mask, call: Call) -> int:

@@ -109,8 +109,15 @@ def _of_fields() -> dict[str, Sized]:
     none, every = marks(TOKENS), 64
     images = torch.arange(TOKENS) // 256 + 1
 
-    def row(name: str, *sizes: int, params: Mapping[str, object] | None = None, **bindings: object) -> Sized:
-        return Sized(of(name, **(params or {})), *sizes, bindings=bindings)
+    def row(
+        name: str,
+        q_len: int = TOKENS,
+        k_len: int | None = None,
+        *,
+        params: Mapping[str, object] | None = None,
+        **bindings: object,
+    ) -> Sized:
+        return Sized(of(name, **(params or {})), q_len, k_len, bindings=bindings)
 
     return {
         "bert4rec": row("bert4rec", pad=padded),

@@ -1,4 +1,4 @@
-"""The command line: `attnir explain`, `attnir source`, `attnir plot` for a pattern given as text."""
+"""The command line: `attnir explain`, `source` and `plot` for a pattern given as text, `gallery` for the catalog."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.syntax import Syntax
 
 import attnir as an
+from attnir.frontends.gallery import write_gallery
 
 app = typer.Typer(help="Declare an attention pattern, see its tiles, read its kernels.", no_args_is_help=True)
 
@@ -86,6 +87,14 @@ def plot(pattern: PatternText, length: Length, path: Path, set_: Params = None, 
     with _in_words():
         attention.plot(length, path, tile=tile, **_bindings(set_))
     typer.echo(f"wrote {path}")
+
+
+@app.command()
+def gallery(out: Annotated[Path, typer.Option(help="the folder of the page and its pictures")] = Path("docs")) -> None:
+    """Write a page with a picture and the declaration of every pattern of the catalog."""
+    with _in_words():
+        written = write_gallery(out)
+    typer.echo(f"wrote {written[0]} and {len(written) - 1} pictures")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,80 @@
+"""The gallery: the committed page is what the command writes, and every picture that it shows is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import attnir as an
+from attnir.frontends.cli import app
+from attnir.frontends.gallery import TILE, declaration, grouped, view_of, write_gallery
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("docs")
+    write_gallery(out)
+    return out
+
+
+def test_the_committed_page_is_what_the_command_writes(written: Path) -> None:
+    page = (written / "gallery.md").read_text()
+    assert page == (DOCS / "gallery.md").read_text(), "the catalog changed; write the page again: attnir gallery"
+
+
+def test_every_picture_of_the_page_is_there_and_no_other(written: Path) -> None:
+    shown = re.findall(r"!\[.*?\]\(gallery/(.*?)\)", (DOCS / "gallery.md").read_text())
+    assert sorted(shown) == sorted(f"{name}.png" for name in an.catalog.names())
+    for folder in (DOCS, written):
+        assert sorted(p.name for p in (folder / "gallery").iterdir()) == sorted(shown)
+    assert sum(p.stat().st_size for p in (DOCS / "gallery").iterdir()) < 2**20
+
+
+def test_a_picture_has_the_same_bytes_each_time(tmp_path: Path, written: Path) -> None:
+    from attnir.plot import plot_small
+
+    plot_small({"": view_of(an.catalog.get("window")).panel(0, 0)}, tmp_path / "window.png")
+    assert (tmp_path / "window.png").read_bytes() == (written / "gallery" / "window.png").read_bytes()
+
+
+def test_every_entry_has_one_place() -> None:
+    placed = [e.name for entries in grouped().values() for e in entries]
+    assert sorted(placed) == list(an.catalog.names())
+
+
+def test_a_declaration_is_the_body_without_its_description() -> None:
+    assert declaration(an.catalog.get("streaming-llm")) == (
+        "within(0, sinks=sinks)\n"
+        "within(1, window=window)\n"
+        "return past() & mask(lambda q, k: (k < sinks) | (q - k < window))"
+    )
+
+
+@pytest.mark.parametrize("name", ["window", "sink-lora", "freeswim", "cab-nc"])
+def test_a_panel_shows_what_the_reference_sees(name: str) -> None:
+    """Live pairs are in visited tiles, and are those of the dense meaning; every head and sample has its own."""
+    x = an.catalog.get(name).example
+    seen = view_of(an.catalog.get(name))
+    k_len = x.k_len or x.q_len
+    assert seen.live.shape == (x.batch, x.heads, x.q_len, k_len)
+    q, k = torch.zeros(x.batch, x.heads, x.q_len, 1), torch.zeros(x.batch, x.heads, k_len, 1)
+    _, lse = an.reference(an.catalog.build(name, **x.params))(q, k, k, return_lse=True, **x.bindings)
+    for sample in range(x.batch):
+        for head in range(x.heads):
+            panel = seen.panel(sample, head)
+            torch.testing.assert_close(lse[sample, head].exp(), panel.live.sum(-1).double())
+            assert (panel.status[panel.live] > 0).all() and panel.live[panel.status == 2].all()
+
+
+def test_the_command_writes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = {"Windows": [an.catalog.get("causal"), an.catalog.get("window")]}
+    monkeypatch.setattr("attnir.frontends.gallery.grouped", lambda: few)
+    result = CliRunner().invoke(app, ["gallery", "--out", str(tmp_path / "new")])
+    assert result.exit_code == 0 and "2 pictures" in result.output
+    assert f"Tiles of {TILE[0]} x {TILE[1]}" in (tmp_path / "new" / "gallery.md").read_text()
