@@ -34,12 +34,13 @@ MOST_PAIRS = 2**29  # beyond these, blocks of rows are sampled
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Computed pairs to a live pair, and the candidate layouts that were taken."""
+    """Computed pairs to a live pair, the candidate layouts that were taken, and the live pairs."""
 
     forward: float
     transposed: float
     forward_way: str
     transposed_way: str
+    live: int
 
 
 def call_of(sized: Sized) -> Call:
@@ -72,7 +73,7 @@ def measure(sized: Sized) -> Measured:
             found.append((computed / max(1, live), f"{taken.name}, {tile[0]} x {tile[1]}"))
         best.append(min(found))
     (forward, way), (back, way_back) = best
-    return Measured(forward, back, way, way_back)
+    return Measured(forward, back, way, way_back, live)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,7 @@ def line(name: str, sized: Sized, *, quick: bool) -> str:
     flex = ""
     if not quick:
         blocks = flex_blocks(sized.mask, call_of(sized))
+        assert blocks.sampled or blocks.live == found.live, f"{name}: {blocks.live} and {found.live} live pairs"
         flex = f"{'~' if blocks.sampled else ''}{blocks.over_compute:.2f}"
     limit = "" if sized.promised is None else f"{sized.promised:.2f}"
     tokens = sized.q_len if sized.k_len is None else f"{sized.q_len} x {sized.k_len}"

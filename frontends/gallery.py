@@ -35,9 +35,9 @@ GROUPS = {
 HEAD = f"""# The gallery
 
 Every entry of the catalog, `an.catalog.build(name, ...)`, at the size of its example. Rows are queries, columns are
-keys, live pairs are dark. Tiles of {TILE[0]} x {TILE[1]} tokens are green where they are proved FULL, yellow where they are
-PARTIAL, grey where nothing is visited. Over-compute is pairs visited to a live pair, inside the picture; at so few tokens
-it is not the cost at a real length. `attnir gallery` writes this page.
+keys, live pairs are dark. Tiles of {TILE[0]} x {TILE[1]} tokens are green where they are proved FULL, yellow where they
+are PARTIAL, grey where nothing is visited. Over-compute is pairs visited to a live pair, inside the picture; at so few
+tokens it is not the cost at a real length. `attnir gallery` writes this page.
 """
 
 
