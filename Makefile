@@ -20,11 +20,11 @@ GPU_RUN   := PYTHONPATH=$(CURDIR) $(PYTHON)
 GPU_READY :=
 endif
 
-.PHONY: help demo test lint bench bench-gpu test-gpu inspect wheel clean
+.PHONY: help demo test lint bench over-compute bench-gpu test-gpu inspect wheel clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(READY)  ## train a small text model on a CPU with a pattern of your own
 	$(RUN) examples/train_text.py --demo
@@ -41,6 +41,9 @@ lint: $(READY)  ## style, format and types
 
 bench: $(READY)  ## measure the torch backend on this CPU
 	$(RUN) -m benchmarks.bench_cpu
+
+over-compute: $(READY)  ## pairs computed to a live pair, beside FlexAttention's
+	$(RUN) -m benchmarks.over_compute
 
 bench-gpu: $(GPU_READY)  ## measure the Triton kernels on this GPU
 	$(GPU_RUN) -m benchmarks.bench_gpu
