@@ -44,6 +44,11 @@ class Candidate:
     launches: Launches
     visited: int
 
+    @property
+    def listed(self) -> bool:
+        """Whether it needs block lists."""
+        return any(p.listed for programs in self.launches for p in programs)
+
 
 @dataclass(frozen=True, slots=True)
 class Arrangement:
@@ -64,7 +69,7 @@ def arrange(predicate: Expr, spaces: Spaces, tile: tuple[int, int], transposed: 
         Candidate(name, launches, sum(_visited(p, call) for programs in launches for p in programs))
         for name, launches in arranger.candidates()
     ]
-    best = min(found, key=lambda c: c.visited)
+    best = min(found, key=lambda c: (c.visited, c.listed))
     return Arrangement(best, tuple(c for c in found if c is not best))
 
 

@@ -61,7 +61,8 @@ def _below(e: Expr, limit: Expr) -> bool:
         return False
     if limit.op is Op.CONST:
         return found.high < limit.const
-    left = limit - substitute(e, {c: _counted_down(c) for c in nodes(e)}) - 1
+    down = {c: _counted_down(c.value) for c in nodes(e) if isinstance(c.value, Coordinate)}
+    left = limit - substitute(e, down) - 1
     return all(c >= 0 and all(bounds(a).low >= 0 for a in atoms) for atoms, c in _products(left).items())
 
 
@@ -84,11 +85,11 @@ def _products(e: Expr) -> dict[Atoms, int]:
     return {atoms: c for atoms, c in total.items() if c}
 
 
-def _counted_down(e: Expr) -> Expr:
+def _counted_down(coordinate: Coordinate) -> Expr:
     """A coordinate below a parameter, as what is left of the parameter."""
-    if isinstance(e.value, Coordinate) and isinstance(e.value.size, ParamDecl):
-        return ex.param(e.value.size) - 1 - ex.coordinate(replace(e.value, of=Of.SINCE))
-    return e
+    if isinstance(coordinate.size, ParamDecl):
+        return ex.param(coordinate.size) - 1 - ex.coordinate(replace(coordinate, of=Of.SINCE))
+    return ex.coordinate(coordinate)
 
 
 def _parts(form: Linear, divisor: Expr) -> tuple[Expr, Linear]:

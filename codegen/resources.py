@@ -212,7 +212,10 @@ class Estimate:
     def budget(self) -> int:
         """Up to which estimate of registers it is free of spills."""
         budgets = SPLIT_BUDGETS if self.p.splits else BUDGETS
-        return budgets[self.p.kind][self.products] - self.extra
+        copies = 0
+        if self.extra and self.p.kind != "forward":  # rows that lie apart have addresses of their own
+            copies = 3 * self.moving * sum(self.p.widths) * self.p.itemsize // 16 // self.threads
+        return budgets[self.p.kind][self.products] - self.extra - copies
 
     @property
     def _allowed_for_split(self) -> bool:

@@ -15,7 +15,7 @@ from torch import Tensor
 import attnir as an
 from attnir.arrange import Launches
 from attnir.call import Call, bind
-from attnir.evaluate import dense_mask
+from attnir.evaluate import Evaluator, dense_mask
 from attnir.program import Layout
 from attnir.space import Space
 from attnir.trace import Value
@@ -125,7 +125,6 @@ LAID = {
         batch=2,
         bindings={"kv_len": torch.tensor([40, 18])},
     ),
-    "queries of an image's end": Laid(an.neighborhood(IMAGE, 3), 20, 63, q_start=31),
     "row or column": Laid(an.mask(lambda q, k: (q.y == k.y) | (q.x == k.x), grid=IMAGE), 63),
     "blocks in a row or a column": Laid(
         an.mask(lambda q, k: (q.y // 4 == k.y // 4) | (q.x // 4 == k.x // 4), grid=an.grid(y=8, x=8)), 64
@@ -175,7 +174,7 @@ def rows_of(rows: Layout, call: Call) -> Tensor:
         inside = inside & (tokens[str(axis.first)] + offset.flatten() <= tokens[str(axis.last)])
     index = tokens[rows.side.value] - call.start(rows.side)
     length = call.length(rows.side)
-    inside, index = torch.broadcast_tensors(inside, index)
+    inside, index = torch.broadcast_tensors(inside & Evaluator(call, tokens)(rows.among), index)
     return torch.bincount(index[inside & (index >= 0) & (index < length)], minlength=length)
 
 

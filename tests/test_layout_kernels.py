@@ -70,9 +70,6 @@ CASES = {
         bindings={"H": 16, "W": 16},
         **FEW,
     ),
-    "before on either axis": Case(
-        an.mask(lambda q, k: (k.y <= q.y) | (k.x <= q.x), grid=SIZED), q_len=120, bindings=SIZES, **FEW
-    ),
     "the end of an image": Case(an.neighborhood(LINE, 9), q_len=50, k_len=120, q_start=70, **FEW),
     "the start of an image": Case(an.neighborhood(LINE, 9), q_len=50, k_len=120, q_start=0, **FEW),
 }

@@ -19,7 +19,7 @@ from attnir.expr import SYMBOLS, TRUE, ZERO, Expr, H, K, Q, side_of
 from attnir.interval import Interval
 from attnir.ops import Coordinate, FieldDecl, Of, ParamDecl, Searched, Side, TensorDecl
 from attnir.program import Layout, TileProgram
-from attnir.traverse import contains
+from attnir.traverse import contains, nodes
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +286,9 @@ class Frame:
         for i, table in enumerate(self.reads.tables):
             if table_reads_head(table):
                 self.w.let(f"table_{i}_at", f"table_{i} + b64 * table_{i}_batch + h64 * table_{i}_head")
+        rows = {a.token for a in self.program.rows.moving}
+        if any(n in rows for n in nodes(*(value for _, value in self.program.lets), definitions=False)):
+            self.row_coordinates()  # which something is reduced over
         if self.program.lets:
             self.w.line()
             self.w.line(f"# Which tiles of {self.columns.index} this tile visits, by index.")

@@ -82,14 +82,24 @@ def broken(kind: str, programs: Programs, spec: Spec, target: Target, report: Re
     if kind == "delta":
         return found
     expected = {"mma": "HMMA", "wgmma": "HGMMA", "tcgen05": "UTCHMMA", "mfma": "v_mfma"}[target.products]
-    widest = 64 if extra_registers(programs) else 128  # up to which the backward has room for sm_90's own instructions
-    if spec.splits or (kind != "forward" and max(spec.d, spec.dv) > widest and target.products == "wgmma"):
+    if spec.splits or max(spec.d, spec.dv) > _widest(kind, programs, target):
         expected += "|HMMA"
     if not any(re.match(expected, name) for name in report.matrix):
         found.append(f"no {expected} but {', '.join(report.matrix) or 'nothing'}")
     if report.masked or report.masking > FEW + PER_AXIS * (axes - 1):
         found.append(f"the loop over full tiles masks: {report.masked} operations, {report.masking} instructions")
     return found
+
+
+def _widest(kind: str, programs: Programs, target: Target) -> int:
+    """Up to which head width there are registers for the target's own instructions."""
+    laid_out = extra_registers(programs) > 0
+    match target.products:
+        case "wgmma":
+            return (128 if laid_out else 256) if kind == "forward" else (64 if laid_out else 128)
+        case "tcgen05":
+            return 128 if laid_out and kind == "dkv" else 256
+    return 256
 
 
 PER_AXIS = 12  # more for each digit of a box's index
