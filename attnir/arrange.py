@@ -69,7 +69,10 @@ def arrange(predicate: Expr, spaces: Spaces, tile: tuple[int, int], transposed: 
         Candidate(name, launches, sum(_visited(p, call) for programs in launches for p in programs))
         for name, launches in arranger.candidates()
     ]
-    best = min(found, key=lambda c: (c.visited, c.listed))
+    half = (
+        call.q_len * call.k_len * call.batch * call.heads // 2
+    )  # to leave out less than that proves little of real fields
+    best = min(found, key=lambda c: (c.visited, c.listed and c.visited < half))
     return Arrangement(best, tuple(c for c in found if c is not best))
 
 
@@ -107,9 +110,10 @@ class _Arranger:
         (row,), columns = shapes(self.side, None), shapes(self.side.other, None)
         for modulus in moduli_of(self.predicate, SEQUENCES[self.side.other].token)[:MOST_MODULI]:
             for laid in (sequence(self.side, self.tile[0]), lay_out(row, self.tile[:1], Classes({"": modulus}))):
-                programs = self.programs(laid, columns, {"": modulus}, f"classes of every {modulus}th token")
-                if programs and any(not p.columns.is_sequence for p in programs):
-                    yield f"every {modulus}th {'pair' if laid.axes[1:] else self.side.other}", (programs,)
+                programs = self.programs(laid, columns, {"": modulus}, f"tokens that are congruent modulo {modulus}")
+                if programs and any(ex.is_int(p.columns.axes[-1].step, modulus) for p in programs):
+                    tokens = "q and k" if laid.axes[1:] else self.side.other
+                    yield f"classes of {tokens} modulo {modulus}", (programs,)
         yield from self.by_rows()
         if any(self.spaces):
             columns = shapes(self.side.other, self.spaces[1])
@@ -129,13 +133,13 @@ class _Arranger:
                 continue
             (wanted,) = found
             own = lay_out(row, self.tile[:1], Classes({"": modulus}, {"": wanted}))
-            first = self.programs(own, columns, {}, f"rows of every {modulus}th {token}")
+            first = self.programs(own, columns, {}, f"{token} congruent to {wanted} modulo {modulus}")
             rest = reduce(ex.or_, (reduce(ex.and_, p, TRUE) for p, r in zip(parts, asked, strict=True) if r is None))
             others = replace(self, predicate=rest).of_runs()
             if first is not None and others is not None:
                 left = replace(others[0].rows, among=ex.ne(token % modulus, wanted))
                 launches = (first, tuple(replace(p, rows=left) for p in others))
-                yield f"every {modulus}th {token} by itself", launches
+                yield f"a class of {token} modulo {modulus} by itself", launches
 
     def of_runs(self) -> Programs | None:
         """The programs of rows in runs that visit least, columns in runs or some of them in a class."""
@@ -143,7 +147,7 @@ class _Arranger:
         found: list[Programs] = [(cover(self.predicate, self.tile, transposed=self.side is Side.KEYS),)]
         for modulus in moduli_of(self.predicate, token)[:MOST_MODULI]:
             laid = sequence(self.side, self.tile[0])
-            programs = self.programs(laid, columns, {"": modulus}, f"classes of every {modulus}th token")
+            programs = self.programs(laid, columns, {"": modulus}, f"tokens that are congruent modulo {modulus}")
             found += [programs] if programs else []
         unlisted = [programs for programs in found if not any(p.listed for p in programs)]
         return min(unlisted, key=lambda ps: sum(_visited(p, self.call) for p in ps), default=None)

@@ -13,7 +13,7 @@ from functools import lru_cache
 import torch
 
 from attnir.arrange import Arrangement
-from attnir.codegen.plan import Plan
+from attnir.codegen.plan import CONFIGURED, Plan
 from attnir.codegen.resources import choose, extra_registers, shortlist
 from attnir.codegen.targets import Config, Target
 
@@ -40,7 +40,7 @@ def arrangement_of(plan: Plan, kind: str, config: Config) -> Arrangement:
 def configure(plan: Plan, kind: str, target: Target, d: int, dv: int, dtype: torch.dtype) -> Choice:
     """The configuration that the user fixed, or else the one with the least work of those that fit."""
     fixed = plan.config(kind)
-    if fixed is not None or kind == "delta":
+    if fixed is not None or kind not in CONFIGURED:
         return Choice(fixed or choose(kind, target, d, dv, dtype))
     compared, most = [], 0
     for config in shortlist(kind, target, d, dv, dtype):

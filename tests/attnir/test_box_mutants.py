@@ -26,11 +26,11 @@ TILES = an.neighborhood(an.grid(y=8, x=12), (4, 8), stride=(2, 4))
 PATTERNS = {
     "windows": (Laid(TILES, 96), "boxes"),
     "after text": (Laid(an.neighborhood(an.concat(text=5, image=an.grid(y=9, x=9)), 5), 86), "boxes"),
-    "dilated": (Laid(an.window(20, 0) & every(4), 41), "every 4th pair"),
+    "dilated": (Laid(an.window(20, 0) & every(4), 41), "classes of q and k modulo 4"),
     "dilated by axis": (Laid(an.neighborhood(an.grid(y=7, x=9), (3, 3), dilation=(2, 3)), 63), "boxes"),
     "window or every 8th": (
         Laid(an.causal() & (an.window(9, 0) | an.mask(lambda q, k: k % 8 == 0)), 50),
-        "every 8th k",
+        "classes of k modulo 8",
     ),
 }
 

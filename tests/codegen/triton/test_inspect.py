@@ -75,7 +75,17 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("target", ["sm_80", "sm_90", "sm_100", "gfx942"])
 def test_default_configurations_keep_their_promises(target: str) -> None:
-    which = ("--targets", target, "--dtypes", "bf16,fp32", "--widths", "64", "--patterns", "packed,dilated,na2d", "--jobs=1")
+    which = (
+        "--targets",
+        target,
+        "--dtypes",
+        "bf16,fp32",
+        "--widths",
+        "64",
+        "--patterns",
+        "packed,dilated,na2d",
+        "--jobs=1",
+    )
     done = run("-m", "benchmarks.inspect_kernels", *which)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{target} bf16: 9 kernels, 0 with a broken promise" in done.stdout
