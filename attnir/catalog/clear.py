@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from attnir.catalog.checking import at_least, divides
 from attnir.catalog.registry import Example, entry
+from attnir.catalog.sizes import divides, within
 from attnir.pattern import Mask, mask
 from attnir.space import concat, grid
 from attnir.trace import Value
@@ -30,8 +30,8 @@ def clear(
     q, k = concat(text=512, image=grid(y=64, x=64));
     (q < 512) | (k < 512) | ((q.y - k.y) * (q.y - k.y) + (q.x - k.x) * (q.x - k.x) < 64)
     """
-    at_least(1, radius=radius)
-    at_least(0, pool=pool)
+    within(1, radius=radius)
+    within(0, pool=pool)
     image = grid(y=height, x=width)
     page = concat(text=text, image=image)
     near = mask(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from attnir.catalog.checking import at_least, at_most, divides
 from attnir.catalog.registry import Example, entry
+from attnir.catalog.sizes import at_most, divides, within
 from attnir.errors import DeclarationError
 from attnir.pattern import Mask, mask
 from attnir.per_head import per_head
@@ -32,7 +32,7 @@ def hilo(height: int, width: int, heads: int, alpha: float = 0.5, window: int = 
     q = grid(y=14, x=14); k = concat(image=grid(y=14, x=14), pooled=49); h = heads(4);
     (h < 3) & ((k < 196) & (q.y // 2 == k.y // 2) & (q.x // 2 == k.x // 2)) | (h == 3) & (196 <= k)
     """
-    at_least(1, height=height, width=width, heads=heads, window=window)
+    within(1, height=height, width=width, heads=heads, window=window)
     divides("the window", window, height=height, width=width)
     if not 0 <= alpha <= 1:
         fail(DeclarationError, f"alpha is the share of low-frequency heads, from 0 to 1, not {alpha}")
@@ -67,7 +67,7 @@ def stripe(height: int | Value, width: int | Value, heads: int, stripe: int | Va
     q, k = grid(y=56, x=56); h = heads(2);
     (h == 0) & (q.x // 7 == k.x // 7) | (h == 1) & (q.y // 7 == k.y // 7)
     """
-    at_least(1, stripe=stripe, heads=heads)
+    within(1, stripe=stripe, heads=heads)
     divides("2", 2, heads=heads)
     if isinstance(height, int) and isinstance(width, int):
         at_most("the image's longer side", max(height, width), stripe=stripe)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import reduce
 from operator import and_, or_
 
-from attnir.catalog.checking import at_least, at_most, divides
 from attnir.catalog.registry import Example, entry
+from attnir.catalog.sizes import at_most, divides, within
 from attnir.errors import DeclarationError
 from attnir.pattern import Mask, mask
 from attnir.space import Space, grid
@@ -30,8 +30,8 @@ def halo(height: int | Value, width: int | Value, block: int | Value = 8, halo: 
     q, k = grid(y=56, x=56);
     (q.y // 8 * 8 - 3 <= k.y) & (k.y < q.y // 8 * 8 + 11) & ((q.x // 8 * 8 - 3 <= k.x) & (k.x < q.x // 8 * 8 + 11))
     """
-    at_least(1, block=block)
-    at_least(0, halo=halo)
+    within(1, block=block)
+    within(0, halo=halo)
     divides("the block", block, height=height, width=width)
     return mask(
         lambda q, k: _around(q.y, k.y, block, halo) & _around(q.x, k.x, block, halo), grid=grid(y=height, x=width)
@@ -62,8 +62,8 @@ def swin(height: int | Value, width: int | Value, window: int | Value = 7, shift
     >>> print(an.catalog.build("swin", height=56, width=56, window=7, shift=3))
     q, k = grid(y=56, x=56); ((q.y + 4) // 7 == (k.y + 4) // 7) & ((q.x + 4) // 7 == (k.x + 4) // 7)
     """
-    at_least(1, window=window)
-    at_least(0, shift=shift)
+    within(1, window=window)
+    within(0, shift=shift)
     at_most("the image", height, window=window)
     at_most("the image", width, window=window)
     if isinstance(window, int):

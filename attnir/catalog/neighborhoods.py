@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from attnir.catalog.checking import at_least, at_most, divides, one_for_each, some
 from attnir.catalog.registry import Example, entry
+from attnir.catalog.sizes import at_most, divides, one_for_each, some, within
 from attnir.neighborhood import PerAxis, neighborhood
 from attnir.pattern import Mask, mask
 from attnir.space import Space, concat, grid
@@ -80,7 +80,7 @@ def sliding_tile(
 
 def _tiled(name: str, size: int, tile: int, window: int) -> int:
     """How many keys a window of tiles holds along an axis."""
-    at_least(1, tile=tile, window=window, **{name: size})
+    within(1, tile=tile, window=window, **{name: size})
     divides("the tile", tile, **{name: size})
     at_most(f"the tiles along {name}", size // tile, window=window)
     return min(window // 2 * 2 + 1, size // tile) * tile
@@ -113,8 +113,8 @@ def freeswim(
     """
     one_for_each("y, x", reach=reach)
     reach_y, reach_x = reach
-    at_least(1, height=height, width=width)
-    at_least(0, reach_y=reach_y, reach_x=reach_x)
+    within(1, height=height, width=width)
+    within(0, reach_y=reach_y, reach_x=reach_x)
     kernel = (frames, min(2 * reach_y + 1, height), min(2 * reach_x + 1, width))
     near = neighborhood(grid(t=frames, y=height, x=width), kernel)
     return near if full_sample is None else near | mask(lambda b: b == full_sample)

@@ -7,8 +7,8 @@ from operator import or_
 
 import torch
 
-from attnir.catalog.checking import at_least, at_most
 from attnir.catalog.registry import Example, entry
+from attnir.catalog.sizes import at_most, within
 from attnir.pattern import Field, Mask, field, mask
 from attnir.space import concat
 from attnir.trace import Value
@@ -59,9 +59,9 @@ def region_joint(
     (regions(q) == 0) | (regions(q) % 2 == 1) & (regions(k) % 2 == 1) |
     (512 <= q) & (k < 512) | (q < 512) & (512 <= k)
     """
-    at_least(1, instances=instances)
+    within(1, instances=instances)
     at_most("30, one bit each", _MOST_INSTANCES, instances=instances)
-    at_least(0, i2i=i2i, i2t=i2t, t2i=t2i, t2t=t2t)
+    within(0, i2i=i2i, i2t=i2t, t2i=t2i, t2t=t2t)
     page, regions = concat(text=text, image=image), field("regions")
     shared = reduce(or_, (_both_in(regions, 2**i) for i in range(instances)))
     unowned = mask(lambda q, k: regions(q) == 0)
@@ -107,6 +107,6 @@ def ir_isolation(background: int | Value = 1) -> Mask:
     >>> print(an.catalog.build("ir-isolation"))
     subject = field(); (subject(q) == 0) | (subject(q) == subject(k)) | (subject(k) == 0)
     """
-    at_least(0, background=background)
+    within(0, background=background)
     subject = field("subject")
     return mask(lambda q, k: (subject(q) == 0) | (subject(q) == subject(k)) | ((subject(k) == 0) & (background != 0)))

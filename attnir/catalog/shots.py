@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from attnir.catalog.checking import at_least
 from attnir.catalog.registry import Example, entry
+from attnir.catalog.sizes import within
 from attnir.pattern import Mask, field, mask
 from attnir.trace import Value
 
@@ -32,7 +32,7 @@ def holocine(first: int | Value) -> Mask:
     >>> print(an.catalog.build("holocine", first=1560))
     shot_start = field(sorted=True); (shot_start(q) == shot_start(k)) | (k - shot_start(k) < 1560)
     """
-    at_least(1, first=first)
+    within(1, first=first)
     start = field("shot_start", sorted=True)
     return mask(lambda q, k: (start(q) == start(k)) | (k - start(k) < first))
 

@@ -35,3 +35,30 @@ def whole(low: int, high: int | None = None, **counts: int) -> None:
         if not isinstance(count, int) or isinstance(count, bool):
             fail(DeclarationError, f"`{name}` shapes the pattern, so it is an integer that is known now, not {count!r}")
     within(low, high, **counts)
+
+
+def at_most(limit_name: str, limit: int | Value, **given: int | Value) -> None:
+    """Raise DeclarationError where integers are known to be larger than another one."""
+    for name, value in given.items():
+        if isinstance(value, int) and isinstance(limit, int) and value > limit:
+            fail(DeclarationError, f"{name} is at most {limit_name}, but {value} is more than {limit}")
+
+
+def divides(part_name: str, part: int | Value, **given: int | Value) -> None:
+    """Raise DeclarationError where integers are known to be no multiples of another one."""
+    for name, value in given.items():
+        if isinstance(value, int) and isinstance(part, int) and value % part:
+            fail(DeclarationError, f"{name} is a multiple of {part_name}, but {value} is none of {part}")
+
+
+def one_for_each(axes: str, **given: tuple[int, ...]) -> None:
+    """Raise DeclarationError unless each is a tuple with a value for every axis, named as `"t, y, x"`."""
+    for name, values in given.items():
+        if not isinstance(values, tuple) or len(values) != len(axes.split(", ")):
+            fail(DeclarationError, f"{name} is a tuple with one value for each of {axes}, not {values!r}")
+
+
+def some(count: int | Value) -> bool:
+    """Whether there are any: an optional region of 0 tokens is left out, one of a parameter's size is there."""
+    within(0, count=count)
+    return isinstance(count, Value) or count > 0
