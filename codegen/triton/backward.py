@@ -14,6 +14,7 @@ from attnir.codegen.triton.loops import Body, write_loops
 from attnir.codegen.triton.operands import Operand, lanes, lowered, operand, product_over_width, zeros
 from attnir.codegen.triton.scores import Liveness
 from attnir.codegen.triton.spec import Spec
+from attnir.codegen.triton.tiles import column_tile, columns_inside, row_tile
 from attnir.program import Status
 
 
@@ -21,7 +22,7 @@ def write_dq(programs: Programs, spec: Spec) -> Frame:
     """The body of `dq`."""
     f = Frame("dq", programs, spec)
     f.place()
-    f.row_tile()
+    row_tile(f)
     f.metadata()
     load_rows(f, "q", "do")
     head_offsets(f)
@@ -67,7 +68,7 @@ def write_dkv(programs: Programs, spec: Spec) -> Frame:
     """The body of `dkv`."""
     f = Frame("dkv", programs, spec)
     f.place()
-    f.row_tile()
+    row_tile(f)
     f.metadata()
     load_rows(f, "k", "v")
     score_unit(f)
@@ -85,7 +86,7 @@ def write_dkv(programs: Programs, spec: Spec) -> Frame:
 def query_tiles(f: Frame) -> Body:
     """Write what the column tiles of a transposed program have in common; returns what writes one of them."""
     live = Liveness(f)
-    f.column_tile()
+    column_tile(f)
     for name in ("q", "do"):
         f.w.let(f"{name}_rows", Operand(name, f.spec).rows("queries_in_tile"))
     return Body(live.write_before, lambda status: _dkv_tile(f, live, status))
@@ -104,7 +105,7 @@ def _load_queries(f: Frame, status: Status) -> None:
 def _dkv_tile(f: Frame, live: Liveness, status: Status) -> None:
     w, spec = f.w, f.spec
     if status is Status.PARTIAL:
-        f.columns_inside()
+        columns_inside(f)
         live.write()
     else:
         w.let("queries", "first_query + queries_in_tile")

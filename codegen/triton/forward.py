@@ -15,6 +15,7 @@ from attnir.codegen.triton.loops import Body, write_loops
 from attnir.codegen.triton.operands import Operand, lanes, lowered, operand, product_over_width, zeros
 from attnir.codegen.triton.scores import Liveness
 from attnir.codegen.triton.spec import Spec
+from attnir.codegen.triton.tiles import column_tile, columns_inside, row_tile
 from attnir.program import Status
 
 
@@ -22,7 +23,7 @@ def write_forward(programs: Programs, spec: Spec) -> Frame:
     """The body of `forward`."""
     f = Frame("forward", programs, spec)
     f.place()
-    f.row_tile()
+    row_tile(f)
     f.metadata()
     load_rows(f, "q")
     head_offsets(f)
@@ -61,7 +62,7 @@ def head_offsets(f: Frame) -> None:
 def key_tiles(f: Frame, tile: Callable[[Frame, Liveness, Status], None]) -> Body:
     """Write what the column tiles of a program have in common; returns what writes one of them."""
     live = Liveness(f)
-    f.column_tile()
+    column_tile(f)
     for name in ("k", "v"):
         f.w.let(f"{name}_rows", Operand(name, f.spec).rows("keys_in_tile"))
     return Body(live.write_before, lambda status: tile(f, live, status))
@@ -77,7 +78,7 @@ def load_keys(f: Frame, name: str, status: Status) -> None:
 def partial_columns(f: Frame, live: Liveness, status: Status) -> None:
     """Which keys of a partial tile exist, and which pairs are live."""
     if status is Status.PARTIAL:
-        f.columns_inside()
+        columns_inside(f)
         live.write()
 
 

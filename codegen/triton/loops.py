@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from attnir.codegen.triton.frame import Frame
+from attnir.codegen.triton.tiles import first_column, row_coordinates_reduced
 from attnir.program import Status, Sweep
 
 
@@ -61,6 +62,7 @@ def write_loops(f: Frame, before: Callable[[], Body]) -> None:
 def _programs(f: Frame, before: Callable[[], Body], *, over_heads: bool) -> None:
     for program in f.programs:
         f.program = program
+        row_coordinates_reduced(f)
         f.scalars()
         _loops(f, before(), over_heads=over_heads)
 
@@ -83,11 +85,11 @@ def _loop(f: Frame, status: Status, over_heads: bool) -> Iterator[None]:
         sweep = next(v for v in f.program.visits if isinstance(v, Sweep) and v.status is status)
         show = f.printer()
         with f.w.block(f"for {f.columns.side}_tile in tl.range({show(sweep.start[0])}, {show(sweep.stop[0])}):"):
-            f.first_column([f"{f.columns.side}_tile"])
+            first_column(f, [f"{f.columns.side}_tile"])
             yield
         return
     with _steps(f, runs[-1].end, over_heads):
-        f.first_column(_write_tile(f, status, runs))
+        first_column(f, _write_tile(f, status, runs))
         yield
 
 

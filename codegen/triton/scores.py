@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from attnir.codegen.triton.expressions import Printer, Shape
 from attnir.codegen.triton.frame import Frame
+from attnir.codegen.triton.tiles import column_coordinates, row_coordinates
 from attnir.expr import FALSE, TRUE, Expr, H
 from attnir.ops import Side
 from attnir.traverse import contains
@@ -39,8 +40,8 @@ class Liveness:
 
     def write_before(self) -> None:
         """Values of rows that partial tiles check, and the coordinates of rows and columns in layouts."""
-        self.f.row_coordinates()
-        self.f.column_coordinates()
+        row_coordinates(self.f)
+        column_coordinates(self.f)
         for name, source in self.before:
             self.f.w.let(name, source)
 
