@@ -49,7 +49,7 @@ BUDGETS = {
     "dkv": {"mma": 130, "wgmma": 181, "tcgen05": 150, "mfma": 350},
 }
 LEAST_WORTH = 64  # tokens of a tile along each side, below which no shape is worth its loads
-LAID_OUT = 36  # registers that a walk takes where rows or columns are no runs, or where there are several walks
+LAID_OUT = 50  # registers that a walk takes where rows or columns are no runs, or where there are several walks
 PER_AXIS = 20  # and each further axis of a column tile
 LEAST = Config(16, 16, 8, 1)  # the tiles that need least where products are three of tf32
 SPLIT_BUDGETS = {
