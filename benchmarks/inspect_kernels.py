@@ -6,8 +6,8 @@ not keep every promise (see resources.py on the backward with D + Dv above 256).
 - it compiles, and its shared memory is within the target's limit;
 - no register is spilled;
 - products use the target's own matrix instructions. sm_90 does so in the backward up to D = 128; in layouts other than
-  runs of tokens in the forward up to D = 128, in the backward up to D = 64, and sm_100 in dK and dV up to D = 128.
-  float32 may use those of sm_80 on newer targets;
+  runs of tokens the backward does so up to D = 64, and on sm_100 dK and dV up to D = 128. float32 may use those of
+  sm_80 on newer targets;
 - the loop over full tiles decides nothing about single scores, and divides no vector of integers.
 
 Columns: registers per thread, spills, shared memory, the instructions that compare or select in the loop over full

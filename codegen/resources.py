@@ -51,6 +51,7 @@ BUDGETS = {
 LEAST_WORTH = 64  # tokens of a tile along each side, below which no shape is worth its loads
 LAID_OUT = 50  # registers that a walk takes where rows or columns are no runs, or where there are several walks
 PER_AXIS = 20  # and each further axis of a column tile
+OWN_FORWARD = 40  # all of it, in a forward with the instructions of sm_90 and sm_100, which read shared memory
 LEAST = Config(16, 16, 8, 1)  # the tiles that need least where products are three of tf32
 SPLIT_BUDGETS = {
     "forward": {"mma": 255, "wgmma": 155},
@@ -212,10 +213,12 @@ class Estimate:
     def budget(self) -> int:
         """Up to which estimate of registers it is free of spills."""
         budgets = SPLIT_BUDGETS if self.p.splits else BUDGETS
-        copies = 0
-        if self.extra and self.p.kind != "forward":  # rows that lie apart have addresses of their own
-            copies = 3 * self.moving * sum(self.p.widths) * self.p.itemsize // 16 // self.threads
-        return budgets[self.p.kind][self.products] - self.extra - copies
+        budget = budgets[self.p.kind][self.products]
+        if self.p.kind == "forward":
+            return budget - (min(self.extra, OWN_FORWARD) if self.products in ("wgmma", "tcgen05") else self.extra)
+        # Rows that lie apart have addresses of their own.
+        copies = 3 * self.moving * sum(self.p.widths) * self.p.itemsize // 16 // self.threads if self.extra else 0
+        return budget - self.extra - copies
 
     @property
     def _allowed_for_split(self) -> bool:

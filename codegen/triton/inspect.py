@@ -96,7 +96,7 @@ def _widest(kind: str, programs: Programs, target: Target) -> int:
     laid_out = extra_registers(programs) > 0
     match target.products:
         case "wgmma":
-            return (128 if laid_out else 256) if kind == "forward" else (64 if laid_out else 128)
+            return 256 if kind == "forward" else 64 if laid_out else 128
         case "tcgen05":
             return 128 if laid_out and kind == "dkv" else 256
     return 256
