@@ -13,6 +13,8 @@ import torch
 from triton.runtime import interpreter
 
 import attnir as an
+from attnir.codegen.configure import configure, tile_of
+from attnir.codegen.targets import current_target
 from tests.checks import Case
 from tests.test_axes import CASES
 
@@ -50,9 +52,17 @@ def counted_products(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         yield count
 
 
-@pytest.mark.parametrize("name", NAMES)
+LAID_OUT = {  # in classes, in boxes, in both
+    "dilated": Case(an.window(255, 0) & an.mask(lambda q, k: (q - k) % 8 == 0), q_len=521),
+    "a neighbourhood": Case(an.neighborhood(an.grid(y=32, x=32), 5), q_len=1024),
+    "a window and every 32nd": Case(an.causal() & (an.window(63) | an.mask(lambda q, k: k % 32 == 0)), q_len=1025),
+}
+TRIED = {name: CASES[name] for name in NAMES} | LAID_OUT
+
+
+@pytest.mark.parametrize("name", TRIED)
 def test_the_kernels_visit_the_tiles_that_explain_counts(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    c: Case = CASES[name]
+    c: Case = TRIED[name]
     q, k, v, do, _ = c.tensors()
     attention = an.compile(c.pattern, backend="triton")
     options = c.options()
@@ -82,8 +92,5 @@ def test_the_kernels_visit_the_tiles_that_explain_counts(name: str, monkeypatch:
 
 
 def _dq_tile(c: Case) -> tuple[int, int]:
-    from attnir.codegen.resources import choose
-    from attnir.codegen.targets import current_target
-
-    config = choose("dq", current_target(), c.d, c.d if c.dv is None else c.dv, c.dtype)
-    return config.block_q, config.block_k
+    plan, dv = an.compile(c.pattern, backend="triton").plan, c.d if c.dv is None else c.dv
+    return tile_of("dq", configure(plan, "dq", current_target(), c.d, dv, c.dtype).config)
