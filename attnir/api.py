@@ -9,7 +9,6 @@ from typing import Literal, overload
 import torch
 from torch import Tensor
 
-from attnir.call import bind
 from attnir.codegen.operator import attend
 from attnir.codegen.plan import BACKENDS, CONFIGURED, Plan
 from attnir.codegen.targets import Config
@@ -84,9 +83,7 @@ class Attention:
         q, k, v = _autocast(q, k, v)
         check_inputs(q, k, v)
         check_transforms(q, k, v)
-        call = bind(
-            self.pattern.fields,
-            self.pattern.params,
+        call = self.pattern.bind(
             bindings,
             batch=q.shape[0],
             heads=q.shape[1],
@@ -94,9 +91,6 @@ class Attention:
             k_len=k.shape[2],
             q_start=q_start,
             device=q.device,
-            spaces=self.pattern.spaces,
-            masks=self.pattern.heads,
-            tensors=self.pattern.tensors,
         )
         fields = [t for name in sorted(call.fields) for t in (call.fields[name].queries, call.fields[name].keys)]
         fields += [call.tensors[t.name] for t in self.pattern.tensors]

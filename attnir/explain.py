@@ -11,7 +11,7 @@ from torch import Tensor
 
 from attnir.arrange import Arrangement, Programs
 from attnir.blocks import BlockList, list_blocks
-from attnir.call import Call, bind, check_sizes
+from attnir.call import Call, check_sizes
 from attnir.codegen.configure import Choice, configure, tile_of
 from attnir.codegen.plan import Plan
 from attnir.codegen.targets import Target, current_target
@@ -176,9 +176,7 @@ def explain(
     if not (tile is None or _is_pair(tile)):
         raise ConfigError(f"a tile is (query rows, key columns), two integers from 1, not {tile!r}")
     heads = heads if heads is not None else attention.pattern.heads or 1
-    call = bind(
-        attention.pattern.fields,
-        attention.pattern.params,
+    call = attention.pattern.bind(
         bindings,
         batch=batch,
         heads=heads,
@@ -186,9 +184,6 @@ def explain(
         k_len=q_len if k_len is None else k_len,
         q_start=q_start,
         device=_device_of(bindings),
-        spaces=attention.pattern.spaces,
-        masks=attention.pattern.heads,
-        tensors=attention.pattern.tensors,
     )
     check_sizes(attention.pattern.predicate, call)
     described = Target.parse(target) if target else current_target()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 
+import torch
+
 from attnir import expr as ex
+from attnir.call import Call, bind
 from attnir.errors import ControlFlowError, DeclarationError, ParamError
 from attnir.expr import Expr
 from attnir.limits import axes_problem, name_problem, predicate_problem, range_problem
@@ -72,6 +75,33 @@ class Mask:
     def params(self) -> tuple[ParamDecl, ...]:
         """The parameters that a call must give."""
         return params_of(self.predicate, *self.lengths)
+
+    def bind(
+        self,
+        bindings: Mapping[str, object],
+        *,
+        batch: int,
+        heads: int,
+        q_len: int,
+        k_len: int,
+        q_start: int | None = None,
+        device: torch.device | str = "cpu",
+    ) -> Call:
+        """The sizes of one call and what it gives for the pattern's fields, tensors and parameters; see `call.bind`."""
+        return bind(
+            self.fields,
+            self.params,
+            bindings,
+            batch=batch,
+            heads=heads,
+            q_len=q_len,
+            k_len=k_len,
+            q_start=q_start,
+            device=device,
+            spaces=self.spaces,
+            masks=self.heads,
+            tensors=self.tensors,
+        )
 
     def __str__(self) -> str:
         names: dict[Expr, str] = {}

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from attnir.call import bind, check_sizes
+from attnir.call import check_sizes
 from attnir.evaluate import dense_mask
 from attnir.inputs import DTYPES, check_inputs
 from attnir.pattern import Mask
@@ -41,9 +41,7 @@ def reference(pattern: Mask) -> Reference:
         **bindings: object,
     ) -> Tensor | tuple[Tensor, Tensor]:
         check_inputs(q, k, v, dtypes=(*DTYPES, torch.float64))
-        call = bind(
-            pattern.fields,
-            pattern.params,
+        call = pattern.bind(
             bindings,
             batch=q.shape[0],
             heads=q.shape[1],
@@ -51,9 +49,6 @@ def reference(pattern: Mask) -> Reference:
             k_len=k.shape[2],
             q_start=q_start,
             device=q.device,
-            spaces=pattern.spaces,
-            masks=pattern.heads,
-            tensors=pattern.tensors,
         )
         check_sizes(pattern.predicate, call)
         o, lse = masked_softmax(q, k, v, dense_mask(pattern.predicate, call), scale)

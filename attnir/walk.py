@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -28,7 +29,8 @@ class Run:
     @property
     def count(self) -> Tensor:
         """How many column tiles each row tile visits."""
-        return math.prod((stop - start).clamp(min=0) for start, stop in zip(self.start, self.stop, strict=True))  # type: ignore[return-value]  # prod of tensors is one
+        sizes = (stop - start for start, stop in zip(self.start, self.stop, strict=True))
+        return reduce(torch.mul, (size.clamp(min=0) for size in sizes))
 
 
 def tiles_of(length: int, tile: int) -> int:

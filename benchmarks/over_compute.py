@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import create_block_mask
 
 import attnir as an
-from attnir.call import Call, bind
+from attnir.call import Call
 from attnir.count import count_launches, count_live
 from attnir.evaluate import live_block, live_pairs
 from benchmarks.realistic import Sized, cataloged, promised
@@ -45,17 +45,12 @@ class Measured:
 
 def call_of(sized: Sized) -> Call:
     m = sized.mask
-    return bind(
-        m.fields,
-        m.params,
+    return m.bind(
         sized.bindings,
         batch=sized.batch,
         heads=sized.heads,
         q_len=sized.q_len,
         k_len=sized.q_len if sized.k_len is None else sized.k_len,
-        spaces=m.spaces,
-        masks=m.heads,
-        tensors=m.tensors,
     )
 
 

@@ -11,14 +11,16 @@ are no error: softmax's backward subtracts dO . o from dO . v, which are rounded
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+import pytest
 import torch
 from torch import Tensor
 
 import attnir as an
 from attnir.call import bind
+from attnir.errors import AttnirError
 from attnir.evaluate import dense_mask
 from attnir.reference import masked_softmax
 
@@ -206,3 +208,11 @@ def check(
 ) -> dict[str, float]:
     """Run a case on a backend and judge it."""
     return judge(run(an.compile(case.pattern, backend=backend, config=config), case, device), case)
+
+
+def refused(kind: type[AttnirError], words: str, declare: Callable[[], object]) -> None:
+    """Assert that a declaration is an error of exactly this kind, which says these words."""
+    with pytest.raises(AttnirError) as caught:
+        declare()
+    assert type(caught.value) is kind
+    assert words in str(caught.value)

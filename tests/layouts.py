@@ -14,7 +14,7 @@ from torch import Tensor
 
 import attnir as an
 from attnir.arrange import Launches
-from attnir.call import Call, bind
+from attnir.call import Call
 from attnir.evaluate import Evaluator, dense_mask
 from attnir.program import Layout
 from attnir.space import Space
@@ -40,18 +40,13 @@ class Laid:
     @property
     def call(self) -> Call:
         p = self.pattern
-        return bind(
-            p.fields,
-            p.params,
+        return p.bind(
             self.bindings,
             batch=self.batch,
             heads=self.heads,
             q_len=self.q_len,
             k_len=self.q_len if self.k_len is None else self.k_len,
             q_start=self.q_start,
-            spaces=p.spaces,
-            masks=p.heads,
-            tensors=p.tensors,
         )
 
     @property

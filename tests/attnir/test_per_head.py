@@ -22,6 +22,7 @@ from attnir.errors import (
 from attnir.pattern import PerCopy
 from tests.layouts import Laid
 from tests.meaning import matrix, picture
+from tests.test_bad_input import wrong
 
 ORDERED, OPEN, NEAR = an.causal(), an.full(), an.window(1, 0)
 MASKS = [ORDERED, OPEN, NEAR, an.window(2), ~ORDERED]
@@ -107,11 +108,11 @@ BAD: dict[str, tuple[str, Callable[[], object]]] = {
     "a step of 0": ("a step from 1", lambda: an.per_head([(slice(0, 4, 0), ORDERED)])),
     "too many": ("not slice(0, 1048577, None)", lambda: an.per_head([(slice(0, 2**20 + 1), ORDERED)])),
     "Boolean": ("not True", lambda: an.per_head([(True, ORDERED)])),
-    "a name": ("not 'first'", lambda: an.per_head([("first", ORDERED)])),  # type: ignore[list-item]  # refused
+    "a name": ("not 'first'", lambda: an.per_head(wrong([("first", ORDERED)]))),
     "a float": ("not slice(0, 2.5, None)", lambda: an.per_head([(slice(0, 2.5), ORDERED)])),
     "none": ("heads are mapped to masks", lambda: an.per_head([])),
-    "a mask": ("not <Mask k <= q>", lambda: an.per_head(ORDERED)),  # type: ignore[arg-type]  # refused
-    "a lambda": ("mapped to masks, not to <function", lambda: an.per_head([(0, lambda q, k: k <= q)])),  # type: ignore[list-item]  # refused
+    "a mask": ("not <Mask k <= q>", lambda: an.per_head(wrong(ORDERED))),
+    "a lambda": ("mapped to masks, not to <function", lambda: an.per_head(wrong([(0, lambda q, k: k <= q)]))),
     "two grids": (
         "arrange the queries differently",
         lambda: an.per_head([(0, an.neighborhood(ODD, 1)), (1, an.neighborhood(an.grid(y=3), 1))]),

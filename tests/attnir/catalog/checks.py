@@ -8,7 +8,6 @@ from itertools import product
 import torch
 
 import attnir as an
-from attnir.call import bind
 from attnir.evaluate import dense_mask
 from attnir.pattern import Mask
 
@@ -25,18 +24,13 @@ def matrix(
 ) -> torch.Tensor:
     """The dense meaning, bool [batch, heads, q_len, k_len]."""
     k_len = q_len if k_len is None else k_len
-    call = bind(
-        mask.fields,
-        mask.params,
+    call = mask.bind(
         bindings,
         batch=batch,
         heads=heads,
         q_len=q_len,
         k_len=k_len,
         q_start=q_start,
-        spaces=mask.spaces,
-        masks=mask.heads,
-        tensors=mask.tensors,
     )
     return dense_mask(mask.predicate, call).expand(batch, heads, q_len, k_len)
 

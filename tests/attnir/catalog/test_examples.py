@@ -7,7 +7,7 @@ import torch
 
 import attnir as an
 from attnir.arrange import arrange
-from attnir.call import Call, bind
+from attnir.call import Call
 from attnir.evaluate import dense_mask
 from attnir.walk import pair_map
 
@@ -29,17 +29,12 @@ def bound(name: str) -> tuple[an.Mask, Call]:
     entry = an.catalog.get(name)
     example = entry.example
     pattern = entry.build(**example.params)
-    call = bind(
-        pattern.fields,
-        pattern.params,
+    call = pattern.bind(
         example.bindings,
         batch=example.batch,
         heads=pattern.heads or example.heads,
         q_len=example.q_len,
         k_len=example.k_len or example.q_len,
-        spaces=pattern.spaces,
-        masks=pattern.heads,
-        tensors=pattern.tensors,
     )
     return pattern, call
 
