@@ -16,12 +16,13 @@ from attnir.api import Attention, compile
 from attnir.codegen.cache import CacheInfo, cache_info
 from attnir.codegen.targets import Config
 from attnir.errors import AttnirError
+from attnir.masks import Field, Mask, causal, field, full, mask, param, tensor, window
 from attnir.neighborhood import neighborhood
-from attnir.pattern import Field, Mask, causal, field, full, mask, param, parse, tensor, window
 from attnir.per_head import per_head
 from attnir.reference import reference
+from attnir.scores import Pattern, Score, multiplicity, parse, pattern, score
 from attnir.space import Space, concat, grid
-from attnir.trace import maximum, minimum, where
+from attnir.value import log, maximum, minimum, where
 
 __version__ = "0.1.0"
 
@@ -32,6 +33,8 @@ __all__ = [
     "Config",
     "Field",
     "Mask",
+    "Pattern",
+    "Score",
     "Space",
     "cache_info",
     "catalog",
@@ -41,14 +44,18 @@ __all__ = [
     "field",
     "full",
     "grid",
+    "log",
     "mask",
     "maximum",
     "minimum",
+    "multiplicity",
     "neighborhood",
     "param",
     "parse",
+    "pattern",
     "per_head",
     "reference",
+    "score",
     "tensor",
     "where",
     "window",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, overload
 
@@ -12,18 +12,20 @@ from torch import Tensor
 from attnir.codegen.operator import attend
 from attnir.codegen.plan import BACKENDS, CONFIGURED, Plan
 from attnir.codegen.targets import Config
-from attnir.errors import BackendError, ConfigError, DeclarationError
+from attnir.errors import BackendError, ConfigError
 from attnir.explain import explain as explain_attention
 from attnir.inputs import DTYPES, check_inputs, check_transforms, factor_of
-from attnir.pattern import Mask
+from attnir.masks import Mask
 from attnir.plot import plot as plot_attention
+from attnir.scores import Pattern, Score
+from attnir.scores import pattern as declare
 
 
 @dataclass(frozen=True, slots=True)
 class Attention:
     """A compiled pattern: call it with q, k, v. Equal patterns give equal attentions and share their kernels."""
 
-    pattern: Mask
+    pattern: Pattern
     plan: Plan
     text: str = field(repr=False, compare=False)  # the plan's text, which every call hands to the operator
 
@@ -133,14 +135,16 @@ def _autocast(*tensors: Tensor) -> list[Tensor]:
 
 
 def compile(
-    pattern: Mask,
+    pattern: Mask | Pattern,
     *,
+    score: Score | Iterable[Score] = (),
     backend: str | None = None,
     check: bool = False,
     config: Mapping[str, Config] | None = None,
 ) -> Attention:
     """The attention of a pattern. Shapes stay dynamic; kernels are generated when they are first needed.
 
+    score       scores that the pairs get, in their order: an.score(...), an.multiplicity(...)
     backend     "triton", "torch" or "reference"; by default Triton on a GPU and torch tiles on a CPU
     check       test at every call on a GPU, too, that sorted fields are sorted and that values are not so large that 64
                 bits would not hold what the pattern computes of them; it waits for the device
@@ -150,12 +154,11 @@ def compile(
     >>> an.compile(an.causal() & an.window(16)) == an.compile(an.causal() & an.window(16))
     True
     """
-    if not isinstance(pattern, Mask):
-        raise DeclarationError(f"a pattern is a mask, not {pattern!r}; declare one: an.mask(lambda q, k: ...)")
+    declared = declare(pattern, score=score)
     if backend not in (None, *BACKENDS):
         raise BackendError(f"unknown backend {backend!r}; expected one of {', '.join(BACKENDS)}")
     for kind, given in (config or {}).items():
         if kind not in CONFIGURED or not isinstance(given, Config):
             raise ConfigError(f"config maps {', '.join(CONFIGURED)} to an.Config(...); not {kind!r} to {given!r}")
-    plan = Plan(pattern, backend, bool(check), tuple(sorted((config or {}).items())))
-    return Attention(pattern, plan, plan.text())
+    plan = Plan(declared, backend, bool(check), tuple(sorted((config or {}).items())))
+    return Attention(declared, plan, plan.text())

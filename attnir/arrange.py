@@ -17,7 +17,7 @@ from attnir.blocks import sampled_visits
 from attnir.call import Call
 from attnir.classes import disjuncts, moduli_of, residue
 from attnir.count import count_tiles
-from attnir.cover import cover, in_layouts
+from attnir.cover import cover, in_layouts, positions
 from attnir.digits import carried
 from attnir.draft import Draft, dead, finished
 from attnir.expr import FALSE, TRUE, Expr
@@ -26,6 +26,7 @@ from attnir.nominal import nominal
 from attnir.normalise import normalise
 from attnir.ops import Side
 from attnir.program import SEQUENCES, Layout, TileProgram, sequence
+from attnir.real import SCORE, at
 from attnir.space import Spaces
 from attnir.traverse import substitute
 
@@ -59,14 +60,16 @@ class Arrangement:
 
 
 @lru_cache(maxsize=512)
-def arrange(predicate: Expr, spaces: Spaces, tile: tuple[int, int], transposed: bool) -> Arrangement:
+def arrange(
+    predicate: Expr, spaces: Spaces, tile: tuple[int, int], transposed: bool, score: Expr = SCORE
+) -> Arrangement:
     """The launches that visit the live tiles of a predicate, with tiles of (row tokens, column tokens)."""
     predicate = normalise(predicate)
     rows = Side.KEYS if transposed else Side.QUERIES
     call = nominal(predicate, spaces)
     arranger = _Arranger(predicate, spaces[::-1] if transposed else spaces, rows, tile, call)
     found = [
-        Candidate(name, launches, sum(_visited(p, call) for programs in launches for p in programs))
+        Candidate(name, _scored(launches, score), sum(_visited(p, call) for programs in launches for p in programs))
         for name, launches in arranger.candidates()
     ]
     half = (
@@ -74,6 +77,13 @@ def arrange(predicate: Expr, spaces: Spaces, tile: tuple[int, int], transposed: 
     )  # to leave out less than that proves little of real fields
     best = min(found, key=lambda c: (c.visited, c.listed and c.visited < half))
     return Arrangement(best, tuple(c for c in found if c is not best))
+
+
+def _scored(launches: Launches, score: Expr) -> Launches:
+    """The launches with a score, said over the coordinates of their layouts."""
+    if score is SCORE:
+        return launches
+    return tuple(tuple(replace(p, score=at(score, positions(p.rows, p.columns))) for p in ps) for ps in launches)
 
 
 def unlisted(predicate: Expr, spaces: Spaces, tile: tuple[int, int]) -> Iterator[Launches]:

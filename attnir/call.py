@@ -229,11 +229,11 @@ def _values(decl: FieldDecl, given: object, batch: int, length: int, side: str, 
     return wide if wide.dim() == 2 else wide[None]
 
 
-def check_sizes(predicate: Expr, call: Call) -> None:
-    """Raise FieldError if a field holds a value with which what the predicate computes could leave 64 bits."""
-    limit = field_limit(predicate)
-    fields = [(f"field `{d.name}`", side, call.fields[d.name].on(side)) for d in fields_of(predicate) for side in Side]
-    tensors = [(f"tensor `{d.name}`", None, call.tensors[d.name]) for d in tensors_of(predicate)]
+def check_sizes(call: Call, *roots: Expr) -> None:
+    """Raise FieldError if a field holds a value with which what predicates compute could leave 64 bits."""
+    limit = field_limit(*roots)
+    fields = [(f"field `{d.name}`", side, call.fields[d.name].on(side)) for d in fields_of(*roots) for side in Side]
+    tensors = [(f"tensor `{d.name}`", None, call.tensors[d.name]) for d in tensors_of(*roots)]
     for name, side, values in (*fields, *tensors):
         if values.numel() == 0 or torch.iinfo(values.dtype).max <= limit:
             continue

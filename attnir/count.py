@@ -11,7 +11,7 @@ from torch import Tensor
 
 from attnir.blocks import WORKSPACE, BlockList, list_blocks
 from attnir.call import Call
-from attnir.evaluate import Evaluator, live_pairs, token_axes
+from attnir.evaluate import Evaluator, of_pairs, token_axes
 from attnir.expr import Expr, K, Q
 from attnir.ops import Side
 from attnir.periods import moduli
@@ -147,5 +147,5 @@ def _count_in(predicate: Expr, call: Call, b: Tensor, h: Tensor, row: Tensor, co
     """The live pairs of tiles, given by indices [n, 1, 1]."""
     inside = torch.arange(TILE, device=call.device)
     q, k = row * TILE + inside.view(1, -1, 1), column * TILE + inside.view(1, 1, -1)
-    live = live_pairs(predicate, call, b, h, q.clamp(max=call.q_len - 1), k.clamp(max=call.k_len - 1))
+    live = of_pairs(predicate, call, b, h, q.clamp(max=call.q_len - 1), k.clamp(max=call.k_len - 1))
     return int((live & (q < call.q_len) & (k < call.k_len)).sum())

@@ -72,9 +72,14 @@ def cover_box(box: Box, predicate: Expr, rows: Layout, columns: Layout, reason: 
 
 def in_layouts(predicate: Expr, *layouts: Layout) -> Expr:
     """The predicate over the coordinates of layouts. Fields stay as they are, facts about tokens."""
-    moved = {SEQUENCES[x.side].token: x.position for x in layouts if not x.is_sequence}
+    moved = positions(*layouts)
     fields = {n: n for n in nodes(predicate) if n.op is Op.FIELD}
     return normalise(carried(substitute(predicate, moved | fields)))
+
+
+def positions(*layouts: Layout) -> dict[Expr, Expr]:
+    """The positions of tokens, said over the coordinates of layouts."""
+    return {SEQUENCES[x.side].token: x.position for x in layouts if not x.is_sequence}
 
 
 def _names(predicate: Expr) -> Names:

@@ -41,13 +41,22 @@ _ELEMENTWISE: dict[Op, Callable[..., Any]] = {
     Op.AND: operator.and_,
     Op.OR: operator.or_,
     Op.NOT: operator.invert,
+    Op.REAL_ADD: operator.add,
+    Op.REAL_SUB: operator.sub,
+    Op.REAL_NEG: operator.neg,
+    Op.REAL_MUL: operator.mul,
+    Op.REAL_WHERE: torch.where,
+    Op.LOG: lambda a: a.clamp(min=1).log(),
     Op.ROWMIN: lambda a: a.amin(-1, keepdim=True),
     Op.ROWMAX: lambda a: a.amax(-1, keepdim=True),
 }
 
 
 class Evaluator:
-    """Evaluates expressions of one call over given tokens; each shared node once. Row tables are kept."""
+    """Evaluates expressions of one call over given tokens; each shared node once. Row tables are kept.
+
+    Real numbers have the dtype of the score, which is the token `s`.
+    """
 
     def __init__(self, call: Call, tokens: Tokens, tables: Tables | None = None) -> None:
         self.call = call
@@ -55,7 +64,7 @@ class Evaluator:
         self.tables: Tables = {} if tables is None else tables
         self.done: dict[Expr, Tensor] = {}
 
-    def _scalar(self, value: int | bool) -> Tensor:
+    def _scalar(self, value: float) -> Tensor:
         return torch.full((), value, device=self.call.device)  # filled on the device: nothing waits, nothing is copied
 
     def define(self, name: str, value: Expr) -> None:
@@ -82,8 +91,16 @@ class Evaluator:
                 return self.tokens[str(name)]
             case int() as value:
                 return self._scalar(value)
-        result: Tensor = _ELEMENTWISE[n.op](*(self.done[a] for a in n.args))
+            case float() as value:
+                return self._real(self._scalar(value))
+        given = (self.done[a] for a in n.args)
+        if n.is_real:
+            given = (x if x.dtype is torch.bool else self._real(x) for x in given)
+        result: Tensor = _ELEMENTWISE[n.op](*given)
         return result
+
+    def _real(self, values: Tensor) -> Tensor:
+        return values.to(self.tokens["s"].dtype)
 
     def _field(self, name: str, position: Expr) -> Tensor:
         """A field's row of values per sample, read at a position."""
@@ -136,23 +153,42 @@ def dense_mask(predicate: Expr, call: Call) -> Tensor:
     return live_block(predicate, call, slice(0, call.q_len), slice(0, call.k_len))
 
 
+def dense_score(score: Expr, call: Call) -> Callable[[Tensor], Tensor]:
+    """What becomes of scores s [B, H, q_len, k_len]: of the same shape and dtype."""
+    tokens = dense_tokens(call, slice(0, call.q_len), slice(0, call.k_len))
+    return lambda s: Evaluator(call, {**tokens, "s": s})(score).to(s.dtype).expand(s.shape)
+
+
+def dense_tokens(call: Call, rows: slice, columns: slice) -> dict[str, Tensor]:
+    """Every sample and head, the queries `rows` and the keys `columns` (indices), on an axis each."""
+    return {
+        **token_axes(call),
+        "q": call.q_start + torch.arange(rows.start, rows.stop, device=call.device).view(1, 1, -1, 1),
+        "k": torch.arange(columns.start, columns.stop, device=call.device).view(1, 1, 1, -1),
+    }
+
+
 def live_block(
     predicate: Expr, call: Call, rows: slice, columns: slice, batches: slice | None = None, heads: slice | None = None
 ) -> Tensor:
     """The predicate on queries `rows` and keys `columns` (indices): bool [batch or 1, head or 1, rows, columns]."""
-    axes = token_axes(call)
-    tokens = {
-        "b": axes["b"] if batches is None else axes["b"][batches],
-        "h": axes["h"] if heads is None else axes["h"][:, heads],
-        "q": call.q_start + torch.arange(rows.start, rows.stop, device=call.device).view(1, 1, -1, 1),
-        "k": torch.arange(columns.start, columns.stop, device=call.device).view(1, 1, 1, -1),
-    }
+    tokens = dense_tokens(call, rows, columns)
+    tokens["b"] = tokens["b"] if batches is None else tokens["b"][batches]
+    tokens["h"] = tokens["h"] if heads is None else tokens["h"][:, heads]
     live = Evaluator(call, tokens)(predicate)
     shape = torch.broadcast_shapes(live.shape, (1, 1, rows.stop - rows.start, columns.stop - columns.start))
     return live.expand(shape)
 
 
-def live_pairs(predicate: Expr, call: Call, samples: Tensor, heads: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """The predicate on any pairs: bool, of the shape to which the four index tensors broadcast, or a smaller one."""
+def of_pairs(
+    e: Expr,
+    call: Call,
+    samples: Tensor,
+    heads: Tensor,
+    rows: Tensor,
+    columns: Tensor,
+    scores: Tensor | None = None,
+) -> Tensor:
+    """An expression on any pairs, of the shape to which the index tensors, and scores, broadcast, or a smaller one."""
     tokens = {"b": samples, "h": heads, "q": call.q_start + rows, "k": columns}
-    return Evaluator(call, tokens)(predicate)
+    return Evaluator(call, tokens if scores is None else {**tokens, "s": scores})(e)

@@ -71,7 +71,7 @@ class Explanation:
 
     def _note(self) -> str:
         """What is left out, where the pattern differs from head to head or from sample to sample."""
-        read = reads(self.attention.pattern.predicate)
+        read = frozenset().union(*map(reads, self.attention.pattern.roots))
         alone = [
             f", {name} 0 alone: give {argument}=..."
             for letter, name, argument in (("h", "head", "heads"), ("b", "sample", "batch"))
@@ -185,7 +185,7 @@ def explain(
         q_start=q_start,
         device=_device_of(bindings),
     )
-    check_sizes(attention.pattern.predicate, call)
+    check_sizes(call, *attention.pattern.roots)
     described = Target.parse(target) if target else current_target()
     plan = attention.plan.on(call)
     choice, forward_tile, key_tile = _tiling(plan, backend, described, d, dv, dtype)

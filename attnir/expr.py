@@ -21,9 +21,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
-from attnir.ops import BOOLEAN, COMPARISONS, TABLES, Coordinate, FieldDecl, Op, ParamDecl, Searched, Side, TensorDecl
+from attnir.ops import (
+    BOOLEAN,
+    COMPARISONS,
+    REALS,
+    TABLES,
+    Coordinate,
+    FieldDecl,
+    Op,
+    ParamDecl,
+    Searched,
+    Side,
+    TensorDecl,
+)
 
-Value = int | bool | str | Coordinate | FieldDecl | TensorDecl | ParamDecl | Searched | None
+Value = int | float | bool | str | Coordinate | FieldDecl | TensorDecl | ParamDecl | Searched | None
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
@@ -37,6 +49,10 @@ class Expr:
     @property
     def is_bool(self) -> bool:
         return self.op in BOOLEAN or (self.op is Op.WHERE and self.args[1].is_bool)
+
+    @property
+    def is_real(self) -> bool:
+        return self.op in REALS
 
     @property
     def is_const(self) -> bool:

@@ -18,10 +18,10 @@ from attnir.interval import INFINITE, Integers, Interval
 from attnir.ops import COMPARISONS, LEAVES, PARAM_LIMIT, Op
 from attnir.traverse import fields_of, nodes, params_of, tensors_of
 
-_FUNCTIONS = {"abs", "min", "max", "where", "rowmin", "rowmax", "lower_bound", "upper_bound"}
+_FUNCTIONS = {"abs", "min", "max", "where", "log", "rowmin", "rowmax", "lower_bound", "upper_bound"}
 _IN_CALLS = {"self", "v", "scale", "return_lse"}
 _IN_EXPLAIN = {"heads", "batch", "tile", "d", "dv", "dtype", "target", "backend", "path", "head", "sample", "attention"}
-RESERVED = frozenset({"because"} | SYMBOLS.keys() | _FUNCTIONS | _IN_CALLS | _IN_EXPLAIN)
+RESERVED = frozenset({"because", "s"} | SYMBOLS.keys() | _FUNCTIONS | _IN_CALLS | _IN_EXPLAIN)
 
 _READ = (Op.FIELD, Op.ENTRY)
 DEEPEST = 128  # operations inside one another
@@ -67,8 +67,8 @@ def range_problem(name: str, low: object, high: object) -> str:
 
 
 def predicate_problem(e: Expr, *lengths: Expr) -> str:
-    """Why this predicate over spaces of such lengths cannot be taken; empty when it can."""
-    return _size_problem(e) or _twice_problem(e, *lengths) or width_problem(e, 1)
+    """Why this predicate over spaces of such lengths cannot be taken; empty when it can. So for a score."""
+    return _size_problem(e) or twice_problem(e, *lengths) or width_problem(e, 1)
 
 
 def _size_problem(e: Expr) -> str:
@@ -80,13 +80,15 @@ def _size_problem(e: Expr) -> str:
         size[n] = 1 + sum(size[a] for a in inner)
     if depth[e] > DEEPEST or size[e] > LARGEST:
         return (
-            f"the predicate has {size[e]} operations, {depth[e]} inside one another; at most {LARGEST} and {DEEPEST} "
-            'are taken; name a set of tokens by a field: is_global = an.field("is_global")'
+            f"the {'score' if e.is_real else 'predicate'} has {size[e]} operations, {depth[e]} inside one another; "
+            f"at most {LARGEST} and {DEEPEST} are taken; "
+            'name a set of tokens by a field: is_global = an.field("is_global")'
         )
     return ""
 
 
-def _twice_problem(*roots: Expr) -> str:
+def twice_problem(*roots: Expr) -> str:
+    """Why these cannot stand in one declaration; empty when they can."""
     names = (
         [f.name for f in fields_of(*roots)] + [t.name for t in tensors_of(*roots)] + [p.name for p in params_of(*roots)]
     )
@@ -106,7 +108,7 @@ def width_problem(e: Expr, most: int) -> str:
     for n in nodes(e):
         if n.op in _READ or any(a in reading for a in n.args):
             reading.add(n)
-        if n.is_bool and not (n.op in COMPARISONS and n in reading):
+        if n.is_real or (n.is_bool and not (n.op in COMPARISONS and n in reading)):
             continue
         found = bounder.integer(sub(*n.args) if n.is_bool else n)
         if n.op is not Op.SYM and (found.low <= -INFINITE or found.high >= INFINITE):
@@ -115,8 +117,8 @@ def width_problem(e: Expr, most: int) -> str:
 
 
 @lru_cache(maxsize=1024)
-def field_limit(predicate: Expr) -> int:
-    """The power of two, at most 2**60, within which (+-) values of fields keep all of a predicate within 64 bits.
+def field_limit(*roots: Expr) -> int:
+    """The power of two, at most 2**60, within which (+-) values of fields keep all of some predicates within 64 bits.
 
     >>> from attnir.expr import Q, K, field
     >>> from attnir.ops import FieldDecl
@@ -125,5 +127,5 @@ def field_limit(predicate: Expr) -> int:
     >>> field_limit(gap <= 3).bit_length() - 1, field_limit(gap * gap <= 64).bit_length() - 1
     (59, 29)
     """
-    too_wide = bisect_left(range(61), True, key=lambda bits: bool(width_problem(predicate, 2**bits)))
+    too_wide = bisect_left(range(61), True, key=lambda bits: any(width_problem(e, 2**bits) for e in roots))
     return 1 << max(0, too_wide - 1)

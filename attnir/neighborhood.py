@@ -13,10 +13,10 @@ from attnir import expr as ex
 from attnir.bounds import bounds
 from attnir.errors import DeclarationError
 from attnir.expr import Expr, maximum, minimum
+from attnir.masks import Mask
 from attnir.ops import Op
-from attnir.pattern import Mask
 from attnir.space import Region, Space
-from attnir.trace import Value, fail, integer_argument
+from attnir.value import Value, fail, integer_argument
 
 PerAxis = int | Value | tuple[int | Value, ...]
 

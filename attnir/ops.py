@@ -34,6 +34,15 @@ class Op(Enum):
     AND = "&"
     OR = "|"
     NOT = "~"
+    # Real numbers, only in scores; an integer among the arguments stands for itself.
+    REAL = "real"  # a constant
+    SCORE = "s"  # the score before
+    REAL_ADD = "+."
+    REAL_SUB = "-."
+    REAL_NEG = "neg."
+    REAL_MUL = "*."
+    REAL_WHERE = "where."
+    LOG = "log"  # of an integer
     # Only in tile programs:
     ROWMIN = "rowmin"  # smallest value of the argument over the rows of the tile
     ROWMAX = "rowmax"
@@ -50,7 +59,8 @@ COMPARISONS = frozenset({Op.LT, Op.LE, Op.GT, Op.GE, Op.EQ, Op.NE})
 CONNECTIVES = frozenset({Op.AND, Op.OR, Op.NOT})
 BOOLEAN = COMPARISONS | CONNECTIVES | {Op.BOOL}
 TABLES = frozenset({Op.LOWER_BOUND, Op.UPPER_BOUND})
-LEAVES = frozenset({Op.CONST, Op.BOOL, Op.SYM, Op.PARAM})
+REALS = frozenset({Op.REAL, Op.SCORE, Op.REAL_ADD, Op.REAL_SUB, Op.REAL_NEG, Op.REAL_MUL, Op.REAL_WHERE, Op.LOG})
+LEAVES = frozenset({Op.CONST, Op.BOOL, Op.SYM, Op.PARAM, Op.REAL, Op.SCORE})
 
 NEGATED = {Op.LT: Op.GE, Op.LE: Op.GT, Op.GT: Op.LE, Op.GE: Op.LT, Op.EQ: Op.NE, Op.NE: Op.EQ}
 
@@ -58,6 +68,7 @@ POSITION_LIMIT = 2**28  # positions stay below it, so that sums and differences 
 COPIES_LIMIT = 2**20  # samples, and query heads
 PARAM_LIMIT = 2**30  # parameters stay within +- this
 CONSTANT_LIMIT = 2**62  # and constants within this
+REAL_LIMIT = 1e12  # and those of scores within this
 
 
 class Side(StrEnum):

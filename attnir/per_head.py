@@ -9,9 +9,9 @@ from math import lcm
 from attnir import expr as ex
 from attnir.errors import DeclarationError
 from attnir.expr import TRUE, Expr, H
+from attnir.masks import Mask
 from attnir.ops import COPIES_LIMIT, Op
-from attnir.pattern import Mask
-from attnir.trace import fail
+from attnir.value import fail
 
 Heads = int | slice | range
 

@@ -15,8 +15,9 @@ from attnir.traverse import fields_of, params_of, tensors_of
 # How tightly an operator binds, as in Python: comparisons are looser than `|` and `&`.
 _BINDING = {op: 1 for op in COMPARISONS} | {Op.OR: 2, Op.AND: 3, Op.ADD: 4, Op.SUB: 4}
 _BINDING |= {Op.MUL: 5, Op.FLOORDIV: 5, Op.MOD: 5, Op.NEG: 6, Op.NOT: 6}
-_PREFIX = {Op.NEG: "-", Op.NOT: "~"}
-_CALLS = frozenset({Op.ABS, Op.MIN, Op.MAX, Op.WHERE, Op.ROWMIN, Op.ROWMAX})
+_BINDING |= {Op.REAL_ADD: 4, Op.REAL_SUB: 4, Op.REAL_MUL: 5, Op.REAL_NEG: 6}
+_PREFIX = {Op.NEG: "-", Op.REAL_NEG: "-", Op.NOT: "~"}
+_CALLS = frozenset({Op.ABS, Op.MIN, Op.MAX, Op.WHERE, Op.ROWMIN, Op.ROWMAX, Op.REAL_WHERE, Op.LOG})
 _TIGHTEST = 7
 
 
@@ -45,15 +46,20 @@ def _format(e: Expr, around: int, names: Abbreviations) -> str:
         text = str(e.value)
         return f"({text})" if around >= _BINDING[Op.NEG] and text.startswith("-") else text
     if e.op in _CALLS:
-        return f"{e.op.value}({', '.join(_format(a, 0, names) for a in _flat(e))})"
+        return f"{_sign(e.op)}({', '.join(_format(a, 0, names) for a in _flat(e))})"
     binding = _BINDING[e.op]
     if e.op in _PREFIX:
         text = _PREFIX[e.op] + _format(e.args[0], binding, names)
     else:
         # A comparison does not chain, and the right argument of `-`, `//`, `%` does not regroup.
         left = binding + 1 if e.op in COMPARISONS else binding
-        text = f"{_format(e.args[0], left, names)} {e.op.value} {_format(e.args[1], binding + 1, names)}"
+        text = f"{_format(e.args[0], left, names)} {_sign(e.op)} {_format(e.args[1], binding + 1, names)}"
     return f"({text})" if binding < around else text
+
+
+def _sign(op: Op) -> str:
+    """How an operation is written: one on real numbers like that on integers."""
+    return op.value.removesuffix(".")
 
 
 def _flat(e: Expr) -> list[Expr]:

@@ -48,6 +48,7 @@ from attnir.expr import (
 )
 from attnir.ops import TABLES, Coordinate, Op, ParamDecl, Searched, Side
 from attnir.printing import declarations
+from attnir.real import SCORE
 from attnir.traverse import nodes, reads
 
 
@@ -168,6 +169,7 @@ class TileProgram:
     lets            scalars of a row tile, in the order of their definition: (name, value)
     visits          the sweeps, or the block lists, in the order of visiting
     reason          why this way of finding the live tiles was taken, for `explain`
+    score           what becomes of the score `s` of a live pair, in every tile; over the same as the predicate
     """
 
     rows: Layout
@@ -176,6 +178,7 @@ class TileProgram:
     lets: tuple[tuple[str, Expr], ...]
     visits: tuple[Sweep | Listed, ...]
     reason: str = ""
+    score: Expr = SCORE
 
     @property
     def tile(self) -> tuple[int, int]:
@@ -196,8 +199,19 @@ class TileProgram:
         """Whether the live tiles come from a block list made at run time, not from arithmetic in the kernel."""
         return any(isinstance(v, Listed) for v in self.visits)
 
+    @property
+    def scores(self) -> bool:
+        """Whether scores are changed."""
+        return self.score is not SCORE
+
     def expressions(self) -> Iterator[Expr]:
-        """Every expression that the kernel evaluates, the predicate last."""
+        """Every expression that the kernel evaluates."""
+        yield from self.scalars()
+        yield self.score
+        yield self.predicate
+
+    def scalars(self) -> Iterator[Expr]:
+        """Every expression that finds the tiles."""
         for layout in (self.rows, self.columns):
             if not layout.is_sequence:
                 yield layout.origin
@@ -208,7 +222,6 @@ class TileProgram:
         for v in self.visits:
             if isinstance(v, Sweep):
                 yield from (*v.start, *v.stop)
-        yield self.predicate
 
     def tables(self) -> tuple[Expr, ...]:
         """The row tables that the kernel reads, one position per row token, each as the node read at the row token."""
@@ -216,13 +229,13 @@ class TileProgram:
         tables = [(e, e.value) for e in nodes(*self.expressions()) if isinstance(e.value, Searched)]
         return tuple(dict.fromkeys(row_table(e.op, searched, e.args[0], row) for e, searched in tables))
 
-    def scalars(self) -> set[Expr]:
+    def known(self) -> set[Expr]:
         """What is known of a row tile before its lets."""
         return {B, H, *SIZES.values(), *(e for a in self.rows.axes for e in (a.first, a.last))}
 
     def verify(self) -> None:
         """Raise InvalidProgram unless the program is well formed."""
-        known = self.scalars()
+        known = self.known()
         for name, value in self.lets:
             if name in SYMBOLS or sym(name) in known:
                 raise InvalidProgram(f"`{name}` is defined twice", str(self))
@@ -243,8 +256,11 @@ class TileProgram:
             raise InvalidProgram(f"the predicate `{self.predicate}` is not Boolean")
         layouts = [x for x in (self.rows, self.columns) if not x.is_sequence]
         allowed = TOKENS.keys() | {str(a.token) for x in layouts for a in x.axes}
-        if unknown := reads(self.predicate) - allowed:
-            raise InvalidProgram(f"the predicate reads {', '.join(sorted(unknown))}; it may read {', '.join(allowed)}")
+        if self.score.is_bool:
+            raise InvalidProgram(f"the score `{self.score}` is no number")
+        for what, e in (("predicate", self.predicate), ("score", self.score)):
+            if unknown := reads(e) - allowed:
+                raise InvalidProgram(f"the {what} reads {', '.join(sorted(unknown))}; it may read {', '.join(allowed)}")
         if self.listed and any(isinstance(v, Sweep) for v in self.visits):
             raise InvalidProgram("sweeps and block lists do not mix; list every live tile, or none")
         if self.listed and not (self.rows.is_sequence and self.columns.is_sequence):
@@ -267,6 +283,8 @@ class TileProgram:
                 spans = " in " + " x ".join(f"[{a}, {b})" for a, b in zip(v.start, v.stop, strict=True))
             lines.append(f"sweep {columns} tiles{spans or ' listed'} {v.status.value}")
         lines.append(f"where {self.predicate}")
+        if self.scores:
+            lines.append(f"score {self.score}")
         if self.reason:
             lines.append(f"because {self.reason}")
         return "\n".join(lines)

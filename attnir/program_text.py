@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 from attnir import expr as ex
+from attnir import real
 from attnir.errors import TextError
 from attnir.expr import Expr
 from attnir.linear import Linear, linear
@@ -59,6 +60,7 @@ class _Lines:
         self.visits: list[Sweep | Listed] = []
         self.predicate: Expr = ex.TRUE
         self.among: Expr = ex.TRUE
+        self.score: Expr = real.SCORE
         self.reason = ""
 
     def read(self, text: str) -> TileProgram:
@@ -66,7 +68,8 @@ class _Lines:
             self.line(line)
         rows, columns = (self.layout(side, n) for side, n in zip(self.sides, self.tile, strict=True))
         rows = replace(rows, among=self.among)
-        program = TileProgram(rows, columns, self.predicate, tuple(self.lets), tuple(self.visits), self.reason)
+        visits = tuple(self.visits)
+        program = TileProgram(rows, columns, self.predicate, tuple(self.lets), visits, self.reason, self.score)
         program.verify()
         return program
 
@@ -93,6 +96,9 @@ class _Lines:
                 self.visits.append(Sweep(starts, stops, Status(status)))
             case ["where", _, *_]:
                 self.predicate = Reader(line.split(None, 1)[1], self.names, coordinates=self.coordinates).read()
+            case ["score", _, *_]:
+                names = {**self.names, "s": real.SCORE}
+                self.score = Reader(line.split(None, 1)[1], names, coordinates=self.coordinates).read()
             case ["because", _, *_]:
                 self.reason = line.split(None, 1)[1]
             case _:

@@ -17,13 +17,14 @@ from functools import reduce
 from typing import Any, ClassVar
 
 from attnir import expr as ex
+from attnir import real
 from attnir.bounds import bounds
 from attnir.errors import AttnirError, DeclarationError, TextError
 from attnir.expr import Expr
 from attnir.limits import axes_problem, name_problem, predicate_problem, range_problem
-from attnir.ops import CONSTANT_LIMIT, PARAM_LIMIT, FieldDecl, Op, ParamDecl, TensorDecl
+from attnir.ops import CONSTANT_LIMIT, PARAM_LIMIT, REAL_LIMIT, FieldDecl, Op, ParamDecl, TensorDecl
 from attnir.space import Space, Spaces, concat, grid
-from attnir.trace import Value
+from attnir.value import Value
 
 Names = dict[str, Expr | FieldDecl | TensorDecl]  # the symbols and declarations in scope
 Functions = Mapping[str, tuple[int, Callable[..., Expr]]]  # how many arguments, and what it makes of them
@@ -43,7 +44,9 @@ FUNCTIONS: Functions = {
     "min": (2, ex.minimum),
     "max": (2, ex.maximum),
     "where": (3, ex.where),
+    "log": (1, real.log),
 }
+_REAL = {ast.Add: real.add, ast.Sub: real.sub, ast.Mult: real.mul}
 
 
 class Reader:
@@ -92,6 +95,10 @@ class Reader:
         match n:
             case ast.Constant(value=bool() | int() as value):
                 return ex.wrap(value)
+            case ast.Constant(value=float() as value):
+                if not value <= REAL_LIMIT:
+                    raise self.fail(n, "a constant is finite and at most 1e12; to hide pairs, use a mask")
+                return real.real(value)
             case ast.Name(id=name):
                 found = self.names.get(name)
                 if isinstance(found, Expr):
@@ -101,12 +108,14 @@ class Reader:
                 known = ", ".join(sorted({*self.names, *self.patterns}))
                 raise self.fail(n, f"unknown name `{name}`; known: {known}; declare one first: {name} = param(); ...")
             case ast.UnaryOp(op=ast.USub(), operand=a):
-                return ex.neg(self.integer(a))
+                return real.neg(e) if (e := self.expr(a)).is_real else ex.neg(self.integer(a))
             case ast.UnaryOp(op=ast.Invert(), operand=a):
                 return ex.not_(self.condition(a))
             case ast.BinOp(op=ast.FloorDiv() | ast.Mod() as op, left=a, right=b):
                 return _BINARY[type(op)](self.integer(a), self.divisor(b))
             case ast.BinOp(op=op, left=a, right=b) if type(op) in _BINARY:
+                if type(op) in _REAL and (self.expr(a).is_real or self.expr(b).is_real):
+                    return _REAL[type(op)](self.number(a), self.number(b))
                 kind = self.condition if isinstance(op, ast.BitAnd | ast.BitOr) else self.integer
                 return _BINARY[type(op)](kind(a), kind(b))
             case ast.Compare(left=a, ops=[op], comparators=[b]) if type(op) in _COMPARE:
@@ -128,7 +137,14 @@ class Reader:
         e = self.expr(n)
         if e.is_bool:
             raise self.fail(n, f"an integer is needed here, not the condition `{e}`")
+        if e.is_real:
+            raise self.fail(n, f"an integer is needed here, not the real number `{e}`")
         return e
+
+    def number(self, n: ast.expr) -> Expr:
+        """An integer or a real number."""
+        e = self.expr(n)
+        return e if e.is_real else self.integer(n)
 
     def alike(self, a: ast.expr, b: ast.expr) -> tuple[Expr, Expr]:
         """Two conditions, or two integers."""
@@ -162,6 +178,8 @@ class Reader:
         count, make = self.functions[name]
         if len(args) != count:
             raise self.fail(n, f"{name} takes {count} argument{'s' * (count > 1)}, {len(args)} given")
+        if name == "where" and any(self.expr(a).is_real for a in args[1:]):
+            return real.where(self.condition(args[0]), self.number(args[1]), self.number(args[2]))
         if name == "where":
             return make(self.condition(args[0]), *self.alike(args[1], args[2]))
         return make(*(self.integer(a) for a in args))
@@ -245,9 +263,12 @@ def read_predicate(text: str) -> Expr:
 
 def read_pattern(
     text: str, patterns: Mapping[str, Callable[..., Expr]] | None = None
-) -> tuple[Expr, Spaces, int | None]:
-    """(predicate, spaces, heads) that `text` says. `patterns` have a meaning of their own, such as `causal`."""
+) -> tuple[Expr, Expr, Spaces, int | None]:
+    """(predicate, score, spaces, heads) that `text` says. `patterns` have a meaning of their own, such as `causal`."""
     *declarations, body = text.split(";")
+    score = re.fullmatch(r"\s*score\s*=(?!=)(.*)", body, re.DOTALL)
+    if score:
+        *declarations, body = declarations or [""]
     names: Names = dict(ex.TOKENS)
     spaces: dict[str, Space] = {}
     heads = None
@@ -263,8 +284,13 @@ def read_pattern(
     if problem := predicate_problem(e, *(s.length for s in spaces.values())):
         raise TextError(problem)
     if not e.is_bool:
-        raise TextError(f"a mask is a condition; `{e}` is an integer")
-    return e, (spaces.get("q"), spaces.get("k")), heads
+        raise TextError(f"a mask is a condition; `{e}` is {'a real number' if e.is_real else 'an integer'}")
+    changed = Reader(score[1], {**names, "s": real.SCORE}, None, spaces).read() if score else real.SCORE
+    if changed.is_bool:
+        raise TextError(f"a score is a number; `{changed}` is a condition")
+    if problem := predicate_problem(changed):
+        raise TextError(problem)
+    return e, changed, (spaces.get("q"), spaces.get("k")), heads
 
 
 def _declare_space(text: str, names: Names, spaces: dict[str, Space]) -> bool:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
 
 from attnir.call import check_sizes
-from attnir.evaluate import dense_mask
+from attnir.evaluate import dense_mask, dense_score
 from attnir.inputs import DTYPES, check_inputs
-from attnir.pattern import Mask
+from attnir.masks import Mask
+from attnir.scores import Pattern, Score
+from attnir.scores import pattern as declare
 
 Reference = Callable[..., "Tensor | tuple[Tensor, Tensor]"]
 
 
-def reference(pattern: Mask) -> Reference:
-    """The dense meaning of `pattern`, as a plain function of (q, k, v).
+def reference(pattern: Mask | Pattern, *, score: Score | Iterable[Score] = ()) -> Reference:
+    """The dense meaning of `pattern`, a mask or one with scores, as a plain function of (q, k, v).
 
     It takes what a compiled attention takes: q [B, Hq, Sq, D], k [B, Hkv, Sk, D], v [B, Hkv, Sk, Dv], `scale`,
     `q_start`, `return_lse`, fields and parameters by name; also float64. It computes in float64 and returns
@@ -30,6 +32,8 @@ def reference(pattern: Mask) -> Reference:
     [[[1.0, 2.0, 3.0]]]
     """
 
+    declared = declare(pattern, score=score)
+
     def dense(
         q: Tensor,
         k: Tensor,
@@ -41,7 +45,7 @@ def reference(pattern: Mask) -> Reference:
         **bindings: object,
     ) -> Tensor | tuple[Tensor, Tensor]:
         check_inputs(q, k, v, dtypes=(*DTYPES, torch.float64))
-        call = pattern.bind(
+        call = declared.bind(
             bindings,
             batch=q.shape[0],
             heads=q.shape[1],
@@ -50,18 +54,27 @@ def reference(pattern: Mask) -> Reference:
             q_start=q_start,
             device=q.device,
         )
-        check_sizes(pattern.predicate, call)
-        o, lse = masked_softmax(q, k, v, dense_mask(pattern.predicate, call), scale)
+        check_sizes(call, *declared.roots)
+        live, changed = dense_mask(declared.predicate, call), dense_score(declared.score, call)
+        o, lse = masked_softmax(q, k, v, live, scale, changed)
         return (o, lse) if return_lse else o
 
     return dense
 
 
-def masked_softmax(q: Tensor, k: Tensor, v: Tensor, live: Tensor, scale: float | None = None) -> tuple[Tensor, Tensor]:
-    """(o, lse) in float64 for a mask `live`, bool, broadcastable to [B, Hq, Sq, Sk]."""
+def masked_softmax(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    live: Tensor,
+    scale: float | None = None,
+    changed: Callable[[Tensor], Tensor] = lambda s: s,
+) -> tuple[Tensor, Tensor]:
+    """(o, lse) in float64 for a mask `live`, bool, broadcastable to [B, Hq, Sq, Sk], and what becomes of scores."""
     group = q.shape[1] // k.shape[1]
     k, v = (t.double().repeat_interleave(group, 1) for t in (k, v))
-    scores = q.double() @ k.transpose(-1, -2) * (q.shape[-1] ** -0.5 if scale is None else scale)
+    s = q.double() @ k.transpose(-1, -2) * (q.shape[-1] ** -0.5 if scale is None else scale)
+    scores = changed(s) + 0.0 * s  # so that gradients are 0 where the scores do not matter
     live = live.expand(scores.shape)
     alive = live.any(-1, keepdim=True)
     scores = torch.where(live, scores, -torch.inf)

@@ -17,7 +17,7 @@ from attnir.errors import DeclarationError, UnknownNameError
 from attnir.expr import TRUE, ZERO, Expr
 from attnir.limits import axis_problem
 from attnir.ops import POSITION_LIMIT, Op
-from attnir.trace import Value, fail, integer_argument
+from attnir.value import Value, fail, integer_argument
 
 MOST_AXES = 4
 

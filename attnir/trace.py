@@ -1,263 +1,57 @@
-"""Tracing: a lambda over tokens becomes an expression, once.
-
-The lambda gets `Value`s, which record what is done to them. Whatever Python would do behind the language's back
-(`and`, `if`, floats, true division) is an error that names the user's line.
-"""
+"""Tracing: a lambda over tokens becomes an expression, once."""
 
 from __future__ import annotations
 
 import inspect
 import linecache
-import operator
-import traceback
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import NoReturn
 
 from attnir import expr as ex
-from attnir.errors import (
-    ConditionExpectedError,
-    ControlFlowError,
-    DeclarationError,
-    DivisorError,
-    IntegerExpectedError,
-    UnknownNameError,
-)
+from attnir import real
+from attnir.errors import ConditionExpectedError, DeclarationError, IntegerExpectedError, UnknownNameError
 from attnir.expr import Expr
-from attnir.ops import CONSTANT_LIMIT, FieldDecl, Op
-
-_HERE = Path(__file__).parent
-Operand = "Value | int"
-
-
-class Value:
-    """A symbolic integer or condition inside a lambda; also what `an.param` returns."""
-
-    __slots__ = ("expr",)
-    __hash__ = None  # type: ignore[assignment]  # == builds a comparison, so a Value cannot be a key
-
-    def __init__(self, expr: Expr) -> None:
-        self.expr = expr
-
-    def __add__(self, other: object) -> Value:
-        return Value(ex.add(_integer(self), _integer(other)))
-
-    def __radd__(self, other: object) -> Value:
-        return Value(ex.add(_integer(other), _integer(self)))
-
-    def __sub__(self, other: object) -> Value:
-        return Value(ex.sub(_integer(self), _integer(other)))
-
-    def __rsub__(self, other: object) -> Value:
-        return Value(ex.sub(_integer(other), _integer(self)))
-
-    def __mul__(self, other: object) -> Value:
-        return Value(ex.mul(_integer(self), _integer(other)))
-
-    __rmul__ = __mul__
-
-    def __floordiv__(self, other: object) -> Value:
-        return Value(_divide(ex.floordiv, _integer(self), _integer(other)))
-
-    def __rfloordiv__(self, other: object) -> Value:
-        return Value(_divide(ex.floordiv, _integer(other), _integer(self)))
-
-    def __mod__(self, other: object) -> Value:
-        return Value(_divide(ex.mod, _integer(self), _integer(other)))
-
-    def __rmod__(self, other: object) -> Value:
-        return Value(_divide(ex.mod, _integer(other), _integer(self)))
-
-    def __pow__(self, exponent: object) -> Value:
-        if not isinstance(exponent, int) or not 0 <= exponent <= 4:
-            fail(IntegerExpectedError, f"an exponent is a constant from 0 to 4, not {exponent!r}")
-        result = ex.const(1)
-        for _ in range(exponent):
-            result = ex.mul(result, _integer(self))
-        return Value(result)
-
-    def __neg__(self) -> Value:
-        return Value(ex.neg(_integer(self)))
-
-    def __pos__(self) -> Value:
-        return Value(_integer(self))
-
-    def __abs__(self) -> Value:
-        return Value(ex.absolute(_integer(self)))
-
-    def __lt__(self, other: object) -> Value:
-        return Value(ex.compare(Op.LT, _integer(self), _integer(other)))
-
-    def __le__(self, other: object) -> Value:
-        return Value(ex.compare(Op.LE, _integer(self), _integer(other)))
-
-    def __gt__(self, other: object) -> Value:
-        return Value(ex.compare(Op.GT, _integer(self), _integer(other)))
-
-    def __ge__(self, other: object) -> Value:
-        return Value(ex.compare(Op.GE, _integer(self), _integer(other)))
-
-    def __eq__(self, other: object) -> Value:  # type: ignore[override]  # a comparison, not an answer
-        return Value(ex.eq(_integer(self), _integer(other)))
-
-    def __ne__(self, other: object) -> Value:  # type: ignore[override]
-        return Value(ex.ne(_integer(self), _integer(other)))
-
-    def __and__(self, other: object) -> Value:
-        return Value(ex.and_(condition(self), condition(other)))
-
-    def __or__(self, other: object) -> Value:
-        return Value(ex.or_(condition(self), condition(other)))
-
-    def __xor__(self, other: object) -> Value:
-        a, b = condition(self), condition(other)
-        return Value((a & ~b) | (~a & b))
-
-    __rand__ = __and__
-    __ror__ = __or__
-    __rxor__ = __xor__
-
-    def __invert__(self) -> Value:
-        return Value(ex.not_(condition(self)))
-
-    def __truediv__(self, other: object) -> NoReturn:
-        fail(IntegerExpectedError, f"`/` makes a float of `{self.expr}`; use `//`, which rounds down")
-
-    __rtruediv__ = __truediv__
-
-    def _no_such_operation(self, *others: object) -> NoReturn:
-        fail(
-            DeclarationError,
-            f"this operation is not part of the language (on `{self.expr}`); it has + - * // % ** & | ^ ~, "
-            "comparisons, abs, an.minimum, an.maximum and an.where",
-        )
-
-    __lshift__ = __rlshift__ = __rshift__ = __rrshift__ = __matmul__ = __rmatmul__ = _no_such_operation
-    __divmod__ = __rdivmod__ = __rpow__ = __getitem__ = __iter__ = __len__ = __call__ = _no_such_operation
-    __array_ufunc__ = None  # an array stands aside: `array < q` asks q, which says that it takes integers
-
-    def __bool__(self) -> NoReturn:
-        fail(
-            ControlFlowError,
-            f"`{self.expr}` is symbolic and has no truth value, so Python's `and`, `or`, `not`, `if`, `in`, `min`, "
-            "`max` and chained comparisons cannot use it; "
-            "write `&`, `|`, `~`, an.where(c, a, b), an.minimum, an.maximum",
-        )
-
-    def __index__(self) -> NoReturn:
-        fail(IntegerExpectedError, f"`{self.expr}` is symbolic and is no number yet; it cannot index or count")
-
-    __int__ = __float__ = __index__
-
-    def __getattr__(self, name: str) -> Value:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        fail(UnknownNameError, f"`{self.expr}` has no coordinate `{name}`; a plain token is its position")
-
-    def __repr__(self) -> str:
-        return str(self.expr)
-
-
-def user_line() -> str:
-    """The innermost line of code outside attnir: `file:line: text`."""
-    for frame in reversed(traceback.extract_stack()):
-        generated = frame.filename.startswith("<") and frame.name == "__init__"  # of a dataclass
-        if not generated and not Path(frame.filename).is_relative_to(_HERE):
-            return f"{frame.filename}:{frame.lineno}: {(frame.line or '').strip()}"
-    return "<unknown line>"
-
-
-def fail(error: type[DeclarationError], problem: str, where: str | None = None) -> NoReturn:
-    raise error(f"{problem}\n  at {where or user_line()}")
-
-
-def _integer(value: object) -> Expr:
-    if isinstance(value, Value):
-        if value.expr.is_bool:
-            fail(ConditionExpectedError, f"`{value.expr}` is a condition; an integer is needed here")
-        return value.expr
-    if isinstance(value, bool):
-        fail(ConditionExpectedError, f"{value} is a condition; an integer is needed here")
-    try:
-        number = operator.index(value)  # type: ignore[arg-type]  # the error says what was given
-    except TypeError:
-        fail(IntegerExpectedError, f"an integer is needed here, not {value!r} of type {type(value).__name__}")
-    if abs(number) > CONSTANT_LIMIT:
-        fail(IntegerExpectedError, f"an integer of {number.bit_length()} bits is given; at most 62 are taken")
-    return ex.const(number)
-
-
-def condition(value: object) -> Expr:
-    if isinstance(value, Value) and value.expr.is_bool:
-        return value.expr
-    if isinstance(value, bool):
-        return ex.boolean(value)
-    shown = value.expr if isinstance(value, Value) else repr(value)
-    fail(
-        ConditionExpectedError,
-        f"a condition is needed here, not `{shown}`; `&` and `|` bind tighter than comparisons, so put these in "
-        "parentheses: (k <= q) & (q - k < 8)",
-    )
-
-
-def integer_argument(value: object) -> Expr:
-    """An integer or a parameter that a user gave to a builder such as `window`."""
-    return _integer(value)
-
-
-def _divide(make: Callable[[Expr, Expr], Expr], a: Expr, b: Expr) -> Expr:
-    from attnir.bounds import bounds
-
-    interval = bounds(b)
-    if interval.low <= 0 <= interval.high:
-        fail(
-            DivisorError,
-            f"the divisor `{b}` can be zero (it is only known to lie in [{interval.low}, {interval.high}]); "
-            'give a parameter a range: an.param("w", low=1)',
-        )
-    return make(a, b)
-
-
-def read_field(decl: FieldDecl, token: object) -> Value:
-    if isinstance(token, Value) and (token.expr is ex.Q or token.expr is ex.K):
-        return Value(ex.field(decl, token.expr))
-    shown = token.expr if isinstance(token, Value) else repr(token)
-    fail(
-        DeclarationError,
-        f"the field `{decl.name}` is read at a token, {decl.name}(q) or {decl.name}(k), not at `{shown}`",
-    )
-
-
-def where(condition_: object, a: object, b: object) -> Value:
-    """`a` where the condition holds, else `b`: two integers, or two conditions; for use inside a lambda.
-
-    >>> import attnir as an
-    >>> print(an.mask(lambda q, k: k <= an.where(q < 4, 3, q)))
-    k <= where(q < 4, 3, q)
-    """
-    take = condition if _is_condition(a) and _is_condition(b) else _integer
-    return Value(ex.where(condition(condition_), take(a), take(b)))
-
-
-def _is_condition(value: object) -> bool:
-    return isinstance(value, bool) or (isinstance(value, Value) and value.expr.is_bool)
-
-
-def minimum(a: object, b: object) -> Value:
-    """The smaller of two integers; for use inside a lambda."""
-    return Value(ex.minimum(_integer(a), _integer(b)))
-
-
-def maximum(a: object, b: object) -> Value:
-    """The larger of two integers; for use inside a lambda."""
-    return Value(ex.maximum(_integer(a), _integer(b)))
+from attnir.value import Value, fail, integer_argument, is_condition, is_real, number_argument
 
 
 def trace(function: Callable[..., object], tokens: Mapping[str, Value] | None = None) -> Expr:
-    """Call `function` once with symbolic tokens; its arguments are recognised by name: q, k, b, h."""
-    known = {n: Value(e) for n, e in ex.TOKENS.items()} | dict(tokens or {})
+    """The condition that a function of tokens gives; its arguments are recognised by name: q, k, b, h."""
+    result, line = called("mask", function, tokens or {})
+    if isinstance(result, Value) and result.expr.is_bool:
+        return result.expr
+    if isinstance(result, bool):
+        return ex.boolean(result)
+    fail(ConditionExpectedError, f"a mask is a condition over tokens; this one returns {_shown(result)}", line)
+
+
+def trace_count(function: Callable[..., object], tokens: Mapping[str, Value]) -> Expr:
+    """The integer that a function of tokens gives."""
+    result, line = called("multiplicity", function, tokens)
+    if isinstance(result, Value | int) and not is_condition(result) and not is_real(result):
+        return integer_argument(result)
+    fail(IntegerExpectedError, f"a multiplicity is an integer over tokens; this one returns {_shown(result)}", line)
+
+
+def trace_score(function: Callable[..., object], tokens: Mapping[str, Value]) -> Expr:
+    """The real number that a function of the score `s` and of tokens gives."""
+    result, line = called("score", function, {"s": Value(real.SCORE), **tokens})
+    if isinstance(result, Value | int | float) and not is_condition(result):
+        return number_argument(result)
+    fail(DeclarationError, f"a score is a real number over s and tokens; this one returns {_shown(result)}", line)
+
+
+def _shown(result: object) -> str:
+    if isinstance(result, Value):
+        kind = "condition" if result.expr.is_bool else "real number" if result.expr.is_real else "integer"
+        return f"the {kind} `{result.expr}`"
+    return f"{result!r} of type {type(result).__name__}"
+
+
+def called(what: str, function: Callable[..., object], tokens: Mapping[str, Value]) -> tuple[object, str]:
+    """(what a function gives for symbolic tokens, the line it stands on); `what` it declares. It is called once."""
+    known = {n: Value(e) for n, e in ex.TOKENS.items()} | dict(tokens)
+    names = ", ".join(n for n in ("s", *ex.TOKENS) if n in known)
     if not callable(function):
-        fail(DeclarationError, f"a mask is declared by a function of q and k, not by {function!r}")
+        fail(DeclarationError, f"a {what} is declared by a function of q and k, not by {function!r}")
     code = getattr(function, "__code__", None)
     line = code.co_firstlineno if code else 0
     where_ = (
@@ -266,11 +60,11 @@ def trace(function: Callable[..., object], tokens: Mapping[str, Value] | None = 
     try:
         parameters = inspect.signature(function).parameters
     except ValueError:
-        fail(DeclarationError, f"a mask is declared by a function of q and k, not by {function!r}")
+        fail(DeclarationError, f"a {what} is declared by a function of q and k, not by {function!r}")
     if starred := [n for n, p in parameters.items() if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]:
-        fail(UnknownNameError, f"a mask's arguments are named, among q, k, b, h; `*{starred[0]}` is not", where_)
-    if unknown := [n for n in parameters if n not in ex.TOKENS]:
-        problem = f"a mask's arguments are among q, k, b, h; `{', '.join(unknown)}` is none of them"
+        fail(UnknownNameError, f"a {what}'s arguments are named, among {names}; `*{starred[0]}` is not", where_)
+    if unknown := [n for n in parameters if n not in known]:
+        problem = f"a {what}'s arguments are among {names}; `{', '.join(unknown)}` is none of them"
         if any(parameters[n].default is not inspect.Parameter.empty for n in unknown):
             problem += "; take a value from outside the lambda, from a variable or from a function that makes it"
         fail(UnknownNameError, problem, where_)
@@ -280,12 +74,5 @@ def trace(function: Callable[..., object], tokens: Mapping[str, Value] | None = 
     except NameError as error:
         if isinstance(error, DeclarationError):
             raise
-        fail(UnknownNameError, f"the predicate reads an unknown name: {error}", where_)
-    if isinstance(result, Value) and result.expr.is_bool:
-        return result.expr
-    if isinstance(result, bool):
-        return ex.boolean(result)
-    shown = (
-        f"the integer `{result.expr}`" if isinstance(result, Value) else f"{result!r} of type {type(result).__name__}"
-    )
-    fail(ConditionExpectedError, f"a mask is a condition over tokens; this one returns {shown}", where_)
+        fail(UnknownNameError, f"the {what} reads an unknown name: {error}", where_)
+    return result, where_

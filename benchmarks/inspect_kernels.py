@@ -77,7 +77,7 @@ class Case:
         torch.set_num_threads(1)
         target = Target.parse(self.target)
         d, _, dv = self.width.partition("/")
-        widths, plan = (int(d), int(dv or d)), Plan(PATTERNS[self.pattern])
+        widths, plan = (int(d), int(dv or d)), Plan(an.pattern(PATTERNS[self.pattern]))
         config = configure(plan, self.kind, target, *widths, DTYPES[self.dtype]).config
         spec = Spec(DTYPES[self.dtype], *widths, config, target.family, grouped=True, aligned=self.aligned)
         programs = launches_of(plan, self.kind, config)[-1]

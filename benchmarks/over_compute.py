@@ -23,7 +23,7 @@ from torch.nn.attention.flex_attention import create_block_mask
 import attnir as an
 from attnir.call import Call
 from attnir.count import count_launches, count_live
-from attnir.evaluate import live_block, live_pairs
+from attnir.evaluate import live_block, of_pairs
 from benchmarks.realistic import Sized, cataloged, promised
 
 TILES = ((64, 64), (128, 64))
@@ -112,7 +112,7 @@ def created_blocks(mask: an.Mask, call: Call) -> int:
     """The blocks that FlexAttention itself finds; it holds every pair in memory, so for small sizes."""
 
     def mask_mod(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
-        return live_pairs(mask.predicate, call, b, h, q, k).expand(()) & (q >= 0)  # also where no token is read
+        return of_pairs(mask.predicate, call, b, h, q, k).expand(()) & (q >= 0)  # also where no token is read
 
     made = create_block_mask(
         mask_mod, call.batch, call.heads, call.q_len, call.k_len, device="cpu", BLOCK_SIZE=BLOCK, _compile=False

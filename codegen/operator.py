@@ -17,11 +17,10 @@ from attnir.call import Call, FieldValues, check_sizes, check_sorted
 from attnir.codegen import dispatch
 from attnir.codegen.plan import Plan, read_plan
 from attnir.errors import DerivativeError
-from attnir.traverse import fields_of
 
 
 def _call(plan: Plan, q: Tensor, k: Tensor, fields: Sequence[Tensor], params: Sequence[int], q_start: int) -> Call:
-    decls, tensors = fields_of(plan.predicate), plan.pattern.tensors
+    decls, tensors = plan.pattern.fields, plan.pattern.tensors
     pairs = zip(fields[: 2 * len(decls) : 2], fields[1 : 2 * len(decls) : 2], strict=True)
     copies = {t.name: value for t, value in zip(tensors, fields[2 * len(decls) :], strict=True)}
     values = {d.name: FieldValues(*pair) for d, pair in zip(decls, pairs, strict=True)}
@@ -32,8 +31,8 @@ def _call(plan: Plan, q: Tensor, k: Tensor, fields: Sequence[Tensor], params: Se
 def _check_fields(plan: Plan, call: Call) -> None:
     """What is promised of fields. Where reading their values would wait for the device, only with `check`."""
     if plan.check or call.device.type == "cpu":
-        check_sizes(plan.predicate, call)
-        for decl in fields_of(plan.predicate):
+        check_sizes(call, *plan.pattern.roots)
+        for decl in plan.pattern.fields:
             check_sorted(decl, call.fields[decl.name])
 
 

@@ -15,8 +15,7 @@ from attnir.call import Call, length_of
 from attnir.codegen.targets import KINDS, Config
 from attnir.errors import BackendError
 from attnir.expr import Expr
-from attnir.pattern import Mask, parse
-from attnir.space import NO_SPACES
+from attnir.scores import Pattern, parse, pattern
 
 BACKENDS = ("triton", "torch", "reference")
 CONFIGURED = tuple(kind for kind in KINDS if kind != "delta")  # the kernels that walk a tile program
@@ -26,7 +25,7 @@ CONFIGURED = tuple(kind for kind in KINDS if kind != "delta")  # the kernels tha
 class Plan:
     """A pattern, how it is to be run, and the configurations that the user fixed, by kernel."""
 
-    pattern: Mask
+    pattern: Pattern
     backend: str | None = None  # None: Triton on a GPU, torch elsewhere
     check: bool = False
     configs: tuple[tuple[str, Config], ...] = ()
@@ -40,14 +39,14 @@ class Plan:
         queries = self.pattern.spaces[0]
         if queries is None or (call.q_start == 0 and call.q_len == length_of(queries.length, call.params)):
             return self
-        return replace(self, pattern=replace(self.pattern, spaces=NO_SPACES))
+        return replace(self, pattern=self.pattern.without_spaces())
 
     def backend_on(self, device_type: str) -> str:
         return self.backend or ("triton" if device_type == "cuda" else "torch")
 
     def arrangement(self, tile: tuple[int, int], *, transposed: bool = False) -> Arrangement:
         """The layouts and tile programs for tiles of (row tokens, column tokens), and what they were compared with."""
-        return arrange(self.predicate, self.pattern.spaces, tile, transposed)
+        return arrange(self.predicate, self.pattern.spaces, tile, transposed, self.pattern.score)
 
     def launches(self, tile: tuple[int, int], *, transposed: bool = False) -> Launches:
         """The tile programs of every launch."""
@@ -70,4 +69,4 @@ def read_plan(text: str) -> Plan:
     configs = tuple((kind, Config(**given)) for kind, given in sorted(content["configs"].items()))
     if content["backend"] not in (None, *BACKENDS):
         raise BackendError(f"unknown backend {content['backend']!r}; expected one of {', '.join(BACKENDS)}")
-    return Plan(parse(content["pattern"]), content["backend"], content["check"], configs)
+    return Plan(pattern(parse(content["pattern"])), content["backend"], content["check"], configs)

@@ -18,7 +18,7 @@ from attnir.call import Call
 from attnir.evaluate import Evaluator, dense_mask
 from attnir.program import Layout
 from attnir.space import Space
-from attnir.trace import Value
+from attnir.value import Value
 from attnir.walk import pair_map, tile_tokens
 
 H, W = an.param("H", low=1, high=64), an.param("W", low=1, high=64)

@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from attnir import pattern as an
-from attnir import trace as tr
+from attnir import masks as an
+from attnir import value as tr
 from attnir.call import Call, bind, first_position
-from attnir.pattern import Mask
+from attnir.masks import Mask
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ def checked(backend: str, case: Case) -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_cases_take_a_layout(name: str) -> None:
-    plan = Plan(CASES[name].pattern)
+    plan = Plan(an.pattern(CASES[name].pattern))
     taken = [plan.arrangement((32, 32), transposed=t).taken.name for t in (False, True)]
     assert taken[0] != "runs of tokens", taken
 

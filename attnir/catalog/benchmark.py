@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from attnir.catalog.registry import Example, entry
-from attnir.pattern import Mask, causal, full
+from attnir.masks import Mask, causal, full
 
 _SOURCE = "CAB: Comprehensive Attention Benchmarking; Shark-NLP/CAB"
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from attnir.catalog.registry import Example, entry
 from attnir.catalog.sizes import within
-from attnir.pattern import Mask, causal, mask
+from attnir.masks import Mask, causal, mask
 from attnir.space import Space, concat
-from attnir.trace import Value
+from attnir.value import Value
 
 _EXAMPLE = Example({"tokens": 32, "block": 8}, q_len=64)
 

@@ -10,7 +10,7 @@ import operator
 from functools import reduce
 
 from attnir.catalog.sizes import whole
-from attnir.trace import Value, integer_argument
+from attnir.value import Value, integer_argument
 
 PRIME = 2**30 - 35  # a square of what is below it fits 60 bits; it is 2 modulo 3, so that cubing only permutes
 FACTORS = (1, 663610937, 506832829, 350377163)  # multiples of them lie far apart modulo PRIME

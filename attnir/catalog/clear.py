@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from attnir.catalog.registry import Example, entry
 from attnir.catalog.sizes import divides, within
-from attnir.pattern import Mask, mask
+from attnir.masks import Mask, mask
 from attnir.space import concat, grid
-from attnir.trace import Value
+from attnir.value import Value
 
 
 @entry(

@@ -6,10 +6,10 @@ import torch
 
 from attnir.catalog.registry import Example, entry
 from attnir.catalog.sizes import within
-from attnir.pattern import Mask, causal, field, mask, tensor
-from attnir.pattern import full as everything
+from attnir.masks import Mask, causal, field, mask, tensor
+from attnir.masks import full as everything
 from attnir.space import grid
-from attnir.trace import Value
+from attnir.value import Value
 
 _DOCUMENTS = torch.tensor([0] * 10 + [1] * 22 + [2] * 5 + [3] * 27)
 _CONTEXTS = torch.tensor([0] * 4 + [1] * 16 + [2] * 20 + [3] * 12 + [-1] * 12)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from attnir.catalog.registry import Example, entry
 from attnir.catalog.sizes import whole, within
 from attnir.errors import DeclarationError
-from attnir.pattern import Mask, causal, mask, window
+from attnir.masks import Mask, causal, mask, window
 from attnir.per_head import per_head
-from attnir.trace import Value, fail
+from attnir.value import Value, fail
 
 
 @entry(

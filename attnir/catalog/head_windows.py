@@ -5,10 +5,10 @@ from __future__ import annotations
 from attnir.catalog.registry import Example, entry
 from attnir.catalog.sizes import at_most, divides, within
 from attnir.errors import DeclarationError
-from attnir.pattern import Mask, mask
+from attnir.masks import Mask, mask
 from attnir.per_head import per_head
 from attnir.space import concat, grid
-from attnir.trace import Value, fail
+from attnir.value import Value, fail
 
 
 @entry(

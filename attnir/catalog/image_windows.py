@@ -8,9 +8,9 @@ from operator import and_, or_
 from attnir.catalog.registry import Example, entry
 from attnir.catalog.sizes import at_most, divides, within
 from attnir.errors import DeclarationError
-from attnir.pattern import Mask, mask
+from attnir.masks import Mask, mask
 from attnir.space import Space, grid
-from attnir.trace import Value, fail
+from attnir.value import Value, fail
 
 
 @entry(

@@ -6,8 +6,8 @@ import torch
 
 from attnir.catalog.registry import Example, entry
 from attnir.catalog.sizes import within
-from attnir.pattern import Mask, field, full, mask
-from attnir.trace import Value
+from attnir.masks import Mask, field, full, mask
+from attnir.value import Value
 
 _PADS = torch.tensor([int(i in (10, 11)) for i in range(48)])
 _BLANKS = torch.cat([256 * s + torch.arange(n) for s, n in ((1, 12), (3, 8), (5, 12))])

@@ -8,9 +8,9 @@ from attnir.catalog.chance import is_one_of, picks
 from attnir.catalog.registry import Example, entry
 from attnir.catalog.sizes import whole, within
 from attnir.catalog.windows import dilated_window
-from attnir.pattern import Mask, field, mask
+from attnir.masks import Mask, field, mask
 from attnir.space import grid
-from attnir.trace import Value
+from attnir.value import Value
 
 _MARKS = torch.tensor([int(i in (0, 20, 41)) for i in range(64)])
 

@@ -6,10 +6,10 @@ from collections.abc import Collection
 
 from attnir.catalog.registry import Example, entry
 from attnir.catalog.sizes import at_most, divides, one_for_each, some, within
+from attnir.masks import Mask, mask
 from attnir.neighborhood import PerAxis, neighborhood
-from attnir.pattern import Mask, mask
 from attnir.space import Space, concat, grid
-from attnir.trace import Value
+from attnir.value import Value
 
 
 @entry(

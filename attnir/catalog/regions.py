@@ -9,9 +9,9 @@ import torch
 
 from attnir.catalog.registry import Example, entry
 from attnir.catalog.sizes import at_most, within
-from attnir.pattern import Field, Mask, field, mask
+from attnir.masks import Field, Mask, field, mask
 from attnir.space import concat
-from attnir.trace import Value
+from attnir.value import Value
 
 _MOST_INSTANCES = 30  # one bit each
 

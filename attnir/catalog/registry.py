@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from attnir.errors import DeclarationError, UnknownNameError
-from attnir.pattern import Mask
+from attnir.masks import Mask
 
 Builder = TypeVar("Builder", bound=Callable[..., Mask])
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from attnir.catalog.chance import scramble
 from attnir.catalog.registry import Example, entry
 from attnir.catalog.sizes import within
-from attnir.pattern import Mask, mask, window
-from attnir.trace import Value
+from attnir.masks import Mask, mask, window
+from attnir.value import Value
 
 
 @entry(

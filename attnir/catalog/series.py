@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 
 from attnir.catalog.registry import Example, entry
-from attnir.pattern import Mask, causal, field, mask
+from attnir.masks import Mask, causal, field, mask
 
 _PADS = torch.tensor([1] * 10 + [0] * 38)
 

@@ -6,8 +6,8 @@ import torch
 
 from attnir.catalog.registry import Example, entry
 from attnir.catalog.sizes import within
-from attnir.pattern import Mask, field, mask
-from attnir.trace import Value
+from attnir.masks import Mask, field, mask
+from attnir.value import Value
 
 _SOURCE = "HoloCine: Holistic Generation of Cinematic Multi-Shot Long Video Narratives; yihao-meng/HoloCine"
 _CUTS = torch.tensor([0, 24, 40])

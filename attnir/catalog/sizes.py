@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attnir.bounds import bounds
 from attnir.errors import DeclarationError
-from attnir.trace import Value, fail, integer_argument
+from attnir.value import Value, fail, integer_argument
 
 
 def within(low: int, high: int | None = None, **sizes: int | Value) -> None:

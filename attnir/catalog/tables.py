@@ -7,9 +7,9 @@ import torch
 from attnir.catalog.chance import is_one_of, picks
 from attnir.catalog.registry import Example, entry
 from attnir.catalog.sizes import whole, within
-from attnir.pattern import Mask, field, full, mask
+from attnir.masks import Mask, field, full, mask
 from attnir.space import grid
-from attnir.trace import Value
+from attnir.value import Value
 
 _NPT = (
     "Self-Attention Between Datapoints: Going Beyond Individual Input-Output Pairs in Deep Learning; "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from attnir.catalog.registry import Example, entry
-from attnir.pattern import Mask, field, mask
+from attnir.masks import Mask, field, mask
 
 
 @entry(

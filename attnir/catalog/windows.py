@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from attnir.catalog.registry import Example, entry
 from attnir.catalog.sizes import within
-from attnir.pattern import Mask, mask
-from attnir.pattern import causal as past
-from attnir.pattern import window as around
-from attnir.trace import Value
+from attnir.masks import Mask, mask
+from attnir.masks import causal as past
+from attnir.masks import window as around
+from attnir.value import Value
 
 
 @entry("causal", source="Attention Is All You Need; tensorflow/tensor2tensor", example=Example(q_len=32))

@@ -14,9 +14,9 @@ from torch import Tensor
 from attnir.codegen.torch import products
 from attnir.codegen.torch.budget import budget_on
 from attnir.codegen.torch.dead import DeadPairs
-from attnir.codegen.torch.forward import LOG2E
 from attnir.codegen.torch.operands import Unit, Workspace, as_matrices, compute_dtype, matrices, put, sums, units
 from attnir.codegen.torch.schedule import Schedule
+from attnir.codegen.torch.scored import LOG2E, Scored
 from attnir.codegen.torch.series import series
 from attnir.codegen.torch.steps import copied, exact, steps
 
@@ -51,18 +51,22 @@ def backward(
         dk_unit, dv_unit = as_matrices(unit.keys(dk)), as_matrices(unit.keys(dv))
         assert dk_unit is not None and dv_unit is not None, "a unit's key heads make one axis"
         found = series(unit.group.visits, unit.shared, budget)
-        dead = DeadPairs(schedule, unit, found, budget.pairs, q.device)
+        dead, scored = DeadPairs(schedule, unit, found, budget.pairs, q.device), Scored(schedule, unit, q.device)
         with unit.results(dq) as rows_dq:
             dq_unit = sums(rows_dq, work.dtype).zero_()
             for step in steps(found, unit, budget.pairs):
                 queries, keys, grad = step.queries(rows.q), step.keys(k_unit), step.queries(rows.do)
-                s = products.scores(step.scaled(rows.q, scale * LOG2E, work), keys, work, "s")
+                s = products.scores(step.scaled(rows.q, scale * scored.unit_of_s, work), keys, work, "s")
+                slopes = scored.slopes(step, s)
+                s = scored.changed(step, s)
                 dead.hide(step, s)
                 p = s.sub_(copied(step.queries(rows.lse))).exp2_()
                 if for_kv:
                     step.add_to_keys(dv_unit, products.mix_transposed(p, grad, work))
                 dp = products.scores(grad, step.keys(v_unit), work, "ds")
                 ds = dp.sub_(copied(step.queries(rows.delta))).mul_(p)
+                if slopes is not None:
+                    ds.mul_(slopes)
                 if for_q:
                     products.mix(ds, keys, step.rows(dq_unit), work, fresh=False)
                 if for_kv:

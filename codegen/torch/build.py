@@ -14,10 +14,12 @@ from attnir.codegen.lists import block_list
 from attnir.codegen.plan import Plan
 from attnir.codegen.torch.distance import by_distance
 from attnir.codegen.torch.gather import gather
-from attnir.codegen.torch.schedule import Group, Schedule, Span, Visit
+from attnir.codegen.torch.schedule import Change, Group, Schedule, Span, Visit
 from attnir.codegen.torch.target import default_tile
-from attnir.evaluate import live_pairs
+from attnir.evaluate import of_pairs
+from attnir.expr import Expr
 from attnir.program import Status, TileProgram
+from attnir.real import ONE, SCORE, slope
 from attnir.traverse import reads
 from attnir.walk import runs
 
@@ -36,10 +38,19 @@ def schedule(plan: Plan, call: Call, q: Tensor, v: Tensor) -> Schedule:
             groups += _gathered(programs, call)
     return Schedule(
         tuple(groups),
-        lambda samples, heads, rows, cols: live_pairs(plan.predicate, call, samples, heads, rows, cols),
+        lambda samples, heads, rows, cols: of_pairs(plan.predicate, call, samples, heads, rows, cols),
         by_distance=by_distance(plan.predicate),
         by_member=bool(reads(plan.predicate) & {"b", "h"}) or call.fields_differ,
+        score=_change(plan.pattern.score, SCORE, call),
+        slope=_change(slope(plan.pattern.score), ONE, call),
     )
+
+
+def _change(e: Expr, neutral: Expr, call: Call) -> Change | None:
+    """A score or a slope as a function of pairs and their scores; None where it changes nothing."""
+    if e is neutral:
+        return None
+    return lambda samples, heads, rows, cols, s: of_pairs(e, call, samples, heads, rows, cols, s).to(s.dtype)
 
 
 def _gathered(programs: Programs, call: Call) -> Iterator[Group]:

@@ -17,7 +17,7 @@ from torch import Tensor
 from attnir.codegen.torch.operands import Unit
 from attnir.codegen.torch.schedule import Schedule
 from attnir.codegen.torch.series import NOTHING, Range, Series
-from attnir.codegen.torch.steps import Step
+from attnir.codegen.torch.steps import Step, tokens_at
 
 DEAD, FLOOR = -1e30, -1e29
 LONGEST = 8  # times what is held at once, for a strip
@@ -68,17 +68,11 @@ class DeadPairs:
     def _evaluated(self, step: Step, rows: Sequence[int], cols: Sequence[int], area: tuple[int, int]) -> Tensor:
         live = self.schedule.live(
             *(self.unit.members(step.members, self.device) if self.schedule.by_member else self.any_member),
-            self._tokens(rows, area[0], self.unit.group.rows).view(1, len(rows), -1, 1, 1),
-            self._tokens(cols, area[1], self.unit.group.keys).view(1, len(cols), 1, 1, -1),
+            tokens_at(rows, area[0], self.unit.group.rows, self.device).view(1, len(rows), -1, 1, 1),
+            tokens_at(cols, area[1], self.unit.group.keys, self.device).view(1, len(cols), 1, 1, -1),
         )
         live = live[(None,) * (5 - live.dim())].expand(-1, -1, area[0], -1, area[1])
         return live.contiguous().view(torch.uint8).float().sub_(1).mul_(-DEAD)  # far faster than where, or from bool
-
-    def _tokens(self, places: Sequence[int], length: int, order: Tensor | None) -> Tensor:
-        """The indices of the tokens at some places and behind them, [places, length]."""
-        first = torch.tensor(places, device=self.device)
-        index = first[:, None] + torch.arange(length, device=self.device)
-        return index if order is None else order[index]
 
 
 def _distances(found: Sequence[Series]) -> Range:

@@ -19,10 +19,11 @@ from attnir.codegen.torch.budget import budget_on
 from attnir.codegen.torch.dead import FLOOR, DeadPairs
 from attnir.codegen.torch.operands import Batches, Workspace, compute_dtype, each, matrices, put, sums, units
 from attnir.codegen.torch.schedule import Schedule
+from attnir.codegen.torch.scored import LOG2E, Scored
 from attnir.codegen.torch.series import Range, Series, keys_met, series
 from attnir.codegen.torch.steps import Step, copied, exact, steps
 
-LOG2E, LN2 = math.log2(math.e), math.log(2)
+LN2 = math.log(2)
 CALM = 32.0  # weights, their sums, and their products with values stay far from float32's ends, 2 ** -126 and 2 ** 128
 
 
@@ -42,12 +43,13 @@ def forward(q: Tensor, k: Tensor, v: Tensor, schedule: Schedule, scale: float) -
         keys, values = (matrices(unit.keys(t), work.dtype) for t in (k, v))
         found = series(unit.group.visits, unit.shared, budget)
         met = [(0, k.shape[2])] if unit.group.keys is not None else keys_met(found)
-        calm = _are_calm(queries, keys, met, scale * LOG2E)
+        calm = schedule.score is None and _are_calm(queries, keys, met, scale * LOG2E)
         with unit.results(o) as rows_o, unit.results(lse[..., None]) as rows_lse:
             rows = Rows.none(rows_o, work, calm, everywhere=_rows_met(found) == rows_o.shape[2])
-            dead = DeadPairs(schedule, unit, found, budget.pairs, q.device)
+            dead, scored = DeadPairs(schedule, unit, found, budget.pairs, q.device), Scored(schedule, unit, q.device)
             for step in steps(found, unit, budget.pairs):
-                s = products.scores(step.scaled(queries, scale * LOG2E, work), step.keys(keys), work, "s")
+                s = products.scores(step.scaled(queries, scale * scored.unit_of_s, work), step.keys(keys), work, "s")
+                s = scored.changed(step, s)
                 dead.hide(step, s)
                 rows.meet(step, s, step.keys(values), work)
             rows.write(rows_o, rows_lse)

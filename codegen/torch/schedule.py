@@ -45,16 +45,22 @@ class Group:
     keys: Tensor | None = None
 
 
+Change = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]  # of samples, heads, rows, cols and scores
+
+
 @dataclass(frozen=True, slots=True)
 class Schedule:
     """All groups of a call; a query row that no visit names is dead.
 
     live(samples, heads, rows, cols) is bool, of the shape to which the four index tensors broadcast or of one that
     broadcasts to it. by_distance: it gives the same for rows and cols that are moved by one amount. by_member: it may
-    differ between samples, or between heads.
+    differ between samples, or between heads. score(samples, heads, rows, cols, s): what becomes of scores s, None where
+    they stay; slope: its derivative by s, None where that is 1.
     """
 
     groups: tuple[Group, ...]
     live: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
     by_distance: bool = False
     by_member: bool = True
+    score: Change | None = None
+    slope: Change | None = None

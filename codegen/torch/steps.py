@@ -71,7 +71,7 @@ class Step:
     def _gathered(self, t: Tensor, order: Tensor, places: Sequence[int], length: int, shared: int) -> Tensor:
         """Runs of an order of the tokens of t [n, tokens * shared, d], as a copy [outer, inner, length * shared, d]."""
         t = t[self.members].unflatten(1, (-1, shared))
-        found = t.index_select(1, _runs(order, places, length).flatten())
+        found = t.index_select(1, tokens_at(places, length, order, t.device).flatten())
         found = found.view(t.shape[0], len(places), length * shared, t.shape[3])
         return found if self.by_member else found.transpose(0, 1)
 
@@ -85,7 +85,7 @@ class Step:
     def add_to_keys(self, t: Tensor, more: Tensor) -> None:
         """Add more [outer, inner, keys, d] to the keys of t [n, keys, d], in a fixed order where they overlap."""
         if self.group.keys is not None:
-            for i, index in enumerate(_runs(self.group.keys, self.series.cols, self.shape[3])):
+            for i, index in enumerate(tokens_at(self.series.cols, self.shape[3], self.group.keys, t.device)):
                 t[self.members].index_add_(1, index, more[:, i] if self.by_member else more[i])
             return
         if not self.by_member:
@@ -107,10 +107,10 @@ def copied(found: Batches) -> Tensor:
     return found.clone(memory_format=torch.contiguous_format) if isinstance(found, Tensor) else torch.stack(found)
 
 
-def _runs(order: Tensor, places: Sequence[int], length: int) -> Tensor:
-    """The tokens that stand in an order from some places on, [places, length]."""
-    first = torch.tensor(places, device=order.device)
-    return order[first[:, None] + torch.arange(length, device=order.device)]
+def tokens_at(places: Sequence[int], length: int, order: Tensor | None, device: torch.device) -> Tensor:
+    """The indices of the tokens at some places, of an order if there is one, and behind them: [places, length]."""
+    index = torch.tensor(places, device=device)[:, None] + torch.arange(length, device=device)
+    return index if order is None else order[index]
 
 
 def _windows(t: Tensor, places: tuple[int, ...] | list[int], length: int) -> Tensor:

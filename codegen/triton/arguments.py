@@ -72,8 +72,9 @@ def evaluated(programs: Programs) -> Iterator[Expr]:
     """Every node that the kernel evaluates: not what defines a row table, nor a predicate that no tile checks."""
     roots: list[Expr] = []
     for program in programs:
-        found = list(program.expressions())
-        roots += found if any(v.status is Status.PARTIAL for v in program.visits) else found[:-1]
+        roots += [*program.scalars(), program.score]
+        if any(v.status is Status.PARTIAL for v in program.visits):
+            roots.append(program.predicate)
     yield from nodes(*roots, definitions=False)
 
 
@@ -125,7 +126,7 @@ def _counts(programs: Programs) -> list[Argument]:
 
 def tile_count(axis: Axis) -> str:
     """The name of the number of row tiles along an axis."""
-    return f"{axis.name}_row_tiles"
+    return f"row_tiles__{axis.name}"
 
 
 def _params(programs: Programs) -> list[Argument]:

@@ -8,13 +8,13 @@ is transposed in registers. Each result is summed by one instance, in a fixed or
 from __future__ import annotations
 
 from attnir.arrange import Programs
-from attnir.codegen.triton.forward import head_offsets, key_tiles, load_keys, load_rows, partial_columns, score_unit
+from attnir.codegen.triton.forward import head_offsets, key_tiles, load_keys, load_rows, score_unit
 from attnir.codegen.triton.frame import Frame
 from attnir.codegen.triton.loops import Body, write_loops
 from attnir.codegen.triton.operands import Operand, lanes, lowered, operand, product_over_width, zeros
-from attnir.codegen.triton.scores import Liveness
+from attnir.codegen.triton.scores import Pairs
 from attnir.codegen.triton.spec import Spec
-from attnir.codegen.triton.tiles import column_tile, columns_inside, row_tile
+from attnir.codegen.triton.tiles import column_tile, row_tile
 from attnir.program import Status
 
 
@@ -44,21 +44,23 @@ def _load_rows_of_lse(f: Frame, mask: str) -> None:
     f.w.let("row_delta", f"tl.load(delta + first_row + queries{mask})")
 
 
-def _probability(spec: Spec, lse: str) -> str:
-    return f"tl.exp(s * scale - {lse})" if spec.natural else f"tl.exp2(s * to_log2 - {lse})"
+def _probability(f: Frame, pairs: Pairs, lse: str, status: Status) -> None:
+    s, factor = pairs.write_score()
+    f.w.let("p", f"{'tl.exp' if f.spec.natural else 'tl.exp2'}({s}{factor} - {lse})")
+    if status is Status.PARTIAL:
+        f.w.let("p", "tl.where(live, p, 0.0)")
 
 
-def _dq_tile(f: Frame, live: Liveness, status: Status) -> None:
+def _dq_tile(f: Frame, pairs: Pairs, status: Status) -> None:
     w, spec = f.w, f.spec
-    partial_columns(f, live, status)
+    pairs.write(status)
     load_keys(f, "k", status)
     load_keys(f, "v", status)
     product_over_width(w, "s", Operand("q", spec), Operand("k", spec))
-    w.let("p", _probability(spec, "row_lse[:, None]"))
-    if status is Status.PARTIAL:
-        w.let("p", "tl.where(live, p, 0.0)")
+    _probability(f, pairs, "row_lse[:, None]", status)
     product_over_width(w, "dp", Operand("do", spec), Operand("v", spec))
     w.let("ds", "p * (dp - row_delta[:, None])")
+    pairs.write_slope()
     w.let("ds_operand", lowered("ds", spec))
     for i in range(len(Operand("k", spec).chunks)):
         w.let(f"acc_{i}", f"tl.dot(ds_operand, {operand(f'k_{i}', spec)}, acc=acc_{i}{spec.precision})")
@@ -85,11 +87,12 @@ def write_dkv(programs: Programs, spec: Spec) -> Frame:
 
 def query_tiles(f: Frame) -> Body:
     """Write what the column tiles of a transposed program have in common; returns what writes one of them."""
-    live = Liveness(f)
+    pairs = Pairs(f)
     column_tile(f)
     for name in ("q", "do"):
         f.w.let(f"{name}_rows", Operand(name, f.spec).rows("queries_in_tile"))
-    return Body(live.write_before, lambda status: _dkv_tile(f, live, status))
+    pairs.write_before()
+    return Body(pairs.write_before_partial, lambda status: _dkv_tile(f, pairs, status))
 
 
 def _load_queries(f: Frame, status: Status) -> None:
@@ -102,23 +105,20 @@ def _load_queries(f: Frame, status: Status) -> None:
     _load_rows_of_lse(f, ", mask=query_in, other=0.0" if partial else "")
 
 
-def _dkv_tile(f: Frame, live: Liveness, status: Status) -> None:
+def _dkv_tile(f: Frame, pairs: Pairs, status: Status) -> None:
     w, spec = f.w, f.spec
-    if status is Status.PARTIAL:
-        columns_inside(f)
-        live.write()
-    else:
+    pairs.write(status)
+    if status is Status.FULL and not f.program.scores:
         w.let("queries", "first_query + queries_in_tile")
     _load_queries(f, status)
     product_over_width(w, "s", Operand("k", spec), Operand("q", spec))
-    w.let("p", _probability(spec, "row_lse[None, :]"))
-    if status is Status.PARTIAL:
-        w.let("p", "tl.where(live, p, 0.0)")
+    _probability(f, pairs, "row_lse[None, :]", status)
     w.let("p_operand", lowered("p", spec))
     for i in range(len(Operand("do", spec).chunks)):
         w.let(f"acc_v_{i}", f"tl.dot(p_operand, {operand(f'do_{i}', spec)}, acc=acc_v_{i}{spec.precision})")
     product_over_width(w, "dp", Operand("v", spec), Operand("do", spec))
     w.let("ds", "p * (dp - row_delta[None, :])")
+    pairs.write_slope()
     w.let("ds_operand", lowered("ds", spec))
     for i in range(len(Operand("q", spec).chunks)):
         w.let(f"acc_k_{i}", f"tl.dot(ds_operand, {operand(f'q_{i}', spec)}, acc=acc_k_{i}{spec.precision})")

@@ -1,10 +1,11 @@
-"""Integer and Boolean expressions as Triton text.
+"""Expressions as Triton text.
 
 Every expression has a shape: a scalar of the instance, one value per row of the tile, one per column, or one per pair.
 What depends on rows alone is computed once, before the loops; what depends on columns alone once per tile; only the
 rest costs something for every pair. Comparisons are rearranged so that little is left: `q - k <= 9` is `q - 9 <= k`.
 
-Arithmetic is in 32 bits where the bounds of the operands prove that it fits, and in 64 elsewhere.
+Integers are computed in 32 bits where the bounds of the operands prove that it fits, and in 64 elsewhere; real numbers
+in float32.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ class Printer:
         self.leaf, self.define = leaf, define
         self.ranges = {} if ranges is None else ranges
         self._named: dict[Expr, Text] = {}
+        self._floats: dict[Expr, Text] = {}  # integers of rows and columns as real numbers
 
     def __call__(self, e: Expr) -> str:
         return self.text(e).source
@@ -72,11 +74,13 @@ class Printer:
     def text(self, e: Expr) -> Text:
         if e in self._named:
             return self._named[e]
-        if e.op in TABLES or isinstance(e.value, FieldDecl | TensorDecl | ParamDecl) or e.op is Op.SYM:
+        if e.op in TABLES or isinstance(e.value, FieldDecl | TensorDecl | ParamDecl) or e.op in (Op.SYM, Op.SCORE):
             return self.leaf(e)
         match e.op:
             case Op.CONST | Op.BOOL:
                 return Text(str(e.value), ATOM if e.op is Op.BOOL or e.const >= 0 else 6, Shape.SCALAR)
+            case Op.REAL:
+                return Text(str(e.value), 6 if str(e.value).startswith("-") else ATOM, Shape.SCALAR)
             case Op.ROWMIN | Op.ROWMAX:
                 return self._reduced(e)
             case Op.NOT:
@@ -101,11 +105,13 @@ class Printer:
         return bounds(e, lambda leaf: self.ranges.get(str(leaf.value)) or any_call(leaf))
 
     def _operation(self, e: Expr) -> Text:
-        parts = self._spread([self._wide(a) if self._overflows(e) else self.text(a) for a in e.args], e.args)
+        parts = self._spread([self._operand(e, a) for a in e.args], e.args)
         shape = parts[0].shape if len(parts) == 1 else Shape(max(p.shape for p in parts))
+        if e.op is Op.LOG:
+            return Text(f"tl.log(tl.maximum({parts[0].source}, 1.0))", ATOM, shape)
         if e.op in CALLS:
             return Text(f"{CALLS[e.op]}({', '.join(p.source for p in parts)})", ATOM, shape)
-        if e.op is Op.NEG:
+        if e.op in (Op.NEG, Op.REAL_NEG):
             return Text(f"-{parts[0].within(6)}", 6, shape)
         if e.op in (Op.FLOORDIV, Op.MOD):
             (a, b), (x, y) = (p.within(ATOM) for p in parts), e.args
@@ -114,6 +120,24 @@ class Printer:
         binding, sign = INFIX[e.op]
         left = binding + 1 if e.op in COMPARISONS else binding
         return Text(f"{parts[0].within(left)} {sign} {parts[1].within(binding + 1)}", binding, shape)
+
+    def _operand(self, e: Expr, a: Expr) -> Text:
+        """An argument of an operation, as wide as that needs it."""
+        if e.is_real:
+            return self.text(a) if a.is_bool or a.is_real else self.real(a)
+        return self._wide(a) if self._overflows(e) else self.text(a)
+
+    def real(self, e: Expr) -> Text:
+        """The text of an integer as a real number, computed once where it belongs to rows or columns."""
+        if e.op is Op.CONST:
+            return Text(f"{float(e.const)}", ATOM if e.const >= 0 else 6, Shape.SCALAR)
+        if e not in self._floats:
+            found = self.text(e)
+            text = Text(f"{found.within(ATOM)}.to(tl.float32)", ATOM, found.shape)
+            if text.shape in (Shape.ROW, Shape.COLUMN):
+                text = Text(self.define(e, text.source, text.shape), ATOM, text.shape)
+            self._floats[e] = text
+        return self._floats[e]
 
     def _overflows(self, e: Expr) -> bool:
         if e.op is not Op.WHERE and any(a.op is Op.CONST and abs(a.const) > INT32 for a in e.args):
@@ -141,8 +165,10 @@ class Printer:
     def _broadcast(self, e: Expr, part: Text) -> Text:
         if part.shape in (Shape.SCALAR, Shape.TILE):
             return part
-        name = part.source if part.source.isidentifier() else self.define(e, part.source, part.shape)
-        self._named[e] = Text(name, ATOM, part.shape)
+        name = part.source
+        if not name.isidentifier():
+            name = self.define(e, part.source, part.shape)
+            self._named[e] = Text(name, ATOM, part.shape)
         return Text(f"{name}[:, None]" if part.shape is Shape.ROW else f"{name}[None, :]", ATOM, Shape.TILE)
 
     def tile(self, e: Expr) -> Text:

@@ -13,9 +13,9 @@ from attnir.arrange import Programs
 from attnir.codegen.triton.frame import Frame
 from attnir.codegen.triton.loops import Body, write_loops
 from attnir.codegen.triton.operands import Operand, lanes, lowered, operand, product_over_width, zeros
-from attnir.codegen.triton.scores import Liveness
+from attnir.codegen.triton.scores import Pairs
 from attnir.codegen.triton.spec import Spec
-from attnir.codegen.triton.tiles import column_tile, columns_inside, row_tile
+from attnir.codegen.triton.tiles import column_tile, row_tile
 from attnir.program import Status
 
 
@@ -38,7 +38,7 @@ def write_forward(programs: Programs, spec: Spec) -> Frame:
 
 def score_unit(f: Frame) -> None:
     """The factor from products to scores in powers of two; float32 scores stay in natural units, which round less."""
-    if not f.spec.natural:
+    if not (f.spec.natural or f.program.scores):
         f.w.let("to_log2", "scale * LOG2E")
 
 
@@ -59,13 +59,14 @@ def head_offsets(f: Frame) -> None:
         f.w.let(f"{name}_head_at", Operand(name, f.spec).base())
 
 
-def key_tiles(f: Frame, tile: Callable[[Frame, Liveness, Status], None]) -> Body:
+def key_tiles(f: Frame, tile: Callable[[Frame, Pairs, Status], None]) -> Body:
     """Write what the column tiles of a program have in common; returns what writes one of them."""
-    live = Liveness(f)
+    pairs = Pairs(f)
     column_tile(f)
     for name in ("k", "v"):
         f.w.let(f"{name}_rows", Operand(name, f.spec).rows("keys_in_tile"))
-    return Body(live.write_before, lambda status: tile(f, live, status))
+    pairs.write_before()
+    return Body(pairs.write_before_partial, lambda status: tile(f, pairs, status))
 
 
 def load_keys(f: Frame, name: str, status: Status) -> None:
@@ -75,27 +76,21 @@ def load_keys(f: Frame, name: str, status: Status) -> None:
     t.load(f.w, "key_in" if status is Status.PARTIAL else None)
 
 
-def partial_columns(f: Frame, live: Liveness, status: Status) -> None:
-    """Which keys of a partial tile exist, and which pairs are live."""
-    if status is Status.PARTIAL:
-        columns_inside(f)
-        live.write()
-
-
-def _tile(f: Frame, live: Liveness, status: Status) -> None:
+def _tile(f: Frame, pairs: Pairs, status: Status) -> None:
     w, spec = f.w, f.spec
     partial = status is Status.PARTIAL
-    partial_columns(f, live, status)
+    pairs.write(status)
     load_keys(f, "k", status)
     product_over_width(w, "s", Operand("q", spec), Operand("k", spec))
-    exp, factor = ("tl.exp", " * scale") if spec.natural else ("tl.exp2", " * to_log2")
-    if spec.natural or spec.signed:
-        w.let("s", f"s{factor}")
+    exp = "tl.exp" if spec.natural else "tl.exp2"
+    s, factor = pairs.write_score()
+    if factor and (spec.natural or spec.signed):
+        w.let(s, f"{s}{factor}")
         factor = ""
     if partial:
-        w.let("s", "tl.where(live, s, MIN)")
-    w.let("m_new", f"tl.maximum(m, tl.max(s, 1){factor})")
-    w.let("p", f"{exp}(s{factor} - m_new[:, None])")
+        w.let(s, f"tl.where(live, {s}, MIN)")
+    w.let("m_new", f"tl.maximum(m, tl.max({s}, 1){factor})")
+    w.let("p", f"{exp}({s}{factor} - m_new[:, None])")
     if partial:
         w.let("p", "tl.where(live, p, 0.0)")
     w.let("rescale", f"{exp}(m - m_new)")

@@ -18,6 +18,7 @@ from attnir.expr import SYMBOLS, Expr, H, K, Q, side_of
 from attnir.interval import Interval
 from attnir.ops import Coordinate, FieldDecl, Of, ParamDecl, Searched, Side, TensorDecl
 from attnir.program import TileProgram
+from attnir.real import SCORE
 from attnir.traverse import contains
 
 
@@ -72,7 +73,7 @@ class Frame:
         """Whether which tiles are visited differs from head to head."""
         if self.reads.lists:
             return contains(self.program.predicate, H)
-        spans = [e for p in self.programs for e in list(p.expressions())[:-1]]
+        spans = [e for p in self.programs for e in p.scalars()]
         return any(contains(e, H) for e in spans) or any(table_reads_head(t) for t in self.reads.tables)
 
     def printer(self) -> Printer:
@@ -94,6 +95,8 @@ class Frame:
                 return self._field(name, e.args[0])
             case Searched():
                 return self._table(e)
+        if e is SCORE:
+            return Text("s", ATOM, Shape.TILE)
         shape = self._shape(e)
         if isinstance(e.value, Coordinate):
             return Text(coordinate(e), ATOM, shape)
@@ -185,8 +188,8 @@ class Frame:
 
 
 def coordinate(e: Expr) -> str:
-    """A coordinate in the text of a kernel: `q0_y`."""
-    return str(e.value).replace(".", "_")
+    """A coordinate in the text of a kernel: `q0__y`. No other name is like that, whatever an axis is called."""
+    return str(e.value).replace(".", "__")
 
 
 def index_of(position: str, side: Side) -> str:

@@ -133,8 +133,8 @@ def _runs(f: Frame, status: Status, over_heads: bool) -> Iterator[Run]:
             starts.append(start.within(4))
         if len(counts) > 1:
             for axis, count in zip(f.program.columns.axes, counts, strict=True):
-                f.w.let(f"{end}_{axis.name}", count)
-            counts = [f"{end}_{axis.name}" for axis in f.program.columns.axes]
+                f.w.let(f"{end}__{axis.name}", count)
+            counts = [f"{end}__{axis.name}" for axis in f.program.columns.axes]
         f.w.let(end, f"{before and f'{before} + '}{' * '.join(counts)}")
         yield Run(tuple(starts), end, tuple(counts))
         before = end
@@ -166,14 +166,14 @@ def _write_box(f: Frame, runs: list[Run], axes: list[str]) -> list[str]:
         return text
 
     f.w.let("digits", pick(["at", *(f"at - {r.end}" for r in runs[:-1])]))
-    names = [f"{axis}_tile" for axis in axes]
+    names = [f"tile__{axis}" for axis in axes]
     for i in reversed(range(len(axes))):
         start = pick([r.starts[i] for r in runs])
         begin = "" if start == "0" else f"{start} + "
         if i == 0:
             f.w.let(names[0], f"{begin}digits")
             break
-        f.w.let(f"{axes[i]}_count", f"tl.maximum({pick([r.counts[i] for r in runs])}, 1)")
-        f.w.let(names[i], f"{begin}digits % {axes[i]}_count")
-        f.w.let("digits", f"digits // {axes[i]}_count")
+        f.w.let(f"count__{axes[i]}", f"tl.maximum({pick([r.counts[i] for r in runs])}, 1)")
+        f.w.let(names[i], f"{begin}digits % count__{axes[i]}")
+        f.w.let("digits", f"digits // count__{axes[i]}")
     return names

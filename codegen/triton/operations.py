@@ -12,9 +12,11 @@ from attnir.ops import Op
 
 INFIX = {
     **{Op.ADD: (4, "+"), Op.SUB: (4, "-"), Op.MUL: (5, "*"), Op.AND: (2, "&"), Op.OR: (1, "|")},
+    **{Op.REAL_ADD: (4, "+"), Op.REAL_SUB: (4, "-"), Op.REAL_MUL: (5, "*")},
     **{Op.LT: (0, "<"), Op.LE: (0, "<="), Op.GT: (0, ">"), Op.GE: (0, ">="), Op.EQ: (0, "=="), Op.NE: (0, "!=")},
 }
 CALLS = {Op.ABS: "tl.abs", Op.MIN: "tl.minimum", Op.MAX: "tl.maximum", Op.WHERE: "tl.where"}
+CALLS |= {Op.REAL_WHERE: "tl.where"}
 ATOM = 9  # binds tighter than any operator
 
 FLOOR_DIV = '''

@@ -1,26 +1,58 @@
-"""Which pairs of a partial tile are live, as text."""
+"""What is computed of the tokens of a pair, as text: which pairs of a partial tile are live, and their scores."""
 
 from __future__ import annotations
 
 from attnir.codegen.triton.expressions import Printer, Shape
 from attnir.codegen.triton.frame import Frame
-from attnir.codegen.triton.tiles import column_coordinates, row_coordinates
+from attnir.codegen.triton.tiles import column_coordinates, columns_inside, row_coordinates
 from attnir.expr import FALSE, TRUE, Expr, H
 from attnir.ops import Side
+from attnir.program import Status
+from attnir.real import ONE, SCORE, slope
 from attnir.traverse import contains
 
 
-class Liveness:
-    """The predicate of a kernel: its row part is computed before the loops, the rest in each partial tile."""
+class Values:
+    """Expressions of a program's pairs. What is known of rows is computed before the loops, the rest in each tile."""
 
-    def __init__(self, f: Frame) -> None:
-        self.f = f
+    def __init__(self, f: Frame, prefix: str = "") -> None:
+        self.f, self.prefix = f, prefix
         self.before: list[tuple[str, str]] = []  # values of rows: (name, text)
         self.inside: list[tuple[str, str]] = []  # values of columns
         self.counts = {Shape.ROW: 0, Shape.COLUMN: 0}
-        self.source = self._source()
+        self.printer = Printer(f.leaf, self._name, f.ranges)
 
-    def _source(self) -> str:
+    def _name(self, e: Expr, source: str, shape: Shape) -> str:
+        """What depends on rows alone is known before the loops, unless the head is not."""
+        late = self.f.loops_over_heads and contains(e, H)
+        name = f"{self.prefix}{'row' if shape is Shape.ROW else 'column'}_{self.counts[shape]}"
+        self.counts[shape] += 1
+        (self.before if shape is Shape.ROW and not late else self.inside).append((name, source))
+        return name
+
+    def write_before(self) -> None:
+        """The values of rows."""
+        for name, source in self.before:
+            self.f.w.let(name, source)
+
+    def write(self) -> None:
+        """The values of columns."""
+        for name, source in self.inside:
+            self.f.w.let(name, source)
+
+
+class Pairs:
+    """The pairs of a program's tiles: the predicate of partial tiles, and the scores of all of them."""
+
+    def __init__(self, f: Frame) -> None:
+        self.f = f
+        self.checked = Values(f)
+        self.live = self._live()
+        self.changed = Values(f, "score_")
+        self.score = self._text(f.program.score)
+        self.slope = self._text(slope(f.program.score)) if f.kind != "forward" else ""
+
+    def _live(self) -> str:
         columns = self.f.columns
         inside = f"{columns.one}_in[None, :]"
         predicate = self.f.program.predicate
@@ -28,25 +60,45 @@ class Liveness:
             return inside
         if predicate is FALSE:
             return f"({columns.index} < 0)[None, :]"
-        return f"{Printer(self.f.leaf, self._name, self.f.ranges).tile(predicate).within(2)} & {inside}"
+        return f"{self.checked.printer.tile(predicate).within(2)} & {inside}"
 
-    def _name(self, e: Expr, source: str, shape: Shape) -> str:
-        """What depends on rows alone is known before the loops, unless the head is not."""
-        late = self.f.loops_over_heads and contains(e, H)
-        name = f"{'row' if shape is Shape.ROW else 'column'}_{self.counts[shape]}"
-        self.counts[shape] += 1
-        (self.before if shape is Shape.ROW and not late else self.inside).append((name, source))
-        return name
+    def _text(self, e: Expr) -> str:
+        """The text of a score or its slope; none of one that changes nothing."""
+        if e in (SCORE, ONE):
+            return ""
+        printer = self.changed.printer
+        return printer.tile(e).source if e.is_real else f"{printer.tile(e).within(9)}.to(tl.float32)"
 
     def write_before(self) -> None:
-        """Values of rows that partial tiles check, and the coordinates of rows and columns in layouts."""
+        """What the scores of all tiles need beforehand."""
+        if self.f.program.scores:
+            self._coordinates()
+            self.changed.write_before()
+
+    def write_before_partial(self) -> None:
+        """What partial tiles check."""
+        if not self.f.program.scores:
+            self._coordinates()
+        self.checked.write_before()
+
+    def _coordinates(self) -> None:
         row_coordinates(self.f)
         column_coordinates(self.f)
-        for name, source in self.before:
-            self.f.w.let(name, source)
 
-    def write(self) -> None:
-        """Positions and fields of the columns, then `live`."""
+    def write(self, status: Status) -> None:
+        """The columns of a tile, where something is computed of them, and which pairs of a partial tile are live."""
+        partial = status is Status.PARTIAL
+        if partial or self.f.program.scores:
+            columns_inside(self.f)
+            self._columns()
+        if self.f.program.scores:
+            self.changed.write()
+        if partial:
+            self.checked.write()
+            self.f.w.let("live", self.live)
+
+    def _columns(self) -> None:
+        """Positions and fields of the columns."""
         f, columns = self.f, self.f.columns
         if f.program.columns.is_sequence:
             position = f"q_start + {columns.index}" if columns.side is Side.QUERIES else columns.index
@@ -55,6 +107,17 @@ class Liveness:
             if side is columns.side:
                 where = f"field_{name}_{side}_at + {columns.index}"
                 f.w.let(f"f_{name}_{side}", f"tl.load({where}, mask={columns.one}_in, other=0)")
-        for name, source in self.inside:
-            f.w.let(name, source)
-        f.w.let("live", self.source)
+
+    def write_score(self) -> tuple[str, str]:
+        """Change the scores of a tile; (their name, what takes them to the unit of the softmax)."""
+        w, spec = self.f.w, self.f.spec
+        if not self.f.program.scores:
+            return "s", " * scale" if spec.natural else " * to_log2"
+        w.let("s", "s * scale")
+        w.let("score", self.score)
+        return "score", "" if spec.natural else " * LOG2E"
+
+    def write_slope(self) -> None:
+        """The gradient of the score before it was changed."""
+        if self.slope:
+            self.f.w.let("ds", f"ds * ({self.slope})")

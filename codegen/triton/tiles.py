@@ -40,14 +40,14 @@ def _row_box(f: Frame) -> None:
     w.line(f"# A box of {' x '.join(map(str, layout.box))} {rows.index}.")
     w.let("rest", "tile")
     for axis in reversed(layout.axes):
-        w.let(f"tile_of_{axis.name}", f"rest % {tile_count(axis)}")
+        w.let(f"tile_of__{axis.name}", f"rest % {tile_count(axis)}")
         w.let("rest", f"rest // {tile_count(axis)}")
     w.let("lane", f"tl.arange(0, {rows.block})")
     exists, steps = [], [show.text(layout.origin).within(4)] * (layout.origin is not ZERO)
     for axis, extent, offset in zip(layout.axes, layout.box, offsets(layout, "lane"), strict=True):
         first, last = coordinate(axis.first), coordinate(axis.last)
         begin = show.text(axis.start)
-        w.let(first, f"{'' if axis.start is ZERO else f'{begin.within(4)} + '}tile_of_{axis.name} * {extent}")
+        w.let(first, f"{'' if axis.start is ZERO else f'{begin.within(4)} + '}tile_of__{axis.name} * {extent}")
         place = first
         if axis.first is not axis.token:
             w.let(last, f"tl.minimum({first} + {extent}, {show(axis.stop)}) - 1")
@@ -101,7 +101,7 @@ def column_coordinates(f: Frame) -> None:
         return
     f.w.let("lane", f"tl.arange(0, {f.columns.block})")
     for axis, offset in zip(layout.axes, offsets(layout, "lane"), strict=True):
-        f.w.let(f"{axis.name}_in_tile", offset)
+        f.w.let(f"in_tile__{axis.name}", offset)
 
 
 def first_column(f: Frame, tiles: Sequence[str]) -> None:
@@ -129,7 +129,7 @@ def columns_inside(f: Frame) -> None:
     show = f.printer()
     ends = []
     for axis in layout.axes:
-        f.w.let(coordinate(axis.token), f"{coordinate(axis.first)} + {axis.name}_in_tile")
+        f.w.let(coordinate(axis.token), f"{coordinate(axis.first)} + in_tile__{axis.name}")
         ends.append(f"({coordinate(axis.token)} < {show(axis.stop)})")
     f.w.let(f"{columns.one}_in", " & ".join(ends))
 

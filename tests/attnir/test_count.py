@@ -15,8 +15,8 @@ from attnir.call import Call, bind
 from attnir.count import count_live, count_tiles
 from attnir.cover import cover
 from attnir.expr import K, Q
+from attnir.masks import Mask, causal, mask, param, window
 from attnir.ops import FieldDecl, ParamDecl
-from attnir.pattern import Mask, causal, mask, param, window
 from attnir.walk import tile_map
 from tests import strategies as some
 from tests.meaning import matrix

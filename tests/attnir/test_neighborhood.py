@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import attnir as an
 from attnir.errors import AttnirError, ConditionExpectedError, DeclarationError, IntegerExpectedError
-from attnir.trace import Value
+from attnir.value import Value
 from tests.checks import refused
 from tests.layouts import Laid
 from tests.test_bad_input import wrong

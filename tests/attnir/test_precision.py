@@ -18,7 +18,7 @@ from attnir.call import Call, bind
 from attnir.count import count_live, count_tiles
 from attnir.cover import cover
 from attnir.expr import Expr
-from attnir.pattern import Mask, causal, field, mask, window
+from attnir.masks import Mask, causal, field, mask, window
 from tests.patterns import PATTERNS, call_of
 
 TABLE = Path(__file__).with_name("precision.json")

@@ -19,10 +19,10 @@ from attnir.errors import InvalidProgram, TextError
 from attnir.expr import Expr, K, Q
 from attnir.limits import predicate_problem
 from attnir.ops import Op, ParamDecl
-from attnir.pattern import parse
 from attnir.printing import format_predicate
 from attnir.program_text import read_program
 from attnir.reading import read_predicate
+from attnir.scores import parse
 from tests import strategies as some
 from tests.meaning import meaning
 from tests.patterns import PATTERNS

@@ -9,7 +9,7 @@ import torch
 
 import attnir as an
 from attnir.evaluate import dense_mask
-from attnir.pattern import Mask
+from attnir.masks import Mask
 
 
 def matrix(

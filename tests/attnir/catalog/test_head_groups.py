@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import attnir as an
-from attnir.pattern import Mask
+from attnir.masks import Mask
 from tests.attnir.catalog.checks import brute, matrix
 
 

@@ -7,7 +7,7 @@ import torch
 
 import attnir as an
 from attnir.errors import DeclarationError
-from attnir.pattern import Mask
+from attnir.masks import Mask
 from tests.attnir.catalog.checks import brute, cells, matrix
 
 

@@ -30,7 +30,7 @@ PACKED = an.causal() & an.mask(lambda q, k: DOC(q) == DOC(k))
 def parts(kind: str, mask: an.Mask, **structure: object) -> tuple[Programs, Spec]:
     config = Config(128, 64, 8, 3)
     spec = Spec(**{"dtype": torch.bfloat16, "d": 64, "dv": 64, "config": config, **structure})  # type: ignore[arg-type]
-    return launches_of(Plan(mask), kind, config)[0], spec
+    return launches_of(Plan(an.pattern(mask)), kind, config)[0], spec
 
 
 def body(source: str, kind: str) -> ast.FunctionDef:

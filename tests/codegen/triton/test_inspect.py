@@ -25,7 +25,7 @@ from attnir.codegen.triton.launch import launches_of
 config, target = Config(128, 64, 4, 2), Target.parse("sm_90")
 spec = Spec(torch.bfloat16, 128, 128, config)
 plain = inspect.emit
-program = launches_of(Plan(an.causal()), "forward", config)[0]
+program = launches_of(Plan(an.pattern(an.causal())), "forward", config)[0]
 masked = "        m_new = tl.maximum(m, tl.max(s, 1) * to_log2)"
 late = "        s = tl.where((q_pos[:, None] >= first_key + keys_in_tile[None, :]), s, MIN)\\n" + masked
 inspect.emit = lambda *args: plain(*args).replace(masked, late, 1)
@@ -52,7 +52,7 @@ def compare(name, kind, d, dtype, config=None):
     target = Target.parse(name)
     config = config or choose(kind, target, d, d, dtype)
     estimate = Estimate(Problem(kind, target, d, d, dtype.itemsize), config)
-    program = launches_of(Plan(an.causal()), kind, config)[0]
+    program = launches_of(Plan(an.pattern(an.causal())), kind, config)[0]
     report = inspect.inspect(kind, program, Spec(dtype, d, d, config, target.family), target)
     assert 0.4 * estimate.shared_bytes <= report.shared <= estimate.shared_bytes, (report.shared, estimate)
     assert estimate.registers <= 1.2 * report.registers or report.spills, (report.registers, estimate)

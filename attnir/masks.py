@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NoReturn
@@ -15,14 +16,85 @@ from attnir.expr import Expr
 from attnir.limits import axes_problem, name_problem, predicate_problem, range_problem
 from attnir.ops import PARAM_LIMIT, FieldDecl, ParamDecl, TensorDecl
 from attnir.printing import declarations, format_expr
-from attnir.reading import read_pattern
 from attnir.space import NO_SPACES, Space, Spaces, Token, spaces_of
-from attnir.trace import Value, fail, integer_argument, read_field, trace
+from attnir.trace import trace
 from attnir.traverse import fields_of, params_of, tensors_of
+from attnir.value import Value, fail, integer_argument, read_field
+
+
+class Declared(ABC):
+    """What is declared over tokens: expressions, how the tokens are arranged, how many heads there have to be."""
+
+    __slots__ = ()
+    spaces: Spaces
+    heads: int | None
+
+    @property
+    @abstractmethod
+    def roots(self) -> tuple[Expr, ...]:
+        """The expressions that are declared."""
+
+    @property
+    def fields(self) -> tuple[FieldDecl, ...]:
+        """The fields that a call must give."""
+        return fields_of(*self.roots)
+
+    @property
+    def tensors(self) -> tuple[TensorDecl, ...]:
+        """The tensors over samples and heads that a call must give."""
+        return tensors_of(*self.roots)
+
+    @property
+    def lengths(self) -> tuple[Expr, ...]:
+        """The lengths of the spaces, where there are some."""
+        return tuple(space.length for space in self.spaces if space)
+
+    @property
+    def params(self) -> tuple[ParamDecl, ...]:
+        """The parameters that a call must give."""
+        return params_of(*self.roots, *self.lengths)
+
+    def bind(
+        self,
+        bindings: Mapping[str, object],
+        *,
+        batch: int,
+        heads: int,
+        q_len: int,
+        k_len: int,
+        q_start: int | None = None,
+        device: torch.device | str = "cpu",
+    ) -> Call:
+        """The sizes of one call and what it gives for the fields, tensors and parameters; see `call.bind`."""
+        return bind(
+            self.fields,
+            self.params,
+            bindings,
+            batch=batch,
+            heads=heads,
+            q_len=q_len,
+            k_len=k_len,
+            q_start=q_start,
+            device=device,
+            spaces=self.spaces,
+            masks=self.heads,
+            tensors=self.tensors,
+        )
+
+    def __str__(self) -> str:
+        """The expressions, behind what they need declared; it reads back."""
+        names: dict[Expr, str] = {}
+        for token, space in zip((ex.Q, ex.K), self.spaces, strict=True):
+            axes = space.coordinates(token) if space else {}
+            names |= {e: f"{token.value}.{name}" for name, e in axes.items() if e is not token and not e.is_const}
+        shown = _declared_spaces(self.spaces) + ([f"h = heads({self.heads})"] if self.heads else [])
+        body, *score = (format_expr(root, names) for root in self.roots)
+        found = [*declarations(*self.roots, *self.lengths), *shown, body, *(f"score = {text}" for text in score)]
+        return "; ".join(found)
 
 
 @dataclass(frozen=True, slots=True)
-class Mask:
+class Mask(Declared):
     """A predicate: may query token `q` look at key token `k`? Combine masks with `&`, `|` and `~`.
 
     >>> import attnir as an
@@ -42,10 +114,10 @@ class Mask:
             fail(DeclarationError, problem)
 
     def __and__(self, other: Mask) -> Mask:
-        return Mask(self.predicate & _mask(other), *_joined(self, other))
+        return Mask(self.predicate & _mask(other), *joined(self, other))
 
     def __or__(self, other: Mask) -> Mask:
-        return Mask(self.predicate | _mask(other), *_joined(self, other))
+        return Mask(self.predicate | _mask(other), *joined(self, other))
 
     def __xor__(self, other: Mask) -> Mask:
         return (self & ~other) | (~self & other) if isinstance(other, Mask) else _not_a_mask(other)
@@ -57,59 +129,8 @@ class Mask:
         fail(ControlFlowError, f"the mask `{self}` has no truth value; combine masks with `&`, `|`, `~`")
 
     @property
-    def fields(self) -> tuple[FieldDecl, ...]:
-        """The fields that a call must give."""
-        return fields_of(self.predicate)
-
-    @property
-    def tensors(self) -> tuple[TensorDecl, ...]:
-        """The tensors over samples and heads that a call must give."""
-        return tensors_of(self.predicate)
-
-    @property
-    def lengths(self) -> tuple[Expr, ...]:
-        """The lengths of the spaces, where there are some."""
-        return tuple(space.length for space in self.spaces if space)
-
-    @property
-    def params(self) -> tuple[ParamDecl, ...]:
-        """The parameters that a call must give."""
-        return params_of(self.predicate, *self.lengths)
-
-    def bind(
-        self,
-        bindings: Mapping[str, object],
-        *,
-        batch: int,
-        heads: int,
-        q_len: int,
-        k_len: int,
-        q_start: int | None = None,
-        device: torch.device | str = "cpu",
-    ) -> Call:
-        """The sizes of one call and what it gives for the pattern's fields, tensors and parameters; see `call.bind`."""
-        return bind(
-            self.fields,
-            self.params,
-            bindings,
-            batch=batch,
-            heads=heads,
-            q_len=q_len,
-            k_len=k_len,
-            q_start=q_start,
-            device=device,
-            spaces=self.spaces,
-            masks=self.heads,
-            tensors=self.tensors,
-        )
-
-    def __str__(self) -> str:
-        names: dict[Expr, str] = {}
-        for token, space in zip((ex.Q, ex.K), self.spaces, strict=True):
-            found = space.coordinates(token) if space else {}
-            names |= {e: f"{token.value}.{name}" for name, e in found.items() if e is not token and not e.is_const}
-        shown = _declared_spaces(self.spaces) + ([f"h = heads({self.heads})"] if self.heads else [])
-        return "; ".join([*declarations(self.predicate, *self.lengths), *shown, format_expr(self.predicate, names)])
+    def roots(self) -> tuple[Expr, ...]:
+        return (self.predicate,)
 
     def __repr__(self) -> str:
         return f"<Mask {self}>"
@@ -126,8 +147,8 @@ def _mask(mask: object) -> Expr:
     return mask.predicate if isinstance(mask, Mask) else _not_a_mask(mask)
 
 
-def _joined(a: Mask, b: Mask) -> tuple[Spaces, int | None]:
-    """The spaces and heads of two masks that are combined: one that leaves them open takes those of the other one."""
+def joined(a: Declared, b: Declared) -> tuple[Spaces, int | None]:
+    """The spaces and heads of two that are combined: one that leaves them open takes those of the other one."""
     if a.heads and b.heads and a.heads != b.heads:
         fail(DeclarationError, f"one mask is for {a.heads} heads, the other for {b.heads}")
     for side, one, two in zip(("queries", "keys"), a.spaces, b.spaces, strict=True):
@@ -178,7 +199,15 @@ class PerCopy:
         fail(DeclarationError, f"`{self.decl.name}` is one integer in a predicate: `{self.decl.name}[...]`")
 
 
-def mask(function: Callable[..., object], *, grid: Space | tuple[Space | None, Space | None] | None = None) -> Mask:
+Grid = Space | tuple[Space | None, Space | None] | None  # of queries and keys, or of each
+
+
+def tokens_on(spaces: Spaces) -> dict[str, Value]:
+    """The symbolic tokens of a lambda, with the coordinates that their spaces give."""
+    return {n: Token(ex.TOKENS[n], space) for n, space in zip(("q", "k"), spaces, strict=True)}
+
+
+def mask(function: Callable[..., object], *, grid: Grid = None) -> Mask:
     """The mask that a lambda over `q`, `k` and, when wanted, `b` (batch) and `h` (query head) says.
 
     Tokens are positions: integers that start at 0. The lambda is traced once, with symbolic tokens. With a `grid`
@@ -191,8 +220,7 @@ def mask(function: Callable[..., object], *, grid: Space | tuple[Space | None, S
     Raises ControlFlowError for `and`, `or`, `if`; IntegerExpectedError for floats; UnknownNameError for other names.
     """
     spaces = spaces_of(grid)
-    tokens = {n: Token(ex.TOKENS[n], space) for n, space in zip(("q", "k"), spaces, strict=True)}
-    return Mask(trace(function, tokens), spaces)
+    return Mask(trace(function, tokens_on(spaces)), spaces)
 
 
 def causal() -> Mask:
@@ -265,21 +293,11 @@ def _name(name: str) -> str:
     return name
 
 
-def parse(text: str) -> Mask:
-    """The mask that a text says: what masks print, with the short forms `causal`, `full` and `window(left, right)`.
-
-    >>> import attnir as an
-    >>> an.parse("causal & window(1024) | (k < 4)") == an.causal() & an.window(1024) | an.mask(lambda q, k: k < 4)
-    True
-    """
-    return Mask(*read_pattern(text, _SHORT_FORMS))
-
-
 def _window_form(left: Expr, right: Expr | None = None) -> Expr:
     return window(Value(left), None if right is None else Value(right)).predicate
 
 
-_SHORT_FORMS: dict[str, Callable[..., Expr]] = {
+SHORT_FORMS: dict[str, Callable[..., Expr]] = {
     "causal": lambda: causal().predicate,
     "full": lambda: full().predicate,
     "window": _window_form,

@@ -21,8 +21,9 @@ from attnir.errors import (
 )
 from attnir.evaluate import dense_mask
 from attnir.limits import DEEPEST, LARGEST, RESERVED
+from attnir.masks import Mask, causal, field, full, mask, param, window
 from attnir.ops import FieldDecl, ParamDecl
-from attnir.pattern import Mask, causal, field, full, mask, param, parse, window
+from attnir.scores import parse
 from tests.meaning import picture
 
 DOC = field("doc", sorted=True)

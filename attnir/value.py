@@ -1,0 +1,282 @@
+"""Symbolic values: what a lambda over tokens gets, which record what is done to them.
+
+Whatever Python would do behind the language's back (`and`, `if`, floats in masks, true division) is an error that
+names the user's line.
+"""
+
+from __future__ import annotations
+
+import operator
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from attnir import expr as ex
+from attnir import real
+from attnir.errors import (
+    ConditionExpectedError,
+    ControlFlowError,
+    DeclarationError,
+    DivisorError,
+    IntegerExpectedError,
+    UnknownNameError,
+)
+from attnir.expr import Expr
+from attnir.ops import CONSTANT_LIMIT, REAL_LIMIT, FieldDecl, Op
+
+_HERE = Path(__file__).parent
+Operand = "Value | int"
+Binary = Callable[[Expr, Expr], Expr]
+
+
+class Value:
+    """A symbolic integer, condition or, in a score, real number inside a lambda; also what `an.param` returns."""
+
+    __slots__ = ("expr",)
+    __hash__ = None  # type: ignore[assignment]  # == builds a comparison, so a Value cannot be a key
+
+    def __init__(self, expr: Expr) -> None:
+        self.expr = expr
+
+    def __add__(self, other: object) -> Value:
+        return _computed(ex.add, real.add, self, other)
+
+    def __radd__(self, other: object) -> Value:
+        return _computed(ex.add, real.add, other, self)
+
+    def __sub__(self, other: object) -> Value:
+        return _computed(ex.sub, real.sub, self, other)
+
+    def __rsub__(self, other: object) -> Value:
+        return _computed(ex.sub, real.sub, other, self)
+
+    def __mul__(self, other: object) -> Value:
+        return _computed(ex.mul, real.mul, self, other)
+
+    __rmul__ = __mul__
+
+    def __floordiv__(self, other: object) -> Value:
+        return Value(_divide(ex.floordiv, _integer(self), _integer(other)))
+
+    def __rfloordiv__(self, other: object) -> Value:
+        return Value(_divide(ex.floordiv, _integer(other), _integer(self)))
+
+    def __mod__(self, other: object) -> Value:
+        return Value(_divide(ex.mod, _integer(self), _integer(other)))
+
+    def __rmod__(self, other: object) -> Value:
+        return Value(_divide(ex.mod, _integer(other), _integer(self)))
+
+    def __pow__(self, exponent: object) -> Value:
+        if not isinstance(exponent, int) or not 0 <= exponent <= 4:
+            fail(IntegerExpectedError, f"an exponent is a constant from 0 to 4, not {exponent!r}")
+        result = ex.const(1)
+        for _ in range(exponent):
+            result = ex.mul(result, _integer(self))
+        return Value(result)
+
+    def __neg__(self) -> Value:
+        return Value(real.neg(self.expr) if self.expr.is_real else ex.neg(_integer(self)))
+
+    def __pos__(self) -> Value:
+        return Value(number_argument(self))
+
+    def __abs__(self) -> Value:
+        return Value(ex.absolute(_integer(self)))
+
+    def __lt__(self, other: object) -> Value:
+        return Value(ex.compare(Op.LT, _integer(self), _integer(other)))
+
+    def __le__(self, other: object) -> Value:
+        return Value(ex.compare(Op.LE, _integer(self), _integer(other)))
+
+    def __gt__(self, other: object) -> Value:
+        return Value(ex.compare(Op.GT, _integer(self), _integer(other)))
+
+    def __ge__(self, other: object) -> Value:
+        return Value(ex.compare(Op.GE, _integer(self), _integer(other)))
+
+    def __eq__(self, other: object) -> Value:  # type: ignore[override]  # a comparison, not an answer
+        return Value(ex.eq(_integer(self), _integer(other)))
+
+    def __ne__(self, other: object) -> Value:  # type: ignore[override]
+        return Value(ex.ne(_integer(self), _integer(other)))
+
+    def __and__(self, other: object) -> Value:
+        return Value(ex.and_(condition(self), condition(other)))
+
+    def __or__(self, other: object) -> Value:
+        return Value(ex.or_(condition(self), condition(other)))
+
+    def __xor__(self, other: object) -> Value:
+        a, b = condition(self), condition(other)
+        return Value((a & ~b) | (~a & b))
+
+    __rand__ = __and__
+    __ror__ = __or__
+    __rxor__ = __xor__
+
+    def __invert__(self) -> Value:
+        return Value(ex.not_(condition(self)))
+
+    def __truediv__(self, other: object) -> NoReturn:
+        fail(IntegerExpectedError, f"`/` makes a float of `{self.expr}`; use `//`, which rounds down")
+
+    __rtruediv__ = __truediv__
+
+    def _no_such_operation(self, *others: object) -> NoReturn:
+        fail(
+            DeclarationError,
+            f"this operation is not part of the language (on `{self.expr}`); it has + - * // % ** & | ^ ~, "
+            "comparisons, abs, an.minimum, an.maximum and an.where",
+        )
+
+    __lshift__ = __rlshift__ = __rshift__ = __rrshift__ = __matmul__ = __rmatmul__ = _no_such_operation
+    __divmod__ = __rdivmod__ = __rpow__ = __getitem__ = __iter__ = __len__ = __call__ = _no_such_operation
+    __array_ufunc__ = None  # an array stands aside: `array < q` asks q, which says that it takes integers
+
+    def __bool__(self) -> NoReturn:
+        fail(
+            ControlFlowError,
+            f"`{self.expr}` is symbolic and has no truth value, so Python's `and`, `or`, `not`, `if`, `in`, `min`, "
+            "`max` and chained comparisons cannot use it; "
+            "write `&`, `|`, `~`, an.where(c, a, b), an.minimum, an.maximum",
+        )
+
+    def __index__(self) -> NoReturn:
+        fail(IntegerExpectedError, f"`{self.expr}` is symbolic and is no number yet; it cannot index or count")
+
+    __int__ = __float__ = __index__
+
+    def __getattr__(self, name: str) -> Value:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        fail(UnknownNameError, f"`{self.expr}` has no coordinate `{name}`; a plain token is its position")
+
+    def __repr__(self) -> str:
+        return str(self.expr)
+
+
+def user_line() -> str:
+    """The innermost line of code outside attnir: `file:line: text`."""
+    for frame in reversed(traceback.extract_stack()):
+        generated = frame.filename.startswith("<") and frame.name == "__init__"  # of a dataclass
+        if not generated and not Path(frame.filename).is_relative_to(_HERE):
+            return f"{frame.filename}:{frame.lineno}: {(frame.line or '').strip()}"
+    return "<unknown line>"
+
+
+def fail(error: type[DeclarationError], problem: str, where: str | None = None) -> NoReturn:
+    raise error(f"{problem}\n  at {where or user_line()}")
+
+
+def _integer(value: object) -> Expr:
+    if isinstance(value, Value):
+        if value.expr.is_bool:
+            fail(ConditionExpectedError, f"`{value.expr}` is a condition; an integer is needed here")
+        if value.expr.is_real:
+            fail(IntegerExpectedError, f"`{value.expr}` is a real number; an integer is needed here")
+        return value.expr
+    if isinstance(value, bool):
+        fail(ConditionExpectedError, f"{value} is a condition; an integer is needed here")
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]  # the error says what was given
+    except TypeError:
+        fail(IntegerExpectedError, f"an integer is needed here, not {value!r} of type {type(value).__name__}")
+    if abs(number) > CONSTANT_LIMIT:
+        fail(IntegerExpectedError, f"an integer of {number.bit_length()} bits is given; at most 62 are taken")
+    return ex.const(number)
+
+
+def is_real(value: object) -> bool:
+    return isinstance(value, float) or (isinstance(value, Value) and value.expr.is_real)
+
+
+def number_argument(value: object) -> Expr:
+    """An integer, or a real number of at most 1e12."""
+    if isinstance(value, float):
+        if not abs(value) <= REAL_LIMIT:
+            fail(DeclarationError, f"a constant is finite and at most 1e12, not {value}; to hide pairs, use a mask")
+        return real.real(value)
+    return value.expr if isinstance(value, Value) and value.expr.is_real else _integer(value)
+
+
+def _computed(of_integers: Binary, of_reals: Binary, a: object, b: object) -> Value:
+    """What an operation makes of two integers, or, where one of them is real, of two real numbers."""
+    if is_real(a) or is_real(b):
+        return Value(of_reals(number_argument(a), number_argument(b)))
+    return Value(of_integers(_integer(a), _integer(b)))
+
+
+def condition(value: object) -> Expr:
+    if isinstance(value, Value) and value.expr.is_bool:
+        return value.expr
+    if isinstance(value, bool):
+        return ex.boolean(value)
+    shown = value.expr if isinstance(value, Value) else repr(value)
+    fail(
+        ConditionExpectedError,
+        f"a condition is needed here, not `{shown}`; `&` and `|` bind tighter than comparisons, so put these in "
+        "parentheses: (k <= q) & (q - k < 8)",
+    )
+
+
+def integer_argument(value: object) -> Expr:
+    """An integer or a parameter that a user gave to a builder such as `window`."""
+    return _integer(value)
+
+
+def _divide(make: Callable[[Expr, Expr], Expr], a: Expr, b: Expr) -> Expr:
+    from attnir.bounds import bounds
+
+    interval = bounds(b)
+    if interval.low <= 0 <= interval.high:
+        fail(
+            DivisorError,
+            f"the divisor `{b}` can be zero (it is only known to lie in [{interval.low}, {interval.high}]); "
+            'give a parameter a range: an.param("w", low=1)',
+        )
+    return make(a, b)
+
+
+def read_field(decl: FieldDecl, token: object) -> Value:
+    if isinstance(token, Value) and (token.expr is ex.Q or token.expr is ex.K):
+        return Value(ex.field(decl, token.expr))
+    shown = token.expr if isinstance(token, Value) else repr(token)
+    fail(
+        DeclarationError,
+        f"the field `{decl.name}` is read at a token, {decl.name}(q) or {decl.name}(k), not at `{shown}`",
+    )
+
+
+def where(condition_: object, a: object, b: object) -> Value:
+    """`a` where the condition holds, else `b`: two integers, two conditions, or, in a score, two real numbers.
+
+    >>> import attnir as an
+    >>> print(an.mask(lambda q, k: k <= an.where(q < 4, 3, q)))
+    k <= where(q < 4, 3, q)
+    """
+    if is_real(a) or is_real(b):
+        return Value(real.where(condition(condition_), number_argument(a), number_argument(b)))
+    take = condition if is_condition(a) and is_condition(b) else _integer
+    return Value(ex.where(condition(condition_), take(a), take(b)))
+
+
+def is_condition(value: object) -> bool:
+    return isinstance(value, bool) or (isinstance(value, Value) and value.expr.is_bool)
+
+
+def minimum(a: object, b: object) -> Value:
+    """The smaller of two integers; for use inside a lambda."""
+    return Value(ex.minimum(_integer(a), _integer(b)))
+
+
+def maximum(a: object, b: object) -> Value:
+    """The larger of two integers; for use inside a lambda."""
+    return Value(ex.maximum(_integer(a), _integer(b)))
+
+
+def log(count: object) -> Value:
+    """The natural logarithm of an integer, 0 where it is below 1; for use inside a score."""
+    return Value(real.log(_integer(count)))
