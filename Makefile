@@ -42,7 +42,7 @@ lint: $(READY)  ## style, format and types
 bench: $(READY)  ## measure the torch backend on this CPU
 	$(RUN) -m benchmarks.bench_cpu
 
-over-compute: $(READY)  ## pairs computed to a live pair, beside FlexAttention's
+over-compute: $(READY)  ## pairs computed to a live pair, beside FlexAttention's, and metadata
 	$(RUN) -m benchmarks.over_compute
 
 bench-gpu: $(GPU_READY)  ## measure the Triton kernels on this GPU

@@ -1,10 +1,13 @@
-"""Pairs computed to a live pair, by attnir and by FlexAttention's block masks, in one run on this CPU.
+"""Pairs computed to a live pair, by attnir and by FlexAttention's block masks, and bytes of metadata, on this CPU.
 
     python -m benchmarks.over_compute [--quick] [NAME ...]
 
 attnir chooses its layout and one of a few tiles, each at least 64 query rows by 64 key columns; FlexAttention visits
 whole blocks of 128 x 128. `forward` is the kernel of the output, `transposed` that of dK and dV. A `~` marks a
 figure of FlexAttention that is estimated, from blocks of rows that lie evenly apart. --quick leaves FlexAttention out.
+
+`bytes` is what attnir's forward reads besides q, k and v at this length, `a token` the same divided by the queries and
+keys of all samples. Where block lists are among it, the line below has the reason that the program gives.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ import attnir as an
 from attnir.call import Call
 from attnir.count import count_launches, count_live
 from attnir.evaluate import live_block, of_pairs
+from benchmarks.metadata import Metadata, lists_of, metadata_of, shortened
 from benchmarks.realistic import Sized, cataloged, promised
 
 TILES = ((64, 64), (128, 64))
@@ -34,13 +38,14 @@ MOST_PAIRS = 2**29  # beyond these, blocks of rows are sampled
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Computed pairs to a live pair, the candidate layouts that were taken, and the live pairs."""
+    """Computed pairs to a live pair, the candidate layouts that were taken, live pairs, and the forward's metadata."""
 
     forward: float
     transposed: float
     forward_way: str
     transposed_way: str
     live: int
+    metadata: Metadata
 
 
 def call_of(sized: Sized) -> Call:
@@ -63,12 +68,14 @@ def measure(sized: Sized) -> Measured:
         found = []
         for tile in TILES:
             taken = plan.arrangement(tile, transposed=transposed).taken
-            tiles = count_launches(taken.launches, call)
+            lists = lists_of(taken.launches, call)
+            tiles = count_launches(taken.launches, call, lists)
             computed = (tiles.full + tiles.partial) * tile[0] * tile[1]
-            found.append((computed / max(1, live), f"{taken.name}, {tile[0]} x {tile[1]}"))
-        best.append(min(found))
-    (forward, way), (back, way_back) = best
-    return Measured(forward, back, way, way_back, live)
+            way = f"{taken.name}, {tile[0]} x {tile[1]}"
+            found.append((computed / max(1, live), way, metadata_of(taken.launches, call, lists)))
+        best.append(min(found, key=lambda f: f[:2]))
+    (forward, way, metadata), (back, way_back, _) = best
+    return Measured(forward, back, way, way_back, live, metadata)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +137,11 @@ def line(name: str, sized: Sized, *, quick: bool) -> str:
         flex = f"{'~' if blocks.sampled else ''}{blocks.over_compute:.2f}"
     limit = "" if sized.promised is None else f"{sized.promised:.2f}"
     tokens = sized.q_len if sized.k_len is None else f"{sized.q_len} x {sized.k_len}"
+    figures = f"{limit:>8} {found.forward:8.3f} {found.transposed:10.3f} {flex:>9}"
+    read = f"{found.metadata.bytes:9,} {found.metadata.per_token:7.2f}"
     way = f"{found.forward_way}; transposed: {found.transposed_way}"
-    return f"{name:38} {tokens!s:>13} {limit:>8} {found.forward:8.3f} {found.transposed:10.3f} {flex:>9}  {way}"
+    reasons = "".join(f"\n    {shortened(reason)}" for reason in found.metadata.reasons)
+    return f"{name:38} {tokens!s:>13} {figures} {read}  {way}{reasons}"
 
 
 def main() -> int:
@@ -140,7 +150,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help="these rows alone")
     options = parser.parse_args()
     rows = promised() | cataloged()
-    heads = f"{'promised':>8} {'forward':>8} {'transposed':>10} {'flex':>9}"
+    heads = f"{'promised':>8} {'forward':>8} {'transposed':>10} {'flex':>9} {'bytes':>9} {'a token':>7}"
     print(f"{'pattern':38} {'tokens':>13} {heads}  layouts taken")
     for name in options.names or rows:
         print(line(name, rows[name], quick=options.quick), flush=True)
