@@ -37,13 +37,18 @@ def _known(e: Expr) -> float | None:
     return float(e.value) if e.op in (Op.REAL, Op.CONST) and isinstance(e.value, int | float) else None
 
 
+def _one_form(e: Expr) -> Expr:
+    """A constant as a real number: 1 is 1.0."""
+    return real(e.const) if e.op is Op.CONST else e
+
+
 def add(a: Expr, b: Expr) -> Expr:
     x, y = _known(a), _known(b)
     if x is not None and y is not None:
         return real(x + y)
     if x == 0 or y == 0:
         return a if y == 0 else b
-    return node(Op.REAL_ADD, (a, b)) if y is None or y > 0 else sub(a, real(-y))
+    return node(Op.REAL_ADD, (_one_form(a), _one_form(b))) if y is None or y > 0 else sub(a, real(-y))
 
 
 def sub(a: Expr, b: Expr) -> Expr:
@@ -52,7 +57,7 @@ def sub(a: Expr, b: Expr) -> Expr:
         return real(x - y)
     if y == 0:
         return a
-    return node(Op.REAL_SUB, (a, b)) if y is None or y > 0 else add(a, real(-y))
+    return node(Op.REAL_SUB, (_one_form(a), _one_form(b))) if y is None or y > 0 else add(a, real(-y))
 
 
 def neg(a: Expr) -> Expr:
@@ -70,13 +75,13 @@ def mul(a: Expr, b: Expr) -> Expr:
         return ZERO
     if x == 1 or y == 1:
         return a if y == 1 else b
-    return node(Op.REAL_MUL, (a, b))
+    return node(Op.REAL_MUL, (_one_form(a), _one_form(b)))
 
 
 def where(condition: Expr, a: Expr, b: Expr) -> Expr:
     if condition.op is Op.BOOL:
         return a if condition.value else b
-    return a if a is b else node(Op.REAL_WHERE, (condition, a, b))
+    return a if a is b else node(Op.REAL_WHERE, (condition, _one_form(a), _one_form(b)))
 
 
 def log(count: Expr) -> Expr:

@@ -26,7 +26,7 @@ from attnir.trace import trace_count, trace_score
 from attnir.traverse import nodes, substitute
 from attnir.value import Value, fail
 
-MOST_CASES = 8  # conditions that a count of them is taken apart by
+MOST_CHOICES = 4  # by which a count is taken apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def pattern(mask: Mask | Pattern, *, score: Score | Iterable[Score] = ()) -> Pat
     >>> import attnir as an
     >>> twice = an.multiplicity(lambda k: an.where(k < 4, 2, 1))
     >>> print(an.pattern(an.causal(), score=[twice, an.score(lambda s: 0.5 * s)]))
-    k <= q; score = 0.5 * (s + log(where(k < 4, 2, 1)))
+    k <= q; score = (s + log(where(k < 4, 2, 1))) * 0.5
 
     Raises DeclarationError for what is no mask and no score, and for scores and masks that do not fit each other.
     """
@@ -141,16 +141,16 @@ def multiplicity(count: Callable[..., object] | int | Value, *, grid: Grid = Non
     spaces = spaces_of(grid)
     given = count if callable(count) else lambda: count
     times = trace_count(given, tokens_on(spaces))
-    return Score(real.add(real.SCORE, real.log(times)), _at_least(times, 1, MOST_CASES), spaces)
+    return Score(real.add(real.SCORE, real.log(times)), _at_least_one(times), spaces)
 
 
-def _at_least(count: Expr, least: int, cases: int) -> Expr:
-    """count >= least; a count that conditions choose, as a formula of these, which masks are solved in."""
-    choice = next((n for n in nodes(count) if n.op is Op.WHERE), None)
-    if choice is None or cases == 0:
-        return ex.compare(Op.GE, count, ex.const(least))
-    condition, a, b = choice.args
-    then, other = (_at_least(substitute(count, {choice: x}), least, cases - 1) for x in (a, b))
+def _at_least_one(count: Expr) -> Expr:
+    """count >= 1; where conditions choose the count, as a formula of them, which masks are solved in."""
+    choices = [n for n in nodes(count) if n.op is Op.WHERE]
+    if not 0 < len(choices) <= MOST_CHOICES:
+        return ex.compare(Op.GE, count, ex.const(1))
+    condition, a, b = choices[0].args
+    then, other = (_at_least_one(substitute(count, {choices[0]: x})) for x in (a, b))
     return ex.or_(ex.and_(condition, then), other if then is TRUE else ex.and_(ex.not_(condition), other))
 
 

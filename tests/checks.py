@@ -19,9 +19,11 @@ import torch
 from torch import Tensor
 
 import attnir as an
-from attnir.call import bind
+from attnir.call import Call
 from attnir.errors import AttnirError
-from attnir.evaluate import dense_mask
+from attnir.evaluate import dense_mask, dense_score
+from attnir.expr import Expr
+from attnir.real import SCORE, slope
 from attnir.reference import masked_softmax
 
 GLOBAL = {torch.bfloat16: 5e-3, torch.float16: 1e-3, torch.float32: 1e-5}
@@ -31,7 +33,7 @@ GLOBAL = {torch.bfloat16: 5e-3, torch.float16: 1e-3, torch.float32: 1e-5}
 class Case:
     """One call: sizes, dtype, kind of inputs, bindings, and the layout of the tensors in memory."""
 
-    pattern: an.Mask
+    pattern: an.Mask | an.Pattern
     q_len: int = 129
     k_len: int | None = None
     batch: int = 1
@@ -79,14 +81,29 @@ class Case:
             return wide[..., 1 : 1 + t.shape[-1]]
         return t
 
+    @property
+    def call(self) -> Call:
+        k_len = self.q_len if self.k_len is None else self.k_len
+        sizes = {"batch": self.batch, "heads": self.heads, "q_len": self.q_len, "k_len": k_len}
+        return self.pattern.bind(self.bindings, **sizes, q_start=self.q_start)
+
     def live(self, device: str = "cpu") -> Tensor:
         """The dense mask, bool [B, Hq, Sq, Sk]."""
-        k_len = self.q_len if self.k_len is None else self.k_len
-        p, sizes = self.pattern, {"batch": self.batch, "heads": self.heads, "q_len": self.q_len, "k_len": k_len}
-        more = {"spaces": p.spaces, "masks": p.heads, "tensors": p.tensors, "q_start": self.q_start}
-        call = bind(p.fields, p.params, self.bindings, **sizes, **more)
-        mask = dense_mask(p.predicate, call).expand(self.batch, self.heads, self.q_len, k_len)
+        call = self.call
+        mask = dense_mask(self.pattern.predicate, call).expand(self.batch, self.heads, self.q_len, call.k_len)
         return mask.to(device)
+
+    @property
+    def score(self) -> Expr:
+        return self.pattern.score if isinstance(self.pattern, an.Pattern) else SCORE
+
+    def changed(self, s: Tensor) -> Tensor:
+        """What the pattern makes of scores [B, Hq, Sq, Sk], on the CPU."""
+        return dense_score(self.score, self.call)(s)
+
+    def slope(self, s: Tensor) -> Tensor:
+        """The derivative of that."""
+        return dense_score(slope(self.score), self.call)(s)
 
     def options(self, device: str = "cpu") -> dict[str, object]:
         def move(value: object) -> object:
@@ -120,7 +137,8 @@ def eager(case: Case) -> Results:
         group = q.shape[1] // k.shape[1]
         k, v = (t.repeat_interleave(group, 1) for t in (k, v))
         scale = q.shape[-1] ** -0.5 if case.scale is None else case.scale
-        scores = torch.where(live, (q @ k.transpose(-1, -2)).float() * scale, -torch.inf)
+        s = (q @ k.transpose(-1, -2)).float() * scale
+        scores = torch.where(live, case.changed(s) + 0.0 * s, -torch.inf)
         alive = live.any(-1, keepdim=True)
         lse = torch.where(alive, scores, 0.0).logsumexp(-1, keepdim=True)
         p = torch.where(alive, (torch.where(alive, scores, 0.0) - lse).exp(), 0.0)
@@ -168,12 +186,13 @@ def sizes(case: Case) -> Results:
     group = case.heads // case.kv_heads
     k, v = (t.repeat_interleave(group, 1) for t in (k, v))
     scale = q.shape[-1] ** -0.5 if case.scale is None else case.scale
-    o, lse = masked_softmax(q, k, v, live := case.live(), scale)
-    scores = q @ k.transpose(-1, -2) * scale
+    o, lse = masked_softmax(q, k, v, live := case.live(), scale, case.changed)
+    before = q @ k.transpose(-1, -2) * scale
+    scores = case.changed(before)
     p = torch.where(live, (scores - lse[..., None]).exp(), 0.0)
     p = p * (1 + scores.abs() + torch.where(live, lse[..., None], 0.0).abs())  # exp magnifies the rounding of s - lse
     terms = (do @ v.transpose(-1, -2)).abs() + (do * o).sum(-1, keepdim=True).abs() + dlse.abs()[..., None]
-    ds = p * terms * abs(scale)
+    ds = p * terms * abs(scale) * case.slope(before).abs()
 
     def over_group(t: Tensor) -> Tensor:
         return t.unflatten(1, (-1, group)).sum(2)

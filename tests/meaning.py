@@ -5,6 +5,7 @@ It shares nothing with `attnir.evaluate` and `attnir.bounds` but the nodes, and 
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -37,6 +38,12 @@ _PLAIN: dict[Op, Callable[..., Any]] = {
     Op.AND: operator.and_,
     Op.OR: operator.or_,
     Op.NOT: operator.not_,
+    Op.REAL_ADD: operator.add,
+    Op.REAL_SUB: operator.sub,
+    Op.REAL_NEG: operator.neg,
+    Op.REAL_MUL: operator.mul,
+    Op.REAL_WHERE: lambda c, a, b: a if c else b,
+    Op.LOG: lambda n: math.log(max(n, 1)),
 }
 
 Tokens = Mapping[str, int]
@@ -45,8 +52,8 @@ Tokens = Mapping[str, int]
 def meaning(e: Expr, tokens: Tokens, call: Call | None = None, rows: range = range(0)) -> Any:
     """The value of an expression for one assignment of its tokens: `meaning(e, {"q": 3, "k": 1}, call)`.
 
-    Coordinates are looked up as they print, {"q.y": 2}; without a call, parameters and fields as well: {"w": 4,
-    "doc(q)": 7}. `rows` are the positions over which ROWMIN and ROWMAX go.
+    A score `s` is a token as well. Coordinates are looked up as they print, {"q.y": 2}; without a call, parameters and
+    fields as well: {"w": 4, "doc(q)": 7}. `rows` are the positions over which ROWMIN and ROWMAX go.
     """
     match e.value:
         case FieldDecl(name=name):
@@ -62,7 +69,7 @@ def meaning(e: Expr, tokens: Tokens, call: Call | None = None, rows: range = ran
             return tokens[name] if call is None else call.params[name]
         case str(name):
             return tokens[name]
-        case bool() | int() as value:
+        case bool() | int() | float() as value:
             return value
     if e.op in (Op.ROWMIN, Op.ROWMAX):
         over = [meaning(e.args[0], {**tokens, "q": at, "k": at}, call, rows) for at in rows]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from attnir import expr as ex
+from attnir import real
 from attnir.call import Call, bind
 from attnir.expr import Expr
 from attnir.limits import predicate_problem
@@ -182,3 +183,20 @@ every_call = st.fixed_dictionaries(
     | {"w": either(0, 40), "shift": either(-20, 20), "stop": either(1, 9), "wide": either(-(2**30), 2**30)}
     | {name: either(-(2**63), 2**63 - 1) for name in FIELDS}
 )
+
+
+def _scores(numbers: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
+    real_or_integer = st.one_of(numbers, numbers, others, reads)
+    return st.one_of(
+        st.builds(real.add, numbers, real_or_integer),
+        st.builds(real.sub, real_or_integer, numbers),
+        st.builds(real.mul, numbers, st.integers(-16, 16).map(lambda n: real.real(n / 8))),
+        st.builds(real.where, _bound(), numbers, numbers),
+        st.builds(real.add, numbers, st.builds(real.log, integers)),
+        numbers.map(real.neg),
+    )
+
+
+amounts = st.integers(-32, 32).map(lambda n: real.real(n / 8))
+scores = st.recursive(st.one_of(st.just(real.SCORE), st.just(real.SCORE), amounts), _scores, max_leaves=4)
+scores = scores.filter(lambda e: not predicate_problem(e))

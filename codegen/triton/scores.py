@@ -67,7 +67,8 @@ class Pairs:
         if e in (SCORE, ONE):
             return ""
         printer = self.changed.printer
-        return printer.tile(e).source if e.is_real else f"{printer.tile(e).within(9)}.to(tl.float32)"
+        found = printer.tile(e) if e.is_real else printer.real(e)
+        return found.source if found.shape is Shape.TILE else f"tl.zeros_like(s) + {found.within(5)}"
 
     def write_before(self) -> None:
         """What the scores of all tiles need beforehand."""
