@@ -91,7 +91,7 @@ class Blocks:
         return self.visited * BLOCK**2 / max(1, self.live)
 
 
-def flex_blocks(mask: an.Mask, call: Call, most_pairs: int = MOST_PAIRS) -> Blocks:
+def flex_blocks(mask: an.Mask | an.Pattern, call: Call, most_pairs: int = MOST_PAIRS) -> Blocks:
     """What create_block_mask would find, a block of rows at a time: a block is visited if it holds a live pair."""
     bands = range(-(-call.q_len // BLOCK))
     total = call.batch * call.heads * call.q_len * call.k_len
@@ -115,7 +115,7 @@ def _any_live(found: Tensor) -> Tensor:
     return found_in.any(-1)
 
 
-def created_blocks(mask: an.Mask, call: Call) -> int:
+def created_blocks(mask: an.Mask | an.Pattern, call: Call) -> int:
     """The blocks that FlexAttention itself finds; it holds every pair in memory, so for small sizes."""
 
     def mask_mod(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ class Sized:
     live       the live pairs, where they follow from the definition and would take long to count
     """
 
-    mask: an.Mask
+    mask: an.Mask | an.Pattern
     q_len: int = TOKENS
     k_len: int | None = None
     heads: int = 1
@@ -33,7 +33,7 @@ class Sized:
     live: int | None = None
 
 
-def of(name: str, **params: object) -> an.Mask:
+def of(name: str, **params: object) -> an.Mask | an.Pattern:
     return an.catalog.build(name, **params)
 
 
@@ -125,6 +125,7 @@ def _of_fields() -> dict[str, Sized]:
             "blockrank", params={"blocks": 64, "length": 256}, pad=(torch.arange(TOKENS) % 256 >= 200).long()
         ),
         "duo-causal": row("duo-causal", position=position, iteration=iteration, pad=none),
+        "design-edit": row("design-edit", erased=marks(TOKENS, (0, TOKENS // 8))),
         "holocine": row("holocine", params={"first": 1560}, shot_start=starts(shots)),
         "holocine-cross": row(
             "holocine-cross",

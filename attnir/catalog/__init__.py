@@ -11,6 +11,7 @@ from attnir.catalog import branches as branches
 from attnir.catalog import clear as clear
 from attnir.catalog import documents as documents
 from attnir.catalog import dual_cross as dual_cross
+from attnir.catalog import edits as edits
 from attnir.catalog import head_groups as head_groups
 from attnir.catalog import head_windows as head_windows
 from attnir.catalog import image_windows as image_windows

@@ -18,12 +18,17 @@ from attnir.value import Value, fail
     source="Scaling Local Self-Attention for Parameter Efficient Visual Backbones; lucidrains/halonet-pytorch",
     example=Example({"height": 8, "width": 8, "block": 4, "halo": 1}),
 )
-def halo(height: int | Value, width: int | Value, block: int | Value = 8, halo: int | Value = 3) -> Mask:
-    """Blocks of an image see themselves and a halo around them; beyond the border there is nothing to see.
+def halo(
+    height: int | Value, width: int | Value, block: int | Value = 8, halo: int | Value = 3, border: str = "mask"
+) -> Mask:
+    """Blocks of an image see themselves and a halo around them.
 
     height, width  the image's tokens, multiples of the block
     block          tokens along a side of a block
     halo           how many tokens around its block a query sees on each side
+    border         "mask": beyond the border there is nothing to see. "zero_key": there are keys and values, of the
+                   image padded with `halo` rows and columns of zeros on each side, (height + 2 * halo) *
+                   (width + 2 * halo) in all; they count in the softmax, as in timm
 
     >>> import attnir as an
     >>> print(an.catalog.build("halo", height=56, width=56, block=8, halo=3))  # doctest: +NORMALIZE_WHITESPACE
@@ -33,8 +38,17 @@ def halo(height: int | Value, width: int | Value, block: int | Value = 8, halo: 
     within(1, block=block)
     within(0, halo=halo)
     divides("the block", block, height=height, width=width)
+    if border not in ("mask", "zero_key"):
+        fail(DeclarationError, f"the border is 'mask' or 'zero_key', not {border!r}")
+    image = grid(y=height, x=width)
+    if border == "mask":
+        return mask(lambda q, k: _around(q.y, k.y, block, halo) & _around(q.x, k.x, block, halo), grid=image)
+    if not (isinstance(height, int) and isinstance(width, int) and isinstance(halo, int)):
+        fail(DeclarationError, "an image that is padded with zeros has a known height and width, and so has its halo")
+    padded = grid(y=height + 2 * halo, x=width + 2 * halo)
     return mask(
-        lambda q, k: _around(q.y, k.y, block, halo) & _around(q.x, k.x, block, halo), grid=grid(y=height, x=width)
+        lambda q, k: _around(q.y, k.y - halo, block, halo) & _around(q.x, k.x - halo, block, halo),
+        grid=(image, padded),
     )
 
 

@@ -9,8 +9,9 @@ from typing import TypeVar
 
 from attnir.errors import DeclarationError, UnknownNameError
 from attnir.masks import Mask
+from attnir.scores import Pattern
 
-Builder = TypeVar("Builder", bound=Callable[..., Mask])
+Builder = TypeVar("Builder", bound=Callable[..., Mask | Pattern])
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class Entry:
     """A mechanism. `source` is the paper and the code that define it."""
 
     name: str
-    build: Callable[..., Mask]
+    build: Callable[..., Mask | Pattern]
     source: str
     example: Example
 
@@ -70,8 +71,8 @@ def get(name: str) -> Entry:
     return _ENTRIES[name]
 
 
-def build(name: str, **params: object) -> Mask:
-    """The mask of a mechanism, with its parameters.
+def build(name: str, **params: object) -> Mask | Pattern:
+    """The mask of a mechanism with its parameters, or its pattern where scores change as well.
 
     >>> import attnir as an
     >>> print(an.catalog.build("streaming-llm", sinks=4, window=256))

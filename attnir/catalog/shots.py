@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import or_
+
 import torch
 
 from attnir.catalog.registry import Example, entry
 from attnir.catalog.sizes import within
-from attnir.masks import Mask, field, mask
-from attnir.value import Value
+from attnir.masks import Mask, field, full, mask
+from attnir.scores import Pattern, multiplicity, pattern
+from attnir.value import Value, where
 
 _SOURCE = "HoloCine: Holistic Generation of Cinematic Multi-Shot Long Video Narratives; yihao-meng/HoloCine"
 _CUTS = torch.tensor([0, 24, 40])
@@ -18,23 +22,29 @@ _CUTS = torch.tensor([0, 24, 40])
     source=_SOURCE,
     example=Example({"first": 4}, bindings={"shot_start": _CUTS.repeat_interleave(torch.tensor([24, 16, 24]))}),
 )
-def holocine(first: int | Value) -> Mask:
+def holocine(first: int | Value, duplicate: bool = True) -> Mask | Pattern:
     """Tokens of a video see their own shot, and the first frame of every shot.
 
-    first  how many tokens a shot's first latent frame has; of a shorter shot all are seen
+    first      how many tokens a shot's first latent frame has; of a shorter shot all are seen
+    duplicate  whether keys of the own shot's first frame, which are seen for both reasons, count twice, as in the
+               released code
 
     Field: `shot_start`, for each token the position of its shot's first token. Shots follow one another, so it never
     decreases (it is declared sorted); samples may have cuts of their own.
 
-    A pair within a shot's own first frame counts once here; the released code counts it twice.
-
     >>> import attnir as an
-    >>> print(an.catalog.build("holocine", first=1560))
+    >>> print(an.catalog.build("holocine", first=1560, duplicate=False))
     shot_start = field(sorted=True); (shot_start(q) == shot_start(k)) | (k - shot_start(k) < 1560)
     """
     within(1, first=first)
     start = field("shot_start", sorted=True)
-    return mask(lambda q, k: (start(q) == start(k)) | (k - start(k) < first))
+
+    def reasons(q: Value, k: Value) -> tuple[Value, Value]:
+        return start(q) == start(k), k - start(k) < first
+
+    if not duplicate:
+        return mask(lambda q, k: reduce(or_, reasons(q, k)))
+    return pattern(full(), score=multiplicity(lambda q, k: sum(where(r, 1, 0) for r in reasons(q, k))))
 
 
 @entry(

@@ -8,12 +8,13 @@ from itertools import product
 import torch
 
 import attnir as an
-from attnir.evaluate import dense_mask
+from attnir.evaluate import dense_mask, dense_score
 from attnir.masks import Mask
+from attnir.scores import Pattern
 
 
 def matrix(
-    mask: Mask,
+    mask: Mask | Pattern,
     q_len: int,
     k_len: int | None = None,
     *,
@@ -35,7 +36,15 @@ def matrix(
     return dense_mask(mask.predicate, call).expand(batch, heads, q_len, k_len)
 
 
-def rows(mask: Mask, q_len: int, k_len: int | None = None, **bindings: object) -> str:
+def weights(pattern: Mask | Pattern, q_len: int, **bindings: object) -> torch.Tensor:
+    """exp of what the pattern makes of scores of 0, and 0 where a pair is not live: float64 [q_len, q_len]."""
+    pattern = an.pattern(pattern)
+    call = pattern.bind(bindings, batch=1, heads=1, q_len=q_len, k_len=q_len)
+    changed = dense_score(pattern.score, call)(torch.zeros(1, 1, q_len, q_len, dtype=torch.float64))
+    return torch.where(dense_mask(pattern.predicate, call), changed.exp(), 0.0)[0, 0]
+
+
+def rows(mask: Mask | Pattern, q_len: int, k_len: int | None = None, **bindings: object) -> str:
     """The matrix of one head of one sample as the specifications write it: `110/111/011`."""
     return written(matrix(mask, q_len, k_len, **bindings)[0, 0])
 
@@ -56,7 +65,7 @@ def cells(*sizes: int) -> list[tuple[int, ...]]:
     return list(product(*map(range, sizes)))
 
 
-def kept(mask: Mask, q_len: int, k_len: int | None = None, **bindings: object) -> float:
+def kept(mask: Mask | Pattern, q_len: int, k_len: int | None = None, **bindings: object) -> float:
     """Live pairs over all pairs, in percent, rounded to two digits as the specifications have them."""
     k_len = q_len if k_len is None else k_len
     live = an.compile(mask).explain(q_len, k_len, **bindings).live_pairs

@@ -57,8 +57,25 @@ def test_halo_at_run_time() -> None:
     assert matrix(found, 36, height=6, block=3, halo=1).equal(matrix(build(6, 6, 3, 1), 36))
 
 
+@pytest.mark.parametrize(("height", "width", "block", "halo"), [(4, 6, 2, 1), (6, 3, 3, 2), (4, 8, 4, 5)])
+def test_a_border_of_zeros_is_an_image_padded_with_zeros(height: int, width: int, block: int, halo: int) -> None:
+    """As the released code does it: for each block of queries a patch of the padded keys and values."""
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(1, 1, height * width, 8) for _ in range(3))
+    pad = [torch.nn.functional.pad(t.view(height, width, 8), (0, 0, halo, halo, halo, halo)) for t in (k, v)]
+    pattern = an.catalog.build("halo", height=height, width=width, block=block, halo=halo, border="zero_key")
+    o = an.compile(pattern)(q, *(t.reshape(1, 1, -1, 8) for t in pad)).view(height, width, 8)
+    side = block + 2 * halo
+    for y in range(0, height, block):
+        for x in range(0, width, block):
+            keys, values = (t[y : y + side, x : x + side].reshape(-1, 8) for t in pad)
+            queries = q.view(height, width, 8)[y : y + block, x : x + block].reshape(-1, 8)
+            expected = ((queries @ keys.T) * 8**-0.5).softmax(-1) @ values
+            torch.testing.assert_close(o[y : y + block, x : x + block].reshape(-1, 8), expected)
+
+
 def test_a_halo_needs_blocks_that_fit() -> None:
-    for wrong in ({"block": 3}, {"block": 0}, {"halo": -1}, {"height": 0}):
+    for wrong in ({"block": 3}, {"block": 0}, {"halo": -1}, {"height": 0}, {"border": "wrap"}):
         with pytest.raises(DeclarationError):
             an.catalog.build("halo", **({"height": 4, "width": 4, "block": 2, "halo": 1} | wrong))
 

@@ -7,7 +7,7 @@ import torch
 
 import attnir as an
 from attnir.errors import DeclarationError, NotSortedError
-from tests.attnir.catalog.checks import brute, kept, matrix, rows
+from tests.attnir.catalog.checks import brute, kept, matrix, rows, weights
 
 
 def starts(cuts: list[int], length: int) -> torch.Tensor:
@@ -17,8 +17,10 @@ def starts(cuts: list[int], length: int) -> torch.Tensor:
 
 def test_holocine_is_the_literal_matrix() -> None:
     multiplicity = "21110/21110/21110/10021/10021"
-    found = rows(an.catalog.build("holocine", first=1), 5, shot_start=starts([0, 3], 5))
-    assert found == multiplicity.replace("2", "1")
+    once = an.catalog.build("holocine", first=1, duplicate=False)
+    assert rows(once, 5, shot_start=starts([0, 3], 5)) == multiplicity.replace("2", "1")
+    counted = weights(an.catalog.build("holocine", first=1), 5, shot_start=starts([0, 3], 5))
+    assert "/".join("".join(str(round(float(x), 6))[0] for x in row) for row in counted) == multiplicity
 
 
 @pytest.mark.parametrize("first", [1, 2, 5, 40])
@@ -30,8 +32,12 @@ def test_holocine_is_its_definition(first: int, cuts: list[int]) -> None:
     def multiplicity(i: int, j: int) -> int:
         return sum((i in shot and j in shot) + (j in shot[:first]) for shot in shots)
 
-    found = matrix(an.catalog.build("holocine", first=first), length, shot_start=starts(cuts, length))
-    assert found[0, 0].equal(brute(lambda i, j: multiplicity(i, j) > 0, length))
+    counts = torch.tensor([[multiplicity(i, j) for j in range(length)] for i in range(length)])
+    for duplicate in (True, False):
+        build = an.catalog.build("holocine", first=first, duplicate=duplicate)
+        assert matrix(build, length, shot_start=starts(cuts, length))[0, 0].equal(counts > 0)
+        found = weights(build, length, shot_start=starts(cuts, length))
+        torch.testing.assert_close(found, counts.double() if duplicate else (counts > 0).double())
 
 
 def test_samples_have_cuts_of_their_own_and_the_first_frame_may_be_a_parameter() -> None:
@@ -45,6 +51,8 @@ def test_samples_have_cuts_of_their_own_and_the_first_frame_may_be_a_parameter()
 def test_holocine_keeps_what_the_specification_says() -> None:
     cuts = starts([0, 10, 20, 30, 40, 50], 61)
     assert kept(an.catalog.build("holocine", first=1), 61, shot_start=cuts) == pytest.approx(24.9, abs=0.05)
+    work = weights(an.catalog.build("holocine", first=1), 61, shot_start=cuts)
+    assert float(work.sum()) / 61**2 == pytest.approx(0.265, abs=5e-4)
 
 
 def test_holocine_refuses_empty_frames_and_shots_out_of_order() -> None:
