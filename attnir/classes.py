@@ -12,6 +12,7 @@ from attnir.ops import NEGATED, Op
 from attnir.traverse import contains, nodes
 
 MOST_TERMS = 16
+MOST_CLASSES = 4096  # of one modulus
 
 
 def disjuncts(predicate: Expr) -> list[tuple[Expr, ...]]:
@@ -37,13 +38,14 @@ def _disjuncts(e: Expr, wanted: bool) -> list[tuple[Expr, ...]]:
 
 
 def moduli_of(predicate: Expr, token: Expr) -> list[int]:
-    """The moduli by which a token enters equalities, largest first."""
+    """The moduli by which a token enters equalities, largest first, but those so large that classes hold little."""
     found = {
         m.args[1].const
         for n in nodes(predicate)
         if n.op in (Op.EQ, Op.NE)
         for m in nodes(n)
-        if m.op is Op.MOD and m.args[1].op is Op.CONST and m.args[1].const > 1 and contains(m.args[0], token)
+        if m.op is Op.MOD and m.args[1].op is Op.CONST and 1 < m.args[1].const <= MOST_CLASSES
+        if contains(m.args[0], token)
     }
     return sorted(found, reverse=True)
 

@@ -25,12 +25,14 @@ from attnir.sweeps import Names, sweeps
 from attnir.traverse import names_of, nodes, substitute
 
 MOST_SWEPT = 4  # bands in one kernel; each one is up to three loops
+MOST_UNLISTED = 8  # where there is to be no block list
 
 
-def cover(predicate: Expr, tile: tuple[int, int], *, transposed: bool = False) -> TileProgram:
+def cover(predicate: Expr, tile: tuple[int, int], *, transposed: bool = False, lists: bool = True) -> TileProgram:
     """The program that visits the live tiles of `predicate`, runs of tokens; tile = (row tokens, column tokens).
 
     Forward, the rows are queries and the columns keys; `transposed`, the other way round, from the same predicate.
+    lists: whether conditions that bound no column make a block list; else they are checked in all tiles of their band.
 
     >>> from attnir.expr import K, Q
     >>> print(cover(K <= Q, (128, 64)))
@@ -48,7 +50,8 @@ def cover(predicate: Expr, tile: tuple[int, int], *, transposed: bool = False) -
     (row,), (column,) = rows.axes, columns.axes
     bands = solve(predicate, column.token, row.token)
     names = _names(predicate)
-    if reason := _needs_list(bands, rows.side, column.token, tile[1]):
+    reason = _needs_list(bands, rows.side, column.token, tile[1])
+    if reason and (lists or len(bands) > MOST_UNLISTED):
         visits: tuple[Sweep | Listed, ...] = (Listed(Status.FULL), Listed(Status.PARTIAL))
     else:
         visits = sweeps(bands, Tiling(rows, column, tile[1]), names)
@@ -102,7 +105,7 @@ def _why(bands: Sequence[Band], row: Side, column: Side) -> str:
     if any(n.op in TABLES for b in bands for n in nodes(*b.lower, *b.upper)):
         return f"row tables: sorted fields bound {column} for each {row}"
     if any(b.residual for b in bands):
-        return f"closed ranges: what does not bound {column} repeats within a tile"
+        return f"closed ranges: what does not bound {column} is checked in each of their tiles"
     return f"closed ranges: every condition bounds {column} by an expression of {row}"
 
 

@@ -6,8 +6,8 @@ twice.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise, permutations
+from collections.abc import Mapping, Sequence
+from itertools import pairwise, permutations, product
 
 from attnir.expr import Expr, maximum, minimum, sym, where
 from attnir.ops import Op
@@ -38,10 +38,20 @@ def sweeps(bands: Sequence[Band], tiling: Tiling, names: Names) -> tuple[Sweep, 
 def _ordered(bands: Sequence[Band], tiling: Tiling, names: Names) -> tuple[Range, ...]:
     """The ranges in the order of their starts: as it is proved, or as it turns out at run time."""
     ranges = tiling.merged({b: tiling.range_of(b) for b in bands})
-    for order in permutations(ranges):
-        if all(at_most(ranges[a].start, ranges[b].start) for a, b in pairwise(order)):
-            return tiling.without_gaps([(ranges[b], tiling.tail_of(b, names.let)) for b in order])
-    return _sorted_at_run_time(names, list(ranges.values()))
+    order = _proved_order({b: r.start for b, r in ranges.items()})
+    if order is None:
+        return _sorted_at_run_time(names, list(ranges.values()))
+    return tiling.without_gaps([(ranges[b], tiling.tail_of(b, names.let)) for b in order])
+
+
+def _proved_order(starts: Mapping[Band, Expr]) -> list[Band] | None:
+    """The bands in an order in which their starts are proved to ascend, if there is one."""
+    before = {(a, b) for a, b in permutations(starts, 2) if at_most(starts[a], starts[b])}
+    for middle, a, b in product(starts, repeat=3):
+        if (a, middle) in before and (middle, b) in before:
+            before.add((a, b))
+    order = sorted(starts, key=lambda b: sum((a, b) in before for a in starts))
+    return order if all(pair in before for pair in pairwise(order)) else None
 
 
 class Names:

@@ -16,10 +16,9 @@ import torch
 from torch import Tensor
 
 import attnir as an
-from attnir.arrange import Launches
+from attnir.arrange import WORTH_A_LIST, Launches
 from attnir.call import Call
 from attnir.codegen.triton.metadata import metadata
-from attnir.traverse import fields_of, tensors_of
 from benchmarks.metadata import Metadata, metadata_of, reasons_of, shortened
 from benchmarks.over_compute import call_of, measure
 from benchmarks.realistic import Sized, cataloged
@@ -30,6 +29,11 @@ MOST_TABLES = 4  # of one entry: two ranges of keys, each with a first and a las
 
 REAL = cataloged()
 Case = tuple[Sized, tuple[int, int]]  # and a tile
+
+
+def is_arithmetic(pattern: an.Mask | an.Pattern) -> bool:
+    """Whether a pattern reads no fact about tokens, samples or heads."""
+    return not (pattern.fields or pattern.tensors)
 
 
 def cases() -> Iterator[tuple[str, Case]]:
@@ -50,7 +54,7 @@ def picture(name: str) -> Sized:
 def quarter(sized: Sized) -> Sized:
     """The first quarter of the tokens."""
     q_len, k_len = sized.q_len // 4, None if sized.k_len is None else sized.k_len // 4
-    fields = {d.name for d in fields_of(sized.mask.predicate)}
+    fields = {d.name for d in sized.mask.fields}
 
     def cut(given: object) -> object:
         if isinstance(given, tuple):
@@ -62,24 +66,12 @@ def quarter(sized: Sized) -> Sized:
     return replace(sized, q_len=q_len, k_len=k_len, bindings=bindings)
 
 
-def is_arithmetic(sized: Sized) -> bool:
-    """Whether a pattern reads no fact about tokens, samples or heads."""
-    return not fields_of(sized.mask.predicate) and not tensors_of(sized.mask.predicate)
-
-
 CASES = dict(cases())
-ARITHMETIC = [name for name, (sized, _) in CASES.items() if is_arithmetic(sized)]
+ARITHMETIC = [name for name, (sized, _) in CASES.items() if is_arithmetic(sized.mask)]
 FACTS = [name for name in CASES if name not in ARITHMETIC]
 
-# Pure arithmetic that walks block lists nevertheless. Each fails, strictly: one that no longer does leaves this table.
-NOT_YET = {
-    "bigbird": "more ranges of keys than the four that one kernel sweeps; no boxes are found for its grid",
-    "radial": "more ranges of keys than the four that one kernel sweeps; no boxes are found for its grid",
-    "freeswim": "boxes need no list, and lose to runs of tokens with one, which visit a little less",
-    "clear, 72": "boxes need no list, and lose to runs of tokens with one, which visit a little less",
-    "key-drop": "chance leaves no tile empty, so its list names every tile and skips none",
-    "ssa": "chance leaves no tile empty, so its list names every tile and skips none",
-}
+# Pure arithmetic whose lists leave out more than a third of what any walk without them visits.
+WORTH_IT = {"radial, 16384"}
 # Facts about tokens that no search in a sorted field turns into a range of keys.
 LISTED_FACTS = {
     "bert4rec",
@@ -107,13 +99,7 @@ def entry_of(case: str) -> str:
 
 def may_list(case: str) -> bool:
     """Whether a case is known to walk block lists."""
-    return not {case, entry_of(case)}.isdisjoint(NOT_YET.keys() | LISTED_FACTS)
-
-
-def expected_to_list(case: str) -> object:
-    """The case as a parameter, marked with why it fails where it is known to."""
-    why = NOT_YET.get(case) or NOT_YET.get(entry_of(case))
-    return pytest.param(case, marks=[pytest.mark.xfail(strict=True, reason=why)] if why else [])
+    return not {case, entry_of(case)}.isdisjoint(WORTH_IT | LISTED_FACTS)
 
 
 @lru_cache(maxsize=len(CASES))
@@ -126,7 +112,7 @@ def taken(case: str) -> tuple[Launches, Call]:
 def judge(found: Metadata, sized: Sized) -> None:
     """Without block lists: nothing for arithmetic, else at most so many bytes for each token and each copy."""
     assert not found.reasons, f"block lists: {found.reasons}"
-    fields, tensors = fields_of(sized.mask.predicate), tensors_of(sized.mask.predicate)
+    fields, tensors = sized.mask.fields, sized.mask.tensors
     q_len, k_len = sized.q_len, sized.q_len if sized.k_len is None else sized.k_len
     of_fields = VALUE * len(fields) * (q_len + k_len) * sized.batch
     of_tables = POSITION * MOST_TABLES * q_len * sized.batch * any(d.sorted for d in fields)
@@ -141,13 +127,21 @@ def handed(launches: Launches, call: Call) -> int:
     return sum(size for _, size in places)
 
 
-@pytest.mark.parametrize("case", [expected_to_list(case) for case in ARITHMETIC])
+@pytest.mark.parametrize("case", [case for case in ARITHMETIC if case not in WORTH_IT])
 def test_pure_arithmetic_has_no_metadata(case: str) -> None:
     launches, call = taken(case)
     assert not reasons_of(launches)  # before any list is made
     found = metadata_of(launches, call, {})
     judge(found, CASES[case][0])
     assert found.bytes == handed(launches, call) == 0
+
+
+@pytest.mark.parametrize("case", sorted(WORTH_IT))
+def test_lists_of_pure_arithmetic_earn_their_memory(case: str) -> None:
+    sized, tile = CASES[case]
+    arrangement = an.compile(sized.mask).plan.arrangement(tile)
+    assert arrangement.taken.listed
+    assert min(c.visited for c in arrangement.others if not c.listed) > WORTH_A_LIST * arrangement.taken.visited
 
 
 @pytest.mark.parametrize("case", [case for case in FACTS if not may_list(case)])
@@ -178,7 +172,7 @@ def test_block_lists_say_why(case: str) -> None:
 
 
 def test_the_known_ones_are_entries() -> None:
-    known = NOT_YET.keys() | LISTED_FACTS
+    known = WORTH_IT | LISTED_FACTS
     assert known <= CASES.keys() | {entry_of(case) for case in CASES}
     assert {entry_of(case) for case in CASES} == set(an.catalog.names())
 
