@@ -21,6 +21,7 @@ from attnir.cover import cover, in_layouts, positions
 from attnir.digits import carried
 from attnir.draft import Draft, dead, finished
 from attnir.expr import FALSE, TRUE, Expr
+from attnir.labels import label_of, over_places, ranges_of
 from attnir.layouts import Classes, Shape, lay_out, shapes
 from attnir.nominal import nominal
 from attnir.normalise import normalise
@@ -50,6 +51,11 @@ class Candidate:
     def listed(self) -> bool:
         """Whether it needs block lists."""
         return any(p.listed for programs in self.launches for p in programs)
+
+    @property
+    def ordered(self) -> bool:
+        """Whether the tokens stand in the order of a label."""
+        return any(p.label is not None for programs in self.launches for p in programs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +92,13 @@ def _best(found: Sequence[Candidate], call: Call, *, proved: bool) -> Candidate:
     """The candidate that visits least.
 
     proved: it visits as much in every call of that length. Then a block list has to earn its memory. Where values of
-    fields decide, the list that leaves out little of the nominal ones may leave out much of real ones.
+    fields decide, the list that leaves out little of the nominal ones may leave out much of real ones; an order of
+    the tokens, for which there are no nominal values, leaves out all other labels.
     """
     if proved:
         return min(found, key=lambda c: c.visited * (WORTH_A_LIST if c.listed else 1))
+    if ordered := [c for c in found if c.ordered]:
+        return ordered[0]
     half = call.q_len * call.k_len * call.batch * call.heads // 2
     return min(found, key=lambda c: (c.visited, c.listed and c.visited < half))
 
@@ -98,7 +107,11 @@ def _scored(launches: Launches, score: Expr) -> Launches:
     """The launches with a score, said over the coordinates of their layouts."""
     if score is SCORE:
         return launches
-    return tuple(tuple(replace(p, score=at(score, positions(p.rows, p.columns))) for p in ps) for ps in launches)
+    return tuple(tuple(replace(p, score=_over_layouts(score, p)) for p in programs) for programs in launches)
+
+
+def _over_layouts(score: Expr, p: TileProgram) -> Expr:
+    return at(score, positions(p.rows, p.columns)) if p.label is None else over_places(score)
 
 
 def unlisted(predicate: Expr, spaces: Spaces, tile: tuple[int, int]) -> Iterator[Launches]:
@@ -134,6 +147,13 @@ class _Arranger:
             if not program.listed:
                 yield "runs of tokens without a list", ((program,),)
         yield from self.laid_out()
+        if program.listed and (label := label_of(self.predicate)) is not None:
+            ranges = ranges_of(self.predicate, label, self.side)
+            ordered = cover(ranges, self.tile, transposed=self.side is Side.KEYS, lists=False)
+            if not ordered.listed:
+                reason = f"row tables: tokens stand in the order of {label}, those of one label together"
+                ordered = replace(ordered, predicate=over_places(self.predicate), label=label, reason=reason)
+                yield f"tokens in the order of {label}", ((ordered,),)
 
     def laid_out(self) -> Iterator[tuple[str, Launches]]:
         """The candidates in classes and in boxes."""

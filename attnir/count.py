@@ -13,6 +13,7 @@ from attnir.blocks import WORKSPACE, BlockList, list_blocks
 from attnir.call import Call
 from attnir.evaluate import Evaluator, of_pairs, token_axes
 from attnir.expr import Expr, K, Q
+from attnir.labels import in_order
 from attnir.ops import Side
 from attnir.periods import moduli
 from attnir.program import KEYS, Listed, Status, TileProgram, sequence
@@ -53,7 +54,7 @@ def count_launches(
             totals[Status.FULL] += found.full[1].numel() * repeats
             totals[Status.PARTIAL] += found.partial[1].numel() * repeats
             continue
-        for run in runs(program, call):
+        for run in runs(program, in_order(call, program.label)):
             visits = run.count
             totals[run.status] += int(visits.sum()) * (copies // (visits.shape[0] * visits.shape[1]))
     full, partial = totals[Status.FULL], totals[Status.PARTIAL]
@@ -76,11 +77,17 @@ def count_live(predicate: Expr, call: Call) -> int:
     """
     bands = solve(predicate, K, Q)
     period = _period(bands)
-    if period is None or period > min(MOST_CLASSES, call.k_len):
+    if period is None or not has_ranges(predicate, call):
         return _count_pairs(predicate, call)
     if not bands or call.q_len == 0:
         return 0
     return sum(_count_class(bands, call, residue, period) for residue in range(period))
+
+
+def has_ranges(predicate: Expr, call: Call) -> bool:
+    """Whether the keys of a row are ranges, for each of a few residue classes."""
+    period = _period(solve(predicate, K, Q))
+    return period is not None and period <= min(MOST_CLASSES, call.k_len)
 
 
 def _period(bands: Bands) -> int | None:

@@ -18,7 +18,9 @@ from attnir.codegen.targets import Target, current_target
 from attnir.count import TileCounts, count_launches
 from attnir.errors import BackendError, ConfigError
 from attnir.evaluate import row_table
+from attnir.expr import K, Q, field
 from attnir.inputs import check_dtype, check_widths
+from attnir.labels import TOKEN, in_order
 from attnir.live import live_pairs_of
 from attnir.ops import FieldDecl, Side
 from attnir.program import TileProgram
@@ -238,6 +240,9 @@ def _tiling(
 def metadata_bytes(programs: Programs, call: Call, blocks: Mapping[TileProgram, BlockList]) -> int:
     """What a kernel of these programs, with their block lists, reads besides q, k, v, do, o and lse."""
     expressions = [e for p in programs for e in p.expressions()]
+    if programs[0].label is not None:
+        call = in_order(call, programs[0].label)
+        expressions += [field(TOKEN, token) for token in (Q, K)]
     tables = dict.fromkeys(t for p in programs for t in p.tables())
     total = sum(t.numel() * t.element_size() for t in (row_table(e, call) for e in tables))
     total += sum(blocks[p].nbytes for p in programs if p in blocks)

@@ -32,6 +32,8 @@ def name_problem(name: object) -> str:
     """Why this cannot name a field or a parameter; empty when it can."""
     if not isinstance(name, str) or not (name.isidentifier() and name.isascii()) or keyword.iskeyword(name):
         return f"{name!r} cannot name a field or a parameter; take a Python name in ASCII"
+    if name.startswith("_"):
+        return f"{name!r} cannot name a field or a parameter: names of programs begin with an underscore; rename it"
     if name in RESERVED:
         return (
             f"{name!r} cannot name a field or a parameter: it has a meaning of its own in programs or calls; rename it"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attnir.arrange import Launches, unlisted
 from attnir.call import Call
-from attnir.count import count_launches, count_live
+from attnir.count import count_launches, count_live, has_ranges
 from attnir.expr import Expr
 from attnir.program import Status, Sweep
 from attnir.space import Spaces
@@ -13,10 +13,10 @@ from attnir.space import Spaces
 def live_pairs_of(predicate: Expr, spaces: Spaces, call: Call) -> int:
     """The live pairs over all samples and query heads.
 
-    In a space: where tiles of one row and one key can all be proved FULL, those are counted; else pair by pair in what
-    is not proved, as without a space.
+    By ranges of every row, where these say it all. Else, and in a space, where tiles of one row and one key can all be
+    proved FULL in some layout, those are counted. Else pair by pair in what is not proved.
     """
-    if any(spaces):
+    if any(spaces) or not has_ranges(predicate, call):
         for launches in unlisted(predicate, spaces, (1, 1)):
             if _proved(launches) and (tiles := count_launches(launches, call)).partial == 0:
                 return tiles.full

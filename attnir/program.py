@@ -170,6 +170,7 @@ class TileProgram:
     visits          the sweeps, or the block lists, in the order of visiting
     reason          why this way of finding the live tiles was taken, for `explain`
     score           what becomes of the score `s` of a live pair, in every tile; over the same as the predicate
+    label           tokens stand in the order of this label of theirs, and positions are places in it: see `labels.py`
     """
 
     rows: Layout
@@ -179,6 +180,7 @@ class TileProgram:
     visits: tuple[Sweep | Listed, ...]
     reason: str = ""
     score: Expr = SCORE
+    label: Expr | None = None
 
     @property
     def tile(self) -> tuple[int, int]:
@@ -187,7 +189,7 @@ class TileProgram:
 
     @property
     def of_runs(self) -> bool:
-        """Whether tiles are runs of tokens, and all rows are the launch's."""
+        """Whether tiles are runs of tokens (or of places in an order), and all rows are the launch's."""
         return self.rows.is_sequence and self.columns.is_sequence and self.rows.among is TRUE
 
     @property
@@ -271,7 +273,10 @@ class TileProgram:
     def __str__(self) -> str:
         """One line per declaration, scalar and visit; `read_program` reads it back."""
         rows, columns = self.rows.side, self.columns.side
-        lines = [*declarations(*self.expressions()), f"tiles of {self.tile[0]} {rows} by {self.tile[1]} {columns}"]
+        label = () if self.label is None else (self.label,)
+        lines = [d for d in declarations(*self.expressions(), *label) if not d.startswith("_")]
+        lines += [f"order by {e}" for e in label]
+        lines.append(f"tiles of {self.tile[0]} {rows} by {self.tile[1]} {columns}")
         lines += _layout_lines(self.rows)
         if self.rows.among is not TRUE:
             lines.append(f"rows {self.rows.among}")

@@ -11,6 +11,7 @@ from attnir import expr as ex
 from attnir import real
 from attnir.errors import TextError
 from attnir.expr import Expr
+from attnir.labels import FACTS
 from attnir.linear import Linear, linear
 from attnir.ops import TABLES, Coordinate, FieldDecl, Of, Op, ParamDecl, Searched, Side
 from attnir.program import SEQUENCES, Axis, Layout, Listed, Status, Sweep, TileProgram, sequence
@@ -61,6 +62,7 @@ class _Lines:
         self.predicate: Expr = ex.TRUE
         self.among: Expr = ex.TRUE
         self.score: Expr = real.SCORE
+        self.label: Expr | None = None
         self.reason = ""
 
     def read(self, text: str) -> TileProgram:
@@ -69,7 +71,9 @@ class _Lines:
         rows, columns = (self.layout(side, n) for side, n in zip(self.sides, self.tile, strict=True))
         rows = replace(rows, among=self.among)
         visits = tuple(self.visits)
-        program = TileProgram(rows, columns, self.predicate, tuple(self.lets), visits, self.reason, self.score)
+        program = TileProgram(
+            rows, columns, self.predicate, tuple(self.lets), visits, self.reason, self.score, self.label
+        )
         program.verify()
         return program
 
@@ -79,6 +83,9 @@ class _Lines:
                 self.tile, self.sides = (_whole(m, line), _whole(n, line)), (Side(row), Side(column))
                 first = SEQUENCES[self.sides[0]]
                 self.names |= {str(e.value): e for e in (first.first, first.last)}
+            case ["order", "by", _, *_]:
+                self.label = Reader(line.split(None, 2)[2], self.names).read()
+                self.names |= {d.name: d for d in FACTS}
             case ["lay", "q" | "k" as side, "=", *_]:
                 self.laid[Side(side)] = (line.split("=", 1)[1], [])
             case ["rows", _, *_]:

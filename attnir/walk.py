@@ -13,7 +13,8 @@ from torch import Tensor
 from attnir.blocks import BlockList, list_blocks
 from attnir.call import Call
 from attnir.evaluate import Evaluator, token_axes
-from attnir.ops import Op
+from attnir.labels import TOKEN, in_order
+from attnir.ops import Op, Side
 from attnir.program import Layout, Status, Sweep, TileProgram
 from attnir.traverse import nodes
 
@@ -186,14 +187,27 @@ def pair_map(programs: Sequence[TileProgram], call: Call, *, strict: bool = True
         if program.transposed:
             found = [t.transpose(-1, -2) for t in found]
         full, partial, live = found
-        for status, rows, columns, exists, alive in _steps(program, call, strict):
+        placed = in_order(call, program.label)
+        for status, rows, columns, exists, alive in _steps(program, placed, strict):
             target = full if status is Status.FULL else partial
             _add(target, rows, columns, exists)
             _add(live, rows, columns, exists if status is Status.FULL else exists & alive)
         if program.transposed:
             full, partial, live = (t.transpose(-1, -2) for t in found)
+        if program.label is not None:
+            full, partial, live = (_of_tokens(t, placed) for t in (full, partial, live))
         total = total + PairMap(full, partial, live)
     return total
+
+
+def _of_tokens(counts: Tensor, call: Call) -> Tensor:
+    """Counts [B, H, q, k] of pairs of places as those of pairs of tokens."""
+    found = torch.empty_like(counts)
+    b = torch.arange(call.batch, device=call.device)[:, None, None]
+    q, k = (call.fields[TOKEN.name].on(side).long() - call.start(side) for side in Side)
+    q, k = q.expand(call.batch, -1), k.expand(call.batch, -1)
+    found[b, :, q[:, :, None], k[:, None, :]] = counts.permute(0, 2, 3, 1)
+    return found
 
 
 def walk_pairs(program: TileProgram, call: Call) -> Tensor:

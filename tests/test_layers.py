@@ -68,6 +68,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "walk",
             "count",
             "layouts",
+            "labels",
             "classes",
             "nominal",
             "draft",

@@ -18,6 +18,7 @@ from attnir.codegen.torch.schedule import Change, Group, Schedule, Span, Visit
 from attnir.codegen.torch.target import default_tile
 from attnir.evaluate import of_pairs
 from attnir.expr import Expr
+from attnir.labels import TOKEN, in_order
 from attnir.program import Status, TileProgram
 from attnir.real import ONE, SCORE, slope
 from attnir.traverse import reads
@@ -32,8 +33,14 @@ def schedule(plan: Plan, call: Call, q: Tensor, v: Tensor) -> Schedule:
     groups: list[Group] = []
     for programs in plan.launches(tile):
         if len(programs) == 1 and programs[0].of_runs:
-            for shape, at, tiles in _tile_runs(programs[0], call):
-                groups.append(Group(*_members(call, shape, at), tuple(_visits(tiles, tile, call))))
+            placed = in_order(call, programs[0].label)
+            for shape, at, tiles in _tile_runs(programs[0], placed):
+                batches, heads = _members(call, shape, at)
+                visits = tuple(_visits(tiles, tile, call))
+                groups += [
+                    Group(samples, heads, visits, *orders)
+                    for samples, *orders in _orders(placed, batches, programs[0].label)
+                ]
         else:
             groups += _gathered(programs, call)
     return Schedule(
@@ -51,6 +58,20 @@ def _change(e: Expr, neutral: Expr, call: Call) -> Change | None:
     if e is neutral:
         return None
     return lambda samples, heads, rows, cols, s: of_pairs(e, call, samples, heads, rows, cols, s).to(s.dtype)
+
+
+def _orders(placed: Call, batches: slice, label: Expr | None) -> Iterator[tuple[slice, Tensor | None, Tensor | None]]:
+    """(samples, indices of the queries, indices of the keys) in the order of a label; None: in their own order."""
+    if label is None:
+        yield batches, None, None
+        return
+    tokens = placed.fields[TOKEN.name]
+    queries, keys = tokens.queries.long() - placed.q_start, tokens.keys.long()
+    if len(queries) == len(keys) == 1:
+        yield batches, queries[0], keys[0]
+        return
+    for b in range(batches.start, batches.stop):
+        yield slice(b, b + 1), queries[b % len(queries)], keys[b % len(keys)]
 
 
 def _gathered(programs: Programs, call: Call) -> Iterator[Group]:

@@ -14,6 +14,7 @@ from functools import lru_cache
 from attnir.arrange import Programs
 from attnir.codegen.triton.spec import NAMES, Spec
 from attnir.expr import Expr, H, side_of
+from attnir.labels import TOKEN
 from attnir.ops import FieldDecl, Op, Searched, Side, TensorDecl
 from attnir.program import Axis, Listed, Status
 from attnir.traverse import contains, nodes, params_of, tensors_of
@@ -63,6 +64,8 @@ def reads_of(programs: Programs) -> Reads:
     """What a kernel of these programs reads besides its tensors."""
     used = list(evaluated(programs))
     fields = {(e.value.name, side_of(e.args[0])) for e in used if isinstance(e.value, FieldDecl)}
+    if programs and programs[0].label is not None:
+        fields |= {(TOKEN.name, side) for side in Side}
     lists = tuple(v.status for p in programs for v in p.visits if isinstance(v, Listed))
     tables = dict.fromkeys(t for p in programs for t in p.tables())
     return Reads(tuple(sorted(fields)), tensors_of(*used), tuple(tables), lists)

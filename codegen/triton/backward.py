@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from attnir.arrange import Programs
 from attnir.codegen.triton.forward import head_offsets, key_tiles, load_keys, load_rows, score_unit
-from attnir.codegen.triton.frame import Frame
+from attnir.codegen.triton.frame import KEY, QUERY, Frame
 from attnir.codegen.triton.loops import Body, write_loops
 from attnir.codegen.triton.operands import Operand, lanes, lowered, operand, product_over_width, zeros
 from attnir.codegen.triton.scores import Pairs
@@ -32,7 +32,7 @@ def write_dq(programs: Programs, spec: Spec) -> Frame:
     write_loops(f, lambda: key_tiles(f, _dq_tile))
     f.w.line()
     out = Operand("dq", spec)
-    out.place(f.w, "queries")
+    out.place(f.w, f.indices(QUERY))
     out.store(f.w, "query_in", "acc_# * scale")
     return f
 
@@ -40,8 +40,9 @@ def write_dq(programs: Programs, spec: Spec) -> Frame:
 def _load_rows_of_lse(f: Frame, mask: str) -> None:
     """lse, in the unit of the scores, and delta, one per query."""
     f.w.let("first_row", "(b64 * heads + h) * q_len")
-    f.w.let("row_lse", f"tl.load(lse + first_row + queries{mask}){'' if f.spec.natural else ' * LOG2E'}")
-    f.w.let("row_delta", f"tl.load(delta + first_row + queries{mask})")
+    at = f"first_row + {f.indices(QUERY)}"
+    f.w.let("row_lse", f"tl.load(lse + {at}{mask}){'' if f.spec.natural else ' * LOG2E'}")
+    f.w.let("row_delta", f"tl.load(delta + {at}{mask})")
 
 
 def _probability(f: Frame, pairs: Pairs, lse: str, status: Status) -> None:
@@ -80,7 +81,7 @@ def write_dkv(programs: Programs, spec: Spec) -> Frame:
     f.w.line()
     for name, value in (("dk", "acc_k_# * scale"), ("dv", "acc_v_#")):
         out = Operand(name, spec)
-        out.place(f.w, "keys")
+        out.place(f.w, f.indices(KEY))
         out.store(f.w, "key_in", value)
     return f
 
@@ -89,7 +90,7 @@ def query_tiles(f: Frame) -> Body:
     """Write what the column tiles of a transposed program have in common; returns what writes one of them."""
     pairs = Pairs(f)
     column_tile(f)
-    for name in ("q", "do"):
+    for name in () if f.ordered else ("q", "do"):
         f.w.let(f"{name}_rows", Operand(name, f.spec).rows("queries_in_tile"))
     pairs.write_before()
     return Body(pairs.write_before_partial, lambda status: _dkv_tile(f, pairs, status))
@@ -100,7 +101,9 @@ def _load_queries(f: Frame, status: Status) -> None:
     w, partial = f.w, status is Status.PARTIAL
     for name in ("q", "do"):
         t = Operand(name, f.spec)
-        w.let(f"{name}_at", t.base("first_query"))
+        w.let(f"{name}_at", t.base("" if f.ordered else "first_query"))
+        if f.ordered:
+            w.let(f"{name}_rows", t.rows(f.indices(QUERY)))
         t.load(w, "query_in" if partial else None)
     _load_rows_of_lse(f, ", mask=query_in, other=0.0" if partial else "")
 
@@ -108,7 +111,7 @@ def _load_queries(f: Frame, status: Status) -> None:
 def _dkv_tile(f: Frame, pairs: Pairs, status: Status) -> None:
     w, spec = f.w, f.spec
     pairs.write(status)
-    if status is Status.FULL and not f.program.scores:
+    if status is Status.FULL and not (f.program.scores or f.ordered):
         w.let("queries", "first_query + queries_in_tile")
     _load_queries(f, status)
     product_over_width(w, "s", Operand("k", spec), Operand("q", spec))

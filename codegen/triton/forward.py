@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from attnir.arrange import Programs
-from attnir.codegen.triton.frame import Frame
+from attnir.codegen.triton.frame import KEY, QUERY, Frame
 from attnir.codegen.triton.loops import Body, write_loops
 from attnir.codegen.triton.operands import Operand, lanes, lowered, operand, product_over_width, zeros
 from attnir.codegen.triton.scores import Pairs
@@ -49,7 +49,7 @@ def load_rows(f: Frame, *names: str) -> None:
     lanes(f.w, f.spec)
     for name in names:
         t = Operand(name, f.spec)
-        t.place(f.w, f.rows.index)
+        t.place(f.w, f.indices(f.rows))
         t.load(f.w, f"{f.rows.one}_in")
 
 
@@ -63,7 +63,7 @@ def key_tiles(f: Frame, tile: Callable[[Frame, Pairs, Status], None]) -> Body:
     """Write what the column tiles of a program have in common; returns what writes one of them."""
     pairs = Pairs(f)
     column_tile(f)
-    for name in ("k", "v"):
+    for name in () if f.ordered else ("k", "v"):
         f.w.let(f"{name}_rows", Operand(name, f.spec).rows("keys_in_tile"))
     pairs.write_before()
     return Body(pairs.write_before_partial, lambda status: tile(f, pairs, status))
@@ -72,7 +72,11 @@ def key_tiles(f: Frame, tile: Callable[[Frame, Pairs, Status], None]) -> Body:
 def load_keys(f: Frame, name: str, status: Status) -> None:
     """A column tile of k or v. Full tiles lie inside, so nothing is masked."""
     t = Operand(name, f.spec)
-    f.w.let(f"{name}_at", f"{name}_head_at + {t.aligned(f'first_key * {name}_row')}")
+    if f.ordered:
+        f.w.let(f"{name}_at", f"{name}_head_at")
+        f.w.let(f"{name}_rows", t.rows(f.indices(KEY)))
+    else:
+        f.w.let(f"{name}_at", f"{name}_head_at + {t.aligned(f'first_key * {name}_row')}")
     t.load(f.w, "key_in" if status is Status.PARTIAL else None)
 
 
@@ -110,8 +114,8 @@ def _finish(f: Frame) -> None:
     w.let("any_live", "l != 0.0")
     w.let("total", "tl.where(any_live, l, 1.0)")
     o = Operand("o", f.spec)
-    o.place(w, "queries")
+    o.place(w, f.indices(QUERY))
     o.store(w, "query_in", "acc_# / total[:, None]")
     value = "m + tl.log(total)" if f.spec.natural else "(m + tl.log2(total)) * LN2"
     w.let("row_lse", f'tl.where(any_live, {value}, float("-inf"))')
-    w.line("tl.store(lse + (b64 * heads + h) * q_len + queries, row_lse, mask=query_in)")
+    w.line(f"tl.store(lse + (b64 * heads + h) * q_len + {f.indices(QUERY)}, row_lse, mask=query_in)")

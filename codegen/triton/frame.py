@@ -16,6 +16,7 @@ from attnir.codegen.triton.spec import Spec
 from attnir.codegen.triton.writer import Writer
 from attnir.expr import SYMBOLS, Expr, H, K, Q, side_of
 from attnir.interval import Interval
+from attnir.labels import TOKEN
 from attnir.ops import Coordinate, FieldDecl, Of, ParamDecl, Searched, Side, TensorDecl
 from attnir.program import TileProgram
 from attnir.real import SCORE
@@ -62,6 +63,15 @@ class Frame:
     @property
     def columns(self) -> Names:
         return QUERY if self.program.transposed else KEY
+
+    @property
+    def ordered(self) -> bool:
+        """Whether tokens stand in the order of a label; their indices are looked up then."""
+        return self.program.label is not None
+
+    def indices(self, names: Names) -> str:
+        """The indices of a side's tokens in its tensors."""
+        return f"{names.one}_tokens" if self.ordered else names.index
 
     @property
     def loops_over_heads(self) -> bool:
@@ -169,9 +179,15 @@ class Frame:
                 self.w.let(
                     f"f_{name}_{side}", f"tl.load(field_{name}_{side}_at + {index_of(self.rows.position, side)})"
                 )
+        if self.ordered:
+            self.w.let(self.indices(self.rows), self.token_index(self.rows))
         for i, table in enumerate(self.reads.tables):
             if not table_reads_head(table):
                 self.w.let(f"table_{i}_at", f"table_{i} + b64 * table_{i}_batch")
+
+    def token_index(self, names: Names) -> str:
+        """The index of the token that stands at a place, from its position, which has been read."""
+        return index_of(f"f_{TOKEN.name}_{names.side}", names.side)
 
     def scalars(self) -> None:
         """The program's lets; inside the loop over heads where they differ from head to head."""

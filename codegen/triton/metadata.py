@@ -11,6 +11,7 @@ from attnir.call import Call
 from attnir.codegen.lists import block_list
 from attnir.codegen.triton.arguments import reads_of, tile_count
 from attnir.evaluate import row_table
+from attnir.labels import in_order
 from attnir.program import TileProgram
 from attnir.walk import tile_counts
 
@@ -18,6 +19,7 @@ from attnir.walk import tile_counts
 def metadata(programs: Programs, call: Call) -> dict[str, Any]:
     """The values of a kernel's metadata arguments, counts and parameters, by name."""
     reads = reads_of(programs)
+    call = in_order(call, programs[0].label)
     values: dict[str, Any] = {f"param_{name}": value for name, value in call.params.items()}
     for name, side in reads.fields:
         given = call.fields[name].on(side)

@@ -6,6 +6,7 @@ from attnir.codegen.triton.expressions import Printer, Shape
 from attnir.codegen.triton.frame import Frame
 from attnir.codegen.triton.tiles import column_coordinates, columns_inside, row_coordinates
 from attnir.expr import FALSE, TRUE, Expr, H
+from attnir.labels import TOKEN
 from attnir.ops import Side
 from attnir.program import Status
 from attnir.real import ONE, SCORE, slope
@@ -92,6 +93,11 @@ class Pairs:
         if partial or self.f.program.scores:
             columns_inside(self.f)
             self._columns()
+        elif self.f.ordered:
+            self.f.w.let(self.f.columns.index, f"first_{self.f.columns.one} + {self.f.columns.index}_in_tile")
+            self._load_field(TOKEN.name)
+        if self.f.ordered:
+            self.f.w.let(self.f.indices(self.f.columns), self.f.token_index(self.f.columns))
         if self.f.program.scores:
             self.changed.write()
         if partial:
@@ -106,8 +112,12 @@ class Pairs:
             f.w.let(columns.position, position)
         for name, side in f.reads.fields:
             if side is columns.side:
-                where = f"field_{name}_{side}_at + {columns.index}"
-                f.w.let(f"f_{name}_{side}", f"tl.load({where}, mask={columns.one}_in, other=0)")
+                self._load_field(name, f", mask={columns.one}_in, other=0")
+
+    def _load_field(self, name: str, mask: str = "") -> None:
+        """A field of the columns."""
+        side, index = self.f.columns.side, self.f.columns.index
+        self.f.w.let(f"f_{name}_{side}", f"tl.load(field_{name}_{side}_at + {index}{mask})")
 
     def write_score(self) -> tuple[str, str]:
         """Change the scores of a tile; (their name, what takes them to the unit of the softmax)."""
