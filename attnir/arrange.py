@@ -149,8 +149,8 @@ class _Arranger:
         yield from self.laid_out()
         if program.listed and (label := label_of(self.predicate)) is not None:
             ranges = ranges_of(self.predicate, label, self.side)
-            ordered = cover(ranges, self.tile, transposed=self.side is Side.KEYS, lists=False)
-            if not ordered.listed:
+            ordered = None if ranges is None else cover(ranges, self.tile, transposed=program.transposed, lists=False)
+            if ordered and not ordered.listed:
                 reason = f"row tables: tokens stand in the order of {label}, those of one label together"
                 ordered = replace(ordered, predicate=over_places(self.predicate), label=label, reason=reason)
                 yield f"tokens in the order of {label}", ((ordered,),)

@@ -67,8 +67,11 @@ def over_places(e: Expr) -> Expr:
     return at(e, {token: ex.field(TOKEN, token) for token in TOKENS.values()})
 
 
-def ranges_of(predicate: Expr, label: Expr, rows: Side) -> Expr:
-    """The predicate over places, said by ranges of `_order` of the columns."""
+def ranges_of(predicate: Expr, label: Expr, rows: Side) -> Expr | None:
+    """The predicate over places, said by ranges of `_order` of the columns.
+
+    None where more than the label and positions tells the keys of a query: such facts may lie closer in another order.
+    """
     row, column = TOKENS[rows], TOKENS[rows.other]
     equal = ex.eq(substitute(label, {ex.K: ex.Q}), label), ex.eq(label, substitute(label, {ex.K: ex.Q}))
     order, base = ex.field(ORDER, column), ex.field(BASE, row)
@@ -76,6 +79,8 @@ def ranges_of(predicate: Expr, label: Expr, rows: Side) -> Expr:
     for conjunction in disjuncts(predicate):
         rest = reduce(ex.and_, (e for e in conjunction if e not in equal), TRUE)
         for band in solve(rest, column, row):
+            if any(contains(e, row) for e in band.residual):
+                return None
             lower, upper = band.span(const(0), const(POSITION_LIMIT))
             lower, upper = ex.maximum(over_places(lower), 0), ex.minimum(over_places(upper), POSITION_LIMIT)
             inside = (order >= base + lower) & (order < base + upper)

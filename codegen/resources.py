@@ -247,7 +247,7 @@ def candidates(kind: str, target: Target) -> Iterator[Config]:
 
 def extra_registers(programs: Sequence[TileProgram]) -> int:
     """What the walk of a launch takes besides what `Estimate` counts."""
-    runs = len(programs) == 1 and programs[0].of_runs
+    runs = len(programs) == 1 and programs[0].of_runs and programs[0].label is None
     return 0 if runs else LAID_OUT + PER_AXIS * (max(len(p.columns.axes) for p in programs) - 1)
 
 
