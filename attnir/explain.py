@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -36,7 +37,7 @@ class Explanation:
 
     live_pairs      pairs (query, key) that the pattern allows, over all samples and heads; exact
     visited_pairs   pairs inside the tiles that the forward kernel computes
-    over_compute    visited_pairs / live_pairs
+    over_compute    visited_pairs / live_pairs; 0 where nothing is visited, infinite where nothing of it is live
     tiles           counts of the forward's tiles: full, partial, empty
     metadata_bytes  what the forward kernel reads besides q, k, v: fields, row tables, block lists
     arrangement     the layouts and tile programs of the forward, and what they were compared with; `transposed` are
@@ -64,7 +65,9 @@ class Explanation:
 
     @property
     def over_compute(self) -> float:
-        return self.visited_pairs / self.live_pairs if self.live_pairs else float(self.visited_pairs > 0)
+        if self.live_pairs:
+            return self.visited_pairs / self.live_pairs
+        return math.inf if self.visited_pairs else 0.0
 
     @property
     def flops(self) -> int:
@@ -81,6 +84,19 @@ class Explanation:
         ]
         return "".join(alone)
 
+    def _executor(self) -> str:
+        """Who computes it, and whose tiles are shown."""
+        tiles = "torch tiles" if self.backend == "torch" else f"triton on {self.target}"
+        dense = self.attention.plan.backend == "reference" and "reference, which computes every pair; shown here: "
+        return f"{dense or ''}{tiles}"
+
+    def _visited(self) -> str:
+        if not self.visited_pairs:
+            return "nothing: the kernels write zeros"
+        if not self.live_pairs:
+            return f"{self.visited_pairs:,} pairs, none of them live"
+        return f"{self.visited_pairs:,} pairs, over-compute {self.over_compute:.3f}"
+
     def __str__(self) -> str:
         c = self.call
         copies = f", {c.batch} samples x {c.heads} heads" if c.batch * c.heads > 1 else ""
@@ -88,7 +104,7 @@ class Explanation:
         lines = [
             f"pattern       {self.attention.pattern}",
             f"at            {c.q_len:,} queries from position {c.q_start:,}, {c.k_len:,} keys{copies}{self._note()}",
-            f"for           {self.backend} on {self.target}" + (f", {self.choice.config}" if self.choice else ""),
+            f"for           {self._executor()}" + (f", {self.choice.config}" if self.choice else ""),
             "",
             *_tiles_compared(self.choice),
             "forward",
@@ -97,7 +113,7 @@ class Explanation:
             *_programs(self.transposed),
             "",
             f"live pairs    {self.live_pairs:,} of {pairs:,} ({_percent(self.live_pairs, pairs)})",
-            f"visited       {self.visited_pairs:,} pairs, over-compute {self.over_compute:.3f}",
+            f"visited       {self._visited()}",
             f"tiles         {_tiles(self.tiles)}; transposed: {_tiles(self.transposed_tiles)}",
             f"metadata      {self.metadata_bytes:,} bytes read besides q, k, v",
             f"cost          {self.flops / 1e9:,.1f} GFLOP in the forward's products at D = {self.d}, Dv = {self.dv}",
@@ -106,10 +122,12 @@ class Explanation:
 
 
 def _tiles_compared(choice: Choice | None) -> list[str]:
-    """The tiles that a configuration was chosen from, where there were several."""
+    """The tiles that a configuration was chosen from, where there were several, and they differ in cost."""
     if choice is None or len(choice.compared) < 2:
         return []
     least = min(cost for *_, cost in choice.compared)
+    if least == 0:  # nothing is visited in the nominal call
+        return []
     seen = (f"{c.block_q} x {c.block_k} {cost / least:.2f}x" for c, _, cost in choice.compared)
     return [f"tiles by cost: {', '.join(seen)}", ""]
 
@@ -123,8 +141,8 @@ def _programs(a: Arrangement) -> list[str]:
         for j, program in enumerate(programs):
             lines += ["  and, in the same softmax,"] * (j > 0)
             lines += [f"  {line}" for line in str(program).splitlines()]
-    if a.others:
-        seen = ", ".join(f"{c.name} {c.visited / max(1, a.taken.visited):.2f}x" for c in a.others)
+    if a.others and a.taken.visited:
+        seen = ", ".join(f"{c.name} {c.visited / a.taken.visited:.2f}x" for c in a.others)
         lines.append(f"  layout: {a.taken.name}, which visits least; {seen}")
     return lines
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import pytest
 import torch
 
 import attnir as an
@@ -59,9 +62,33 @@ def test_it_describes_the_target_that_is_asked_for() -> None:
     assert "torch" in str(attention.explain(1024, backend="torch"))
 
 
-def test_an_empty_pattern_visits_nothing() -> None:
-    e = an.compile(an.mask(lambda q, k: False)).explain(100)
+IMAGE = an.grid(y=8, x=8)
+EMPTY = {
+    "false": an.mask(lambda q, k: False),
+    "contradiction": an.mask(lambda q, k: (k <= q) & (k > q)),
+    "no such key": an.mask(lambda q, k: k < 0),
+    "no such row": an.mask(lambda q, k: q.y == 9, grid=IMAGE),
+}
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_an_empty_pattern_visits_nothing(name: str) -> None:
+    e = an.compile(EMPTY[name]).explain(64)
     assert (e.live_pairs, e.visited_pairs, e.over_compute) == (0, 0, 0.0)
+    assert "nothing: the kernels write zeros" in str(e)
+
+
+def test_visits_without_a_live_pair_have_no_ratio() -> None:
+    e = an.compile(an.window(an.param("w"), 0)).explain(64, tile=(64, 64), w=-1)
+    assert (e.live_pairs, e.visited_pairs, e.over_compute) == (0, 4096, math.inf)
+    assert "4,096 pairs, none of them live" in str(e)
+
+
+def test_the_reference_has_no_tiles_of_its_own() -> None:
+    text = str(an.compile(an.causal(), backend="reference").explain(64, target="sm_90"))
+    assert "reference, which computes every pair; shown here: triton on sm_90" in text
+    assert "for           torch tiles\n" in str(an.compile(an.causal(), backend="torch").explain(64))
+    assert "for           triton on sm_90" in str(an.compile(an.causal(), backend="triton").explain(64, target="sm_90"))
 
 
 def test_it_says_when_one_head_stands_for_many() -> None:
