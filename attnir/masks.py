@@ -11,10 +11,10 @@ import torch
 
 from attnir import expr as ex
 from attnir.call import Call, bind
-from attnir.errors import ControlFlowError, DeclarationError, ParamError
+from attnir.errors import ControlFlowError, DeclarationError, IntegerExpectedError, ParamError
 from attnir.expr import Expr
 from attnir.limits import axes_problem, name_problem, predicate_problem, range_problem
-from attnir.ops import PARAM_LIMIT, FieldDecl, ParamDecl, TensorDecl
+from attnir.ops import PARAM_LIMIT, FieldDecl, Op, ParamDecl, TensorDecl
 from attnir.printing import declarations, format_expr
 from attnir.space import NO_SPACES, Space, Spaces, Token, spaces_of
 from attnir.trace import trace
@@ -233,6 +233,12 @@ def full() -> Mask:
     return Mask(ex.TRUE)
 
 
+_UNBOUNDED = (
+    "without a bound on the left, write an.mask(lambda q, k: k <= q + right), or an.causal() for right = 0; "
+    "without one on the right, an.mask(lambda q, k: q - k <= left); without both, an.full()"
+)
+
+
 def window(left: int | Value, right: int | Value | None = None) -> Mask:
     """A query sees the keys in [q - left, q + right]; right = left when left out. Bounds may be parameters.
 
@@ -241,9 +247,16 @@ def window(left: int | Value, right: int | Value | None = None) -> Mask:
     (q - k <= 1023) & (k <= q)
     >>> print(an.window(an.param("w"), 0))
     w = param(); (q - k <= w) & (k <= q)
+
+    Raises DeclarationError for constants that leave no key; -1 is an offset here, not the lack of a bound.
     """
+    if left is None:
+        fail(IntegerExpectedError, f"a window has a bound on the left, not None; {_UNBOUNDED}")
     before = integer_argument(left)
     after = before if right is None else integer_argument(right)
+    if before.op is Op.CONST is after.op and before.const + after.const < 0:
+        seen = f"a query would see the keys from q - ({before}) to q + ({after}), which are none"
+        fail(DeclarationError, f"{seen}; {_UNBOUNDED}")
     right_side = ex.K <= ex.Q if ex.is_int(after, 0) else (ex.K - ex.Q) <= after
     return Mask(((ex.Q - ex.K) <= before) & right_side)
 

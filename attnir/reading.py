@@ -210,7 +210,7 @@ class Reader:
         except TypeError:
             raise self.fail(n, f"{name} does not take {len(args)} argument{'s' * (len(args) != 1)}") from None
         except AttnirError as error:
-            raise self.fail(n, str(error)) from None
+            raise self.fail(n, str(error).partition("\n  at ")[0]) from None  # the text has no line to name
 
 
 def _read_declaration(text: str) -> tuple[str, Expr | FieldDecl | TensorDecl] | None:

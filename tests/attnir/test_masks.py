@@ -9,7 +9,6 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from attnir import trace as tr
 from attnir.call import bind
 from attnir.errors import (
     AttnirError,
@@ -24,6 +23,7 @@ from attnir.limits import DEEPEST, LARGEST, RESERVED
 from attnir.masks import Mask, causal, field, full, mask, param, window
 from attnir.ops import FieldDecl, ParamDecl
 from attnir.scores import parse
+from attnir.value import Value, where
 from tests.meaning import picture
 
 DOC = field("doc", sorted=True)
@@ -81,6 +81,11 @@ def test_window_of_uneven_sides() -> None:
 
 def test_window_that_excludes_the_query_itself() -> None:
     assert shown(window(2, -1), 5) == [".....", "1....", "11...", ".11..", "..11."]
+
+
+def test_window_of_keys_to_come() -> None:
+    assert shown(window(-2, 3), 5) == ["..11.", "...11", "....1", ".....", "....."]
+    assert shown(window(-1, 1), 3) == [".1.", "..1", "..."]
 
 
 def test_window_of_a_parameter() -> None:
@@ -179,7 +184,7 @@ def test_band_across_the_diagonal() -> None:
 
 
 def test_choice() -> None:
-    m = mask(lambda q, k: k <= tr.where(q % 2 == 0, q, 1))
+    m = mask(lambda q, k: k <= where(q % 2 == 0, q, 1))
     assert shown(m, 5) == ["1....", "11...", "111..", "11...", "11111"]
 
 
@@ -247,7 +252,7 @@ def same_name_twice() -> Mask:
 
 
 def xor_chain() -> Mask:
-    def chain(q: tr.Value, k: tr.Value) -> tr.Value:
+    def chain(q: Value, k: Value) -> Value:
         c = q < k
         for i in range(30):
             c = c ^ (q < k + i)
@@ -257,7 +262,7 @@ def xor_chain() -> Mask:
 
 
 def doubled() -> Mask:
-    def chain(q: tr.Value, k: tr.Value) -> tr.Value:
+    def chain(q: Value, k: Value) -> Value:
         for _ in range(60):
             q = q + q
         return q < k
@@ -286,6 +291,10 @@ ERRORS: dict[str, tuple[type[AttnirError], list[str], Callable[[], object]]] = {
     "float window right": (IntegerExpectedError, ["0.0"], lambda: window(3, 0.0)),  # type: ignore[arg-type]
     "bool window": (ConditionExpectedError, ["True"], lambda: window(True)),
     "condition window": (ConditionExpectedError, ["`w < 3`"], lambda: window(param("w") < 3)),
+    "window without keys": (DeclarationError, ["q - (-1)", "an.causal()", "an.full()"], lambda: window(-1, 0)),
+    "window of -1": (DeclarationError, ["none", "q - k <= left", "an.full()"], lambda: window(-1)),
+    "window past its end": (DeclarationError, ["q + (-3)"], lambda: window(2, -3)),
+    "window of None": (IntegerExpectedError, ["None", "an.causal()"], lambda: window(None, 0)),  # type: ignore[arg-type]
     "string window": (IntegerExpectedError, ["'w'"], lambda: window("w")),  # type: ignore[arg-type]
     "empty range": (ParamError, ["[3, 1]", "`w`"], lambda: param("w", low=3, high=1)),
     "wide range": (ParamError, ["2**30"], lambda: param("w", high=2**31)),

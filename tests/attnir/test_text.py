@@ -119,7 +119,7 @@ ERRORS: list[tuple[str, str, str]] = [
     ("doc = field(); doc(b) == 3", "doc(b)", "read at a token"),
     ("w = param(); w(q) == 3", "w(q)", "unknown name `w`"),
     ("q", "q", "a mask is a condition"),
-    ("q + 1 < 2.5", "2.5", "not part of the language"),
+    ("q + 1 < 2.5", "2.5", "not the real number `2.5`"),
     ("q < 'k'", "'k'", "not part of the language"),
     ("q < None", "None", "not part of the language"),
     ("q / 2 < k", "q / 2", "not part of the language; it has + - * //"),
@@ -217,6 +217,7 @@ def test_texts_that_are_refused_as_a_whole(text: str, problem: str) -> None:
     [
         ("window(1, 2, 3)", "window(1, 2, 3)", "window does not take 3 arguments"),
         ("causal & window", "window", "window does not take 0 arguments"),
+        ("causal & window(-1, 0)", "window(-1, 0)", "which are none"),
         ("causal(1)", "causal(1)", "causal does not take 1 argument"),
         ("window(q < k)", "q < k", "an integer is needed here"),
         ("window(x)", "x", "unknown name `x`; known: b, causal, full, h, k, q, window"),
