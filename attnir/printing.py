@@ -6,6 +6,7 @@ A predicate's text is its declarations and its condition, separated by semicolon
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 
 from attnir.expr import Expr
@@ -83,3 +84,14 @@ def declarations(*roots: Expr) -> list[str]:
 def format_predicate(e: Expr) -> str:
     """Declarations and predicate in one line."""
     return "; ".join([*declarations(e), format_expr(e)])
+
+
+def wrapped(text: str, width: int, most: int) -> list[str]:
+    """The text of a pattern in lines, for people: at most so many, the last one cut where there is more.
+
+    >>> wrapped("(k <= q) & ((k < 4) | (q - k < 8))", 20, 2)
+    ['(k <= q) & ((k < 4)', '| (q - k < 8))']
+    >>> wrapped("(k <= q) & ((k < 4) | (q - k < 8))", 20, 1)
+    ['(k <= q) & ((k < ...']
+    """
+    return textwrap.wrap(text, width, max_lines=most, placeholder=" ...", break_on_hyphens=False)

@@ -91,7 +91,7 @@ def plot(pattern: PatternText, length: Length, path: Path, set_: Params = None, 
 
 @app.command()
 def gallery(out: Annotated[Path, typer.Option(help="the folder of the page and its pictures")] = Path("docs")) -> None:
-    """Write a page with a picture and the declaration of every pattern of the catalog."""
+    """Write a page with a picture and the call of every pattern of the catalog."""
     with _in_words():
         written = write_gallery(out)
     typer.echo(f"wrote {written[0]} and {len(written) - 1} pictures")

@@ -1,23 +1,24 @@
-"""The gallery: a page with a picture and the declaration of every entry of the catalog, written by a command.
+"""The gallery: a page with every entry of the catalog, written by a command.
 
-Declarations are the bodies of functions, to be read; so their fences say `py`, and nothing runs them.
+An entry is shown as it is used: what its parameters and fields mean, a call, the pattern that it gives, a picture.
 """
 
 from __future__ import annotations
 
-import ast
 import inspect
-import textwrap
+import re
 from pathlib import Path
 
 import attnir as an
 from attnir.catalog import Entry
 from attnir.plot import Panel, View, plot_small, view
+from attnir.printing import wrapped
 from attnir.traverse import reads
 
 TILE = (8, 8)
-MOST_TEXT = 110  # characters of a pattern's text on the page
+WIDTH, MOST_LINES = 110, 6  # of a pattern's text on the page; what chance draws would fill many more
 MOST_PANELS = 4
+PARAMETER = re.compile(r"(\w+(?:, \w+)*) {2,}(\S.*)")
 
 GROUPS = {
     "Windows along the sequence": ("windows", "long_documents"),
@@ -34,10 +35,17 @@ GROUPS = {
 
 HEAD = f"""# The gallery
 
-Every entry of the catalog, `an.catalog.build(name, ...)`, at the size of its example. Rows are queries, columns are
-keys, live pairs are dark. Tiles of {TILE[0]} x {TILE[1]} tokens are green where they are proved FULL, yellow where they
-are PARTIAL, grey where nothing is visited. Over-compute is pairs visited to a live pair, inside the picture; at so few
-tokens it is not the cost at a real length. `attnir gallery` writes this page.
+Every entry of the catalog, at the size of its example: what its parameters and fields mean, the call that builds it,
+and the first {MOST_LINES} lines of the pattern that the call gives. Compile it as any other mask.
+
+```python
+import attnir as an
+```
+
+In the pictures rows are queries, columns are keys, live pairs are dark. Tiles of {TILE[0]} x {TILE[1]} tokens are green
+where they are proved FULL, yellow where they are PARTIAL, grey where nothing is visited. Over-compute is pairs visited
+to a live pair, inside the picture; at so few tokens it is not the cost at a real length. `attnir gallery` writes this
+page.
 """
 
 
@@ -68,14 +76,38 @@ def grouped() -> dict[str, list[Entry]]:
     return {title: [e for m in among for e in modules[m]] for title, among in GROUPS.items()}
 
 
-def declaration(entry: Entry) -> str:
-    """The body of an entry's builder, without its docstring."""
-    source = textwrap.dedent(inspect.getsource(entry.build))
-    (function,) = ast.parse(source).body
-    assert isinstance(function, ast.FunctionDef)
-    _, first, *_ = function.body  # the docstring comes before it
-    lines = source.splitlines()[first.lineno - 1 : function.end_lineno]
-    return textwrap.dedent("\n".join(lines))
+def call_of(entry: Entry) -> str:
+    """The call that builds an entry's example, as Python."""
+    given = [f"{name}={_as_python(value)}" for name, value in entry.example.params.items()]
+    return f"an.catalog.build({', '.join([_as_python(entry.name), *given])})"
+
+
+def _as_python(value: object) -> str:
+    if isinstance(value, an.Space):
+        return re.sub(r"\b(grid|concat)\(", r"an.\1(", str(value))
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_as_python, value))}{',' * (len(value) == 1)})"
+    return f'"{value}"' if isinstance(value, str) else repr(value)
+
+
+def description(entry: Entry) -> list[str]:
+    """What an entry's docstring says between its summary and its example: paragraphs, parameters as lists."""
+    text = inspect.getdoc(entry.build) or ""
+    _, *between = text.partition("\n>>>")[0].strip().split("\n\n")
+    return [_listed(paragraph) for paragraph in between]
+
+
+def _listed(paragraph: str) -> str:
+    """A paragraph as it is; a list where its lines are names, two spaces, and what they mean."""
+    if not PARAMETER.match(paragraph):
+        return paragraph
+    items: list[str] = []
+    for line in paragraph.splitlines():
+        if found := PARAMETER.match(line):
+            items.append(f"- `{found[1]}`: {found[2]}")
+        else:
+            items[-1] += f" {line.strip()}"
+    return "\n".join(items)
 
 
 def view_of(entry: Entry) -> View:
@@ -98,18 +130,19 @@ def _panels(entry: Entry, seen: View) -> dict[str, Panel]:
 
 def _section(entry: Entry, seen: View) -> str:
     x = entry.example
-    text = str(entry.build(**x.params))
-    given = ", ".join(
-        f"{name}={value!r}" if isinstance(value, str) else f"{name}={value}" for name, value in x.params.items()
-    )
+    text = "\n".join(wrapped(str(entry.build(**x.params)), WIDTH, MOST_LINES))
+    copies = [f"{n} {what}" for n, what in ((x.batch, "samples"), (x.heads, "heads")) if n > 1]
+    given = [f"with {' and '.join(f'`{name}`' for name in x.bindings)} given"] if x.bindings else []
+    size = ", ".join([f"{x.q_len} queries, {x.k_len or x.q_len} keys", *copies, *given])
     live, visited = int(seen.live.sum()), int((seen.pairs.full + seen.pairs.partial).sum())
     counts = f"{100 * live / seen.live.numel():.1f} % live, over-compute {visited / live:.2f}"
     lines = [
         f"### {entry.name}\n",
         f"{entry.summary}\n",
         f"![{entry.name}](gallery/{entry.name}.png)\n",
-        f"```py\n{declaration(entry)}\n```\n",
-        *([f"As text: `{text}`\n"] if len(text) <= MOST_TEXT else []),
-        f"{x.q_len} x {x.k_len or x.q_len}{f', with {given}' if given else ''}: {counts}. Source: {entry.source}.\n",
+        *(f"{paragraph}\n" for paragraph in description(entry)),
+        f"```python\n{call_of(entry)}\n```\n",
+        f"```text\n{text}\n```\n",
+        f"{size}: {counts}. Source: {entry.source}.\n",
     ]
     return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from typer.testing import CliRunner
 
 import attnir as an
 from attnir.frontends.cli import app
-from attnir.frontends.gallery import TILE, declaration, grouped, view_of, write_gallery
+from attnir.frontends.gallery import TILE, call_of, description, grouped, view_of, write_gallery
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -48,11 +49,31 @@ def test_every_entry_has_one_place() -> None:
     assert sorted(placed) == list(an.catalog.names())
 
 
-def test_a_declaration_is_the_body_without_its_description() -> None:
-    assert declaration(an.catalog.get("streaming-llm")) == (
-        "within(0, sinks=sinks)\n"
-        "within(1, window=window)\n"
-        "return past() & mask(lambda q, k: (k < sinks) | (q - k < window))"
+@pytest.mark.parametrize("name", an.catalog.names())
+def test_the_call_that_is_shown_builds_the_example(name: str) -> None:
+    entry = an.catalog.get(name)
+    assert eval(call_of(entry), {"an": an}) == entry.build(**entry.example.params)
+
+
+@pytest.mark.parametrize("name", an.catalog.names())
+def test_every_parameter_and_field_is_explained(name: str) -> None:
+    entry = an.catalog.get(name)
+    shown = description(entry)
+    listed = {n for p in shown for names in re.findall(r"^- `(.*?)`: \S", p, re.MULTILINE) for n in names.split(", ")}
+    assert listed == set(inspect.signature(entry.build).parameters)
+    named = set(re.findall(r"\w+", " ".join(shown)))
+    assert set(entry.example.bindings) <= named
+
+
+def test_a_description_lists_parameters_on_a_line_each() -> None:
+    *_, parameters = description(an.catalog.get("halo"))
+    assert parameters.splitlines() == [
+        "- `height, width`: the image's tokens, multiples of the block",
+        "- `block`: tokens along a side of a block",
+        "- `halo`: how many tokens around its block a query sees on each side",
+    ]
+    assert "- `prefix`: how many tokens the prefix has, in every sample; may be a parameter. Where left out, each " in (
+        "".join(description(an.catalog.get("prefix-lm")))
     )
 
 
