@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from attnir.errors import ShapeError
 from attnir.evaluate import dense_mask
 from attnir.explain import explain
+from attnir.printing import wrapped
 from attnir.walk import PairMap, pair_map
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 COLOURS = {"empty": "#f4f4f2", "partial": "#f2c14e", "full": "#5b8e7d"}
 MOST_PIXELS = 4096  # a picture is dense; longer sequences are better read as counts
+TITLE = (90, 5)  # the width and most lines of the pattern above a picture
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,9 +38,10 @@ class Panel:
     live: Tensor
     visited: int
 
-    @property
-    def over_compute(self) -> float:
-        return self.visited / max(1, int(self.live.sum()))
+    def ratio(self) -> str:
+        """How much is visited, in words."""
+        live = int(self.live.sum())
+        return f"{self.visited / live:.3f} visited to a live pair" if live else f"{self.visited:,} visited, none live"
 
     def draw(self, axes: Any) -> None:
         """Tiles by status, live pairs dark, on matplotlib's axes."""
@@ -85,11 +89,12 @@ def plot(
     batch: int | None = None,
     q_start: int | None = None,
     **bindings: Any,
-) -> None:
-    """Write the picture of one head of one sample to `path` (.png, .svg, .pdf): live pairs dark, tiles by status.
+) -> Path:
+    """Write the picture of one head of one sample to `path`: live pairs dark, tiles by status.
 
-    Lengths from 1 to 4096; `tile` as in `explain`, by default a sixteenth of the length. `heads` and `batch` are those
-    of the call, by default just as many as it takes to have `head` and `sample`. The legend counts what is shown.
+    The path ends in .png, .svg or .pdf, or gets .png; the path written is returned. Lengths from 1 to 4096; `tile` as
+    in `explain`, by default a sixteenth of the length. `heads` and `batch` are those of the call, by default just as
+    many as it takes to have `head` and `sample`. The legend counts what is shown.
 
     Raises ShapeError for other lengths, and for a head or a sample that is not there.
     """
@@ -113,8 +118,8 @@ def plot(
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     panel.draw(axes)
-    title = f"{attention.pattern}\n{panel.over_compute:.3f} visited to a live pair, tiles of {tile[0]} x {tile[1]}"
-    axes.set(xlabel="key", ylabel="query", title=title)
+    shown = "\n".join(wrapped(str(attention.pattern), *TITLE))
+    axes.set(xlabel="key", ylabel="query", title=f"{shown}\n{panel.ratio()}, tiles of {tile[0]} x {tile[1]}")
     axes.title.set_fontsize(8)
     axes.legend(
         handles=[Patch(color=COLOURS[name], label=f"{name}: {n}") for name, n in counts.items()],
@@ -123,7 +128,9 @@ def plot(
         ncols=3,
         frameon=False,
     )
-    figure.savefig(path, dpi=160, bbox_inches="tight")
+    written = Path(path) if Path(path).suffix else Path(f"{path}.png")
+    figure.savefig(written, dpi=160, bbox_inches="tight")
+    return written
 
 
 def plot_small(panels: Mapping[str, Panel], path: str | PathLike[str]) -> None:

@@ -85,8 +85,8 @@ def plot(pattern: PatternText, length: Length, path: Path, set_: Params = None, 
     """Write a picture of the pattern: tiles FULL, PARTIAL or EMPTY over the mask."""
     attention = _attention(pattern)
     with _in_words():
-        attention.plot(length, path, tile=tile, **_bindings(set_))
-    typer.echo(f"wrote {path}")
+        written = attention.plot(length, path, tile=tile, **_bindings(set_))
+    typer.echo(f"wrote {written}")
 
 
 @app.command()

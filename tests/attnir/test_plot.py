@@ -18,6 +18,28 @@ def test_a_picture_is_written(tmp_path: Path, suffix: str) -> None:
     assert path.stat().st_size > 2000
 
 
+def test_a_path_without_an_ending_gets_one(tmp_path: Path) -> None:
+    written = an.compile(an.causal()).plot(32, tmp_path / "mask")
+    assert written == tmp_path / "mask.png" and [*tmp_path.iterdir()] == [written]
+    assert an.compile(an.causal()).plot(32, tmp_path / "mask.svg") == tmp_path / "mask.svg"
+
+
+def test_a_long_pattern_is_cut(tmp_path: Path) -> None:
+    from matplotlib.image import imread
+
+    x = an.catalog.get("bigbird").example
+    an.compile(an.catalog.build("bigbird", **x.params)).plot(x.q_len, tmp_path / "mask.png")
+    height, width, _ = imread(tmp_path / "mask.png").shape
+    assert width < 1600 and height < 1600
+    an.compile(an.catalog.build("bigbird", **x.params)).plot(x.q_len, tmp_path / "mask.svg")
+    assert "grid(block=24, token=4)" in (tmp_path / "mask.svg").read_text()
+
+
+def test_a_picture_without_live_pairs(tmp_path: Path) -> None:
+    an.compile(an.window(an.param("w"), 0)).plot(32, tmp_path / "mask.svg", tile=(32, 32), w=-1)
+    assert "1,024 visited, none live" in (tmp_path / "mask.svg").read_text()
+
+
 def test_the_picture_shows_full_partial_and_empty_tiles(tmp_path: Path) -> None:
     from matplotlib.image import imread
 

@@ -40,6 +40,11 @@ def test_plot_writes_a_picture(tmp_path: Path) -> None:
     assert code == 0 and (tmp_path / "m.png").exists(), text
 
 
+def test_plot_says_what_it_wrote(tmp_path: Path) -> None:
+    code, text = run("plot", "causal", "64", str(tmp_path / "m"))
+    assert code == 0 and f"wrote {tmp_path / 'm.png'}" in text.replace("\n", "") and (tmp_path / "m.png").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
