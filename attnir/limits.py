@@ -25,6 +25,7 @@ RESERVED = frozenset({"because", "s"} | SYMBOLS.keys() | _FUNCTIONS | _IN_CALLS 
 
 _READ = (Op.FIELD, Op.ENTRY)
 DEEPEST = 128  # operations inside one another
+LARGE = 2**16  # a constant that may be what makes a product too wide
 LARGEST = 4096  # operations, written out; a node that is used twice counts twice
 
 
@@ -114,8 +115,17 @@ def width_problem(e: Expr, most: int) -> str:
             continue
         found = bounder.integer(sub(*n.args) if n.is_bool else n)
         if n.op is not Op.SYM and (found.low <= -INFINITE or found.high >= INFINITE):
-            return f"`{n}` can leave 64 bits; smaller constants help, or a range: an.param(name, low=..., high=...)"
+            return f"`{n}` can leave 64 bits; {_smaller(n)}"
     return ""
+
+
+def _smaller(e: Expr) -> str:
+    """What keeps an expression within 64 bits: what it is made of decides."""
+    if params_of(e):
+        return "give its parameters ranges: an.param(name, low=..., high=...)"
+    if any(n.op is Op.CONST and abs(n.const) > LARGE for n in nodes(e)):
+        return "smaller constants help"
+    return "positions go up to 2**28, so a product has at most two of them: compare abs(q - k) <= 2, not its cube to 8"
 
 
 @lru_cache(maxsize=1024)

@@ -72,9 +72,11 @@ def _causal_axes(given: object, axes: list[str]) -> set[str]:
     if isinstance(given, bool):
         return set(axes) if given else set()
     names = [given] if isinstance(given, str) else list(given) if isinstance(given, Collection) else None
-    if names is None or (unknown := [n for n in names if n not in axes]):
-        shown = given if names is None else unknown[0]
-        fail(DeclarationError, f"causal names axes of the grid, {', '.join(axes)}, or is True or False; not {shown!r}")
+    if names is None or any(n not in axes for n in names):
+        unknown = [n for n in names or [] if n not in axes]
+        shown = unknown[0] if unknown and isinstance(unknown[0], str) else given
+        wanted = f'names of the axes {", ".join(axes)}, causal=("{axes[0]}",)'
+        fail(DeclarationError, f"causal is True, False, or {wanted}; not {shown!r}")
     return set(names)
 
 

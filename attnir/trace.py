@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import inspect
 import linecache
+import re
 from collections.abc import Callable, Mapping
 
 from attnir import expr as ex
 from attnir import real
 from attnir.errors import ConditionExpectedError, DeclarationError, IntegerExpectedError, UnknownNameError
 from attnir.expr import Expr
-from attnir.value import Value, fail, integer_argument, is_condition, is_real, number_argument
+from attnir.value import (
+    NO_FUNCTIONS,
+    READ_A_FIELD,
+    Value,
+    fail,
+    integer_argument,
+    is_condition,
+    is_real,
+    line_of,
+    number_argument,
+)
+
+_OF_OURS = re.compile(r"\b(Value|Token)\b")  # how torch and NumPy name what a lambda is called with
+# How other libraries name the arguments.
+OTHER_NAMES = {"q_idx": "q", "query": "q", "q_index": "q", "kv_idx": "k", "k_idx": "k", "key": "k", "kv": "k"}
+OTHER_NAMES |= {"batch": "b", "b_idx": "b", "head": "h", "h_idx": "h", "score": "s"}
 
 
 def trace(function: Callable[..., object], tokens: Mapping[str, Value] | None = None) -> Expr:
@@ -67,6 +83,8 @@ def called(what: str, function: Callable[..., object], tokens: Mapping[str, Valu
         problem = f"a {what}'s arguments are among {names}; `{', '.join(unknown)}` is none of them"
         if any(parameters[n].default is not inspect.Parameter.empty for n in unknown):
             problem += "; take a value from outside the lambda, from a variable or from a function that makes it"
+        if renamed := [f"{n} to {OTHER_NAMES[n]}" for n in unknown if OTHER_NAMES.get(n) in known]:
+            problem += f"; rename {', '.join(renamed)}"
         fail(UnknownNameError, problem, where_)
     try:
         by_name = {n: known[n] for n, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
@@ -75,4 +93,12 @@ def called(what: str, function: Callable[..., object], tokens: Mapping[str, Valu
         if isinstance(error, DeclarationError):
             raise
         fail(UnknownNameError, f"the {what} reads an unknown name: {error}", where_)
+    except TypeError as error:
+        if isinstance(error, DeclarationError) or not _OF_OURS.search(str(error)):
+            raise
+        problem = f"a function that takes no symbolic values was given one: {str(error).splitlines()[0]}"
+        fail(IntegerExpectedError, f"{problem}; {NO_FUNCTIONS}", line_of(error))
+    except IndexError as error:
+        error.add_note(f"in a {what}: {READ_A_FIELD}")  # NumPy says nothing of what it was given
+        raise
     return result, where_

@@ -29,6 +29,11 @@ _HERE = Path(__file__).parent
 Operand = "Value | int"
 Binary = Callable[[Expr, Expr], Expr]
 
+# What to do instead.
+_NO_BITS = "there are no operations on bits: q & 63 is q % 64, q >> 6 is q // 64, q << 6 is q * 64"
+READ_A_FIELD = 'what a tensor says of each token is a field: ids = an.field("ids"), read as ids(q), given as ids=tensor'
+NO_FUNCTIONS = "write abs, an.minimum, an.maximum, an.where, and `&`, `|`, `~` for conditions; " + READ_A_FIELD
+
 
 class Value:
     """A symbolic integer, condition or, in a score, real number inside a lambda; also what `an.param` returns."""
@@ -104,13 +109,13 @@ class Value:
         return Value(ex.ne(_integer(self), _integer(other)))
 
     def __and__(self, other: object) -> Value:
-        return Value(ex.and_(condition(self), condition(other)))
+        return Value(ex.and_(_combined(self), _combined(other)))
 
     def __or__(self, other: object) -> Value:
-        return Value(ex.or_(condition(self), condition(other)))
+        return Value(ex.or_(_combined(self), _combined(other)))
 
     def __xor__(self, other: object) -> Value:
-        a, b = condition(self), condition(other)
+        a, b = _combined(self), _combined(other)
         return Value((a & ~b) | (~a & b))
 
     __rand__ = __and__
@@ -118,7 +123,7 @@ class Value:
     __rxor__ = __xor__
 
     def __invert__(self) -> Value:
-        return Value(ex.not_(condition(self)))
+        return Value(ex.not_(_combined(self)))
 
     def __truediv__(self, other: object) -> NoReturn:
         fail(IntegerExpectedError, f"`/` makes a float of `{self.expr}`; use `//`, which rounds down")
@@ -132,8 +137,19 @@ class Value:
             "comparisons, abs, an.minimum, an.maximum and an.where",
         )
 
-    __lshift__ = __rlshift__ = __rshift__ = __rrshift__ = __matmul__ = __rmatmul__ = _no_such_operation
-    __divmod__ = __rdivmod__ = __rpow__ = __getitem__ = __iter__ = __len__ = __call__ = _no_such_operation
+    def _no_shift(self, other: object) -> NoReturn:
+        fail(DeclarationError, f"shifts are not part of the language (on `{self.expr}`); {_NO_BITS}")
+
+    def _no_sequence(self, *others: object) -> NoReturn:
+        fail(
+            DeclarationError,
+            f"`{self.expr}` is one symbolic integer: to index it, or a tensor by it, is not part of the language; "
+            f"{READ_A_FIELD}",
+        )
+
+    __lshift__ = __rlshift__ = __rshift__ = __rrshift__ = _no_shift
+    __getitem__ = __iter__ = __len__ = _no_sequence
+    __matmul__ = __rmatmul__ = __divmod__ = __rdivmod__ = __rpow__ = __call__ = _no_such_operation
     __array_ufunc__ = None  # an array stands aside: `array < q` asks q, which says that it takes integers
 
     def __bool__(self) -> NoReturn:
@@ -145,7 +161,8 @@ class Value:
         )
 
     def __index__(self) -> NoReturn:
-        fail(IntegerExpectedError, f"`{self.expr}` is symbolic and is no number yet; it cannot index or count")
+        problem = f"`{self.expr}` is symbolic and is no number yet; it cannot index or count"
+        fail(IntegerExpectedError, f"{problem}; {READ_A_FIELD}")
 
     __int__ = __float__ = __index__
 
@@ -165,6 +182,12 @@ def user_line() -> str:
         if not generated and not Path(frame.filename).is_relative_to(_HERE):
             return f"{frame.filename}:{frame.lineno}: {(frame.line or '').strip()}"
     return "<unknown line>"
+
+
+def line_of(error: BaseException) -> str:
+    """The line of Python that raised an error: `file:line: text`."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{frame.filename}:{frame.lineno}: {(frame.line or '').strip()}"
 
 
 def fail(error: type[DeclarationError], problem: str, where: str | None = None) -> NoReturn:
@@ -209,17 +232,19 @@ def _computed(of_integers: Binary, of_reals: Binary, a: object, b: object) -> Va
     return Value(of_integers(_integer(a), _integer(b)))
 
 
-def condition(value: object) -> Expr:
+def condition(value: object, advice: str = "compare it first") -> Expr:
     if isinstance(value, Value) and value.expr.is_bool:
         return value.expr
     if isinstance(value, bool):
         return ex.boolean(value)
     shown = value.expr if isinstance(value, Value) else repr(value)
-    fail(
-        ConditionExpectedError,
-        f"a condition is needed here, not `{shown}`; `&` and `|` bind tighter than comparisons, so put these in "
-        "parentheses: (k <= q) & (q - k < 8)",
-    )
+    fail(ConditionExpectedError, f"a condition is needed here, not `{shown}`; {advice}")
+
+
+def _combined(value: object) -> Expr:
+    """A condition that `&`, `|`, `^` or `~` is given."""
+    parentheses = "in parentheses, as `&` and `|` bind tighter than comparisons: (k <= q) & (q - k < 8)"
+    return condition(value, f"compare it first, {parentheses}; {_NO_BITS}")
 
 
 def integer_argument(value: object) -> Expr:

@@ -315,8 +315,13 @@ ERRORS: dict[str, tuple[type[AttnirError], list[str], Callable[[], object]]] = {
     "a thousand tokens": (DeclarationError, [f"{DEEPEST}", "an.field"], many_tokens),
     "a cube": (
         DeclarationError,
-        ["`(q - k) * (q - k) * (q - k)`", "64 bits"],
+        ["`(q - k) * (q - k) * (q - k)`", "64 bits", "at most two", "abs(q - k) <= 2"],
         lambda: mask(lambda q, k: (q - k) ** 3 < 9),
+    ),
+    "a large constant": (
+        DeclarationError,
+        ["`q * 1099511627776`", "smaller constants help"],
+        lambda: mask(lambda q, k: q * 2**40 < k),
     ),
     "parameters multiplied": (
         DeclarationError,

@@ -151,10 +151,15 @@ BAD: dict[str, tuple[type[AttnirError], str, Callable[[], object]]] = {
     "Boolean": (ConditionExpectedError, "True", lambda: an.neighborhood(IMAGE, True)),
     "unknown axis": (
         DeclarationError,
-        "y, x, or is True or False; not 'z'",
+        "the axes y, x, causal=(\"y\",); not 'z'",
         lambda: an.neighborhood(IMAGE, 3, causal="z"),
     ),
     "one unknown axis": (DeclarationError, "not 'z'", lambda: an.neighborhood(IMAGE, 3, causal=("y", "z"))),
+    "a truth for each axis": (
+        DeclarationError,
+        'causal=("y",); not (True, False)',
+        lambda: an.neighborhood(IMAGE, 3, causal=wrong((True, False))),
+    ),
     "a number of axes": (DeclarationError, "not 1", lambda: an.neighborhood(IMAGE, 3, causal=wrong(1))),
     "no space": (DeclarationError, "not on 64", lambda: an.neighborhood(wrong(64), 3)),
     "no grid": (DeclarationError, "concat(text=3) has 0", lambda: an.neighborhood(an.concat(text=3), 3)),

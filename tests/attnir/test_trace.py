@@ -90,6 +90,7 @@ def test_a_lambda_is_called_once() -> None:
 
 
 DOC = field("doc")
+IDS = torch.arange(8)
 W = param("w")
 
 # Each lambda is one line, which the message must show. (error, what the message says, lambda)
@@ -147,8 +148,18 @@ ERRORS: list[tuple[type[DeclarationError], list[str], Lambda]] = [
     (DeclarationError, ["`doc`", "doc(q) or doc(k)", "`q + 1`"], lambda q, k: DOC(q + 1) == 2),
     (DeclarationError, ["`doc`", "doc(q) or doc(k)", "`3`"], lambda q, k: DOC(3) == 2),
     (DeclarationError, ["`doc`", "not at `h`"], lambda q, k, h: DOC(h) == 2),
-    (DeclarationError, ["not part of the language", "`q`"], lambda q, k: q << 1 < k),
-    (DeclarationError, ["not part of the language"], lambda q, k: 1 >> q < k),
+    (DeclarationError, ["shifts are not part of the language", "`q`", "q * 64"], lambda q, k: q << 1 < k),
+    (DeclarationError, ["shifts are not part of the language", "q // 64"], lambda q, k: 1 >> q < k),
+    (ConditionExpectedError, ["not `q`", "q & 63 is q % 64"], lambda q, k: (q & 63) == 0),
+    (ConditionExpectedError, ["not `q`", "no operations on bits"], lambda q, k: q ^ k < 4),
+    (DeclarationError, ["not part of the language", "`q`", 'an.field("ids")'], lambda q, k: IDS[q] == IDS[k]),
+    (DeclarationError, ["`q // 2`", "an.field"], lambda q, k: IDS.view(2, 4)[q // 2, k // 2] == 1),
+    (IntegerExpectedError, ["an.field"], lambda q, k: [1, 2][q] == 1),
+    (IntegerExpectedError, ["not Value", "write abs"], lambda q, k: torch.abs(q - k) < 4),
+    (IntegerExpectedError, ["Value", "write abs"], lambda q, k: np.abs(q - k) < 4),
+    (IntegerExpectedError, ["Token", "an.where"], lambda q, k: torch.where(q < 4, q, k) < 4),
+    (IntegerExpectedError, ["`&`, `|`, `~` for conditions"], lambda q, k: torch.logical_and(q < 4, k < 4)),
+    (UnknownNameError, ["rename q_idx to q, kv_idx to k"], lambda b, h, q_idx, kv_idx: q_idx >= kv_idx),
     (DeclarationError, ["not part of the language"], lambda q, k: 2**q < k),
     (DeclarationError, ["not part of the language"], lambda q, k: q[0] < k),
     (DeclarationError, ["not part of the language"], lambda q, k: divmod(q, 2) < (k, 1)),
@@ -200,6 +211,18 @@ def test_errors_of_the_user_stay_their_own() -> None:
 
     with pytest.raises(KeyError, match="mine"):
         mask(broken)
+
+
+def test_errors_of_functions_that_know_nothing_of_symbols_stay_their_own() -> None:
+    with pytest.raises(TypeError, match="can only concatenate") as caught:
+        mask(lambda q, k: [] + 1)  # type: ignore[operator]
+    assert not isinstance(caught.value, AttnirError)
+
+
+def test_an_array_that_is_indexed_leads_to_fields() -> None:
+    with pytest.raises(IndexError) as caught:
+        mask(lambda q, k: np.arange(8)[q] == 2)
+    assert "an.field" in "".join(caught.value.__notes__)
 
 
 def test_a_symbolic_value_is_no_dictionary_key() -> None:
