@@ -158,7 +158,7 @@ def parse(text: str) -> Mask | Pattern:
     """What a text says: what masks and patterns print, with the short forms `causal`, `full`, `window(left, right)`.
 
     >>> import attnir as an
-    >>> an.parse("causal & window(1024) | (k < 4)") == an.causal() & an.window(1024) | an.mask(lambda q, k: k < 4)
+    >>> an.parse("causal & (window(9) | (k < 4))") == an.causal() & (an.window(9) | an.mask(lambda q, k: k < 4))
     True
     >>> an.parse("causal; score = where(k < 4, s, s - 1.0)")
     <Pattern k <= q; score = where(k < 4, s, s - 1.0)>

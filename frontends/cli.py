@@ -16,7 +16,7 @@ from attnir.frontends.gallery import write_gallery
 
 app = typer.Typer(help="Declare an attention pattern, see its tiles, read its kernels.", no_args_is_help=True)
 
-PatternText = Annotated[str, typer.Argument(help='a pattern as text, such as "causal & window(1024) | (k < 4)"')]
+PatternText = Annotated[str, typer.Argument(help='a pattern as text: "causal & ((abs(q - k) <= 256) | (k < 4))"')]
 Length = Annotated[int, typer.Argument(help="the number of tokens", min=1, max=2**28)]
 Params = Annotated[
     list[str] | None, typer.Option("--set", help="a parameter of the pattern, name=value; may be repeated")
@@ -36,15 +36,14 @@ def _in_words() -> Iterator[None]:
         raise typer.BadParameter(str(error)) from None
 
 
-def _attention(text: str, *, fields: bool = False) -> an.Attention:
-    """The attention of a text; `fields`: whether it may read some."""
+def _attention(text: str, *, tensors: bool = False) -> an.Attention:
+    """The attention of a text; `tensors`: whether it may read some, as fields or by sample and head."""
     with _in_words():
         attention = an.compile(an.parse(text))
-    if fields:
+    if tensors:
         return attention
-    if attention.pattern.fields:
-        names = ", ".join(f.name for f in attention.pattern.fields)
-        raise typer.BadParameter(f"the fields {names} need tensors, which a command line has not; use Python")
+    if needed := [f.name for f in attention.pattern.fields] + [t.name for t in attention.pattern.tensors]:
+        raise typer.BadParameter(f"a tensor is needed for {', '.join(needed)}, and a command line has none; use Python")
     return attention
 
 
@@ -58,12 +57,21 @@ def _bindings(given: list[str] | None) -> dict[str, Any]:
 
 @app.command()
 def explain(
-    pattern: PatternText, length: Length, set_: Params = None, tile: TileSize = None, target: Target = None
+    pattern: PatternText,
+    length: Length,
+    set_: Params = None,
+    tile: TileSize = None,
+    target: Target = None,
+    keys: Annotated[int | None, typer.Option(help="the number of keys; default: as many as queries")] = None,
+    q_start: Annotated[int | None, typer.Option(help="the first query's position; default: as in a call")] = None,
+    heads: Annotated[int | None, typer.Option(help="query heads; default: 1, or those of the pattern")] = None,
+    batch: Annotated[int, typer.Option(help="samples")] = 1,
 ) -> None:
     """Print the tile programs, exact counts and cost of a pattern at a length."""
     attention = _attention(pattern)
+    sizes: dict[str, Any] = {"k_len": keys, "q_start": q_start, "heads": heads, "batch": batch}
     with _in_words():
-        typer.echo(attention.explain(length, tile=tile, target=target, **_bindings(set_)))
+        typer.echo(attention.explain(length, tile=tile, target=target, **sizes, **_bindings(set_)))
 
 
 @app.command()
@@ -75,7 +83,7 @@ def source(
 ) -> None:
     """Print the Triton source of a kernel."""
     with _in_words():
-        text = _attention(pattern, fields=True).source(kind, d=d, target=target)
+        text = _attention(pattern, tensors=True).source(kind, d=d, target=target)
     console = Console()
     console.print(Syntax(text, "python", background_color="default") if console.is_terminal else text, soft_wrap=True)
 

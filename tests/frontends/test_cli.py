@@ -25,6 +25,15 @@ def test_parameters_are_set() -> None:
     assert code == 0 and "live pairs    3,976" in text
 
 
+def test_sizes_are_given() -> None:
+    code, text = run("explain", "(h < 2) | causal", "64", "--tile", "16", "16", "--heads", "4", "--batch", "3")
+    assert code == 0 and f"live pairs    {3 * (2 * 64 * 64 + 2 * 64 * 65 // 2):,}" in text
+    code, text = run("explain", "causal", "16", "--tile", "16", "16", "--keys", "64")
+    assert code == 0 and "16 queries from position 48, 64 keys" in text
+    code, text = run("explain", "causal", "16", "--tile", "16", "16", "--keys", "64", "--q-start", "0")
+    assert code == 0 and "live pairs    136" in text
+
+
 def test_source_prints_a_kernel() -> None:
     code, text = run("source", "causal", "--kind", "dkv", "--target", "gfx942")
     assert code == 0 and "def dkv(" in text
@@ -53,7 +62,11 @@ def test_plot_says_what_it_wrote(tmp_path: Path) -> None:
         (["explain", "causal", "0"], "greater than or equal to 1"),
         (["explain", "w = param(); window(w)", "64"], "`w`"),
         (["explain", "w = param(); window(w)", "64", "--set", "w=x"], "name=integer"),
-        (["explain", "doc = field(); doc(q) == doc(k)", "64"], "need tensors"),
+        (["explain", "doc = field(); doc(q) == doc(k)", "64"], "needed for doc, "),
+        (["explain", "n = tensor(b); causal & (k < n[b])", "64"], "needed for n, "),
+        (["plot", "n = tensor(b, h); causal & (k < n[b, h])", "64", "x.png"], "needed for n, "),
+        (["explain", "causal", "64", "--heads", "-1"], "heads"),
+        (["explain", "causal", "64", "--q-start", "-1"], "q_start=-1"),
         (["explain", "causal", "64", "--target", "sm_1"], "sm_1"),
         (["source", "causal", "--kind", "fwd"], "fwd"),
         (["source", "causal", "--d", "0"], "D = 0"),
