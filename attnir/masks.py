@@ -181,6 +181,9 @@ class Field:
     __eq__ = __ne__ = _unread  # else a field that nobody read would compare as False, and a condition vanish
     __hash__ = object.__hash__
 
+    def __repr__(self) -> str:
+        return f"<Field {self.decl.name}{', sorted' if self.decl.sorted else ''}>"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PerCopy:
@@ -194,6 +197,9 @@ class PerCopy:
             axes = ", ".join(self.decl.axes)
             fail(DeclarationError, f"`{self.decl.name}` is read as `{self.decl.name}[{axes}]`, in a lambda with {axes}")
         return Value(ex.entry(self.decl))
+
+    def __repr__(self) -> str:
+        return f"<PerCopy {self.decl.name}[{', '.join(self.decl.axes)}]>"
 
     def __iter__(self) -> NoReturn:
         fail(DeclarationError, f"`{self.decl.name}` is one integer in a predicate: `{self.decl.name}[...]`")

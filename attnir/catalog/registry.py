@@ -40,6 +40,9 @@ class Entry:
         """The first sentence of its description."""
         return (self.build.__doc__ or "").strip().splitlines()[0]
 
+    def __repr__(self) -> str:
+        return f"<Entry {self.name}: {self.summary}>"
+
 
 _ENTRIES: dict[str, Entry] = {}
 

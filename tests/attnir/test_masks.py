@@ -20,7 +20,7 @@ from attnir.errors import (
 )
 from attnir.evaluate import dense_mask
 from attnir.limits import DEEPEST, LARGEST, RESERVED
-from attnir.masks import Mask, causal, field, full, mask, param, window
+from attnir.masks import Mask, causal, field, full, mask, param, tensor, window
 from attnir.ops import FieldDecl, ParamDecl
 from attnir.scores import parse
 from attnir.value import Value, where
@@ -227,6 +227,8 @@ def test_what_a_mask_reads() -> None:
 
 def test_a_mask_shows_its_predicate() -> None:
     assert repr(window(3, 0)) == "<Mask (q - k <= 3) & (k <= q)>"
+    assert (repr(DOC), repr(KIND)) == ("<Field doc, sorted>", "<Field kind>")
+    assert repr(tensor("n", "b", "h")) == "<PerCopy n[b, h]>"
 
 
 @pytest.mark.parametrize(

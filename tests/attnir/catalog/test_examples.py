@@ -24,6 +24,10 @@ def test_the_example_is_small_and_reads_back(name: str) -> None:
     assert an.parse(str(pattern)) == pattern
 
 
+def test_an_entry_prints_its_name_and_summary() -> None:
+    assert repr(an.catalog.get("causal")) == "<Entry causal: A query sees its own position and all before it.>"
+
+
 def bound(name: str) -> tuple[an.Mask, Call]:
     """An entry's example: its pattern, and the sizes and bindings of its call."""
     entry = an.catalog.get(name)
