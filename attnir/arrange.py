@@ -147,13 +147,8 @@ class _Arranger:
             if not program.listed:
                 yield "runs of tokens without a list", ((program,),)
         yield from self.laid_out()
-        if program.listed and (label := label_of(self.predicate)) is not None:
-            ranges = ranges_of(self.predicate, label, self.side)
-            ordered = None if ranges is None else cover(ranges, self.tile, transposed=program.transposed, lists=False)
-            if ordered and not ordered.listed:
-                reason = f"row tables: tokens stand in the order of {label}, those of one label together"
-                ordered = replace(ordered, predicate=over_places(self.predicate), label=label, reason=reason)
-                yield f"tokens in the order of {label}", ((ordered,),)
+        if program.listed:
+            yield from self.in_order()
 
     def laid_out(self) -> Iterator[tuple[str, Launches]]:
         """The candidates in classes and in boxes."""
@@ -170,6 +165,18 @@ class _Arranger:
             launches = tuple(self.in_region(shape, columns) for shape in shapes(self.side, self.spaces[0]))
             if all(launches):
                 yield "boxes", tuple(programs for programs in launches if programs)
+
+    def in_order(self) -> Iterator[tuple[str, Launches]]:
+        """The tokens in the order of a label, where the predicate wants theirs equal."""
+        label = label_of(self.predicate)
+        ranges = None if label is None else ranges_of(self.predicate, label, self.side)
+        if label is None or ranges is None:
+            return
+        program = cover(ranges, self.tile, transposed=self.side is Side.KEYS, lists=False)
+        if not program.listed:
+            reason = f"row tables: tokens stand in the order of {label}, those of one label together"
+            program = replace(program, predicate=over_places(self.predicate), label=label, reason=reason)
+            yield f"tokens in the order of {label}", ((program,),)
 
     def by_rows(self) -> Iterator[tuple[str, Launches]]:
         """The rows of one class in a launch of their own, where some disjuncts ask for it; the other rows in runs."""
