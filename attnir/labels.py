@@ -9,7 +9,7 @@ fields are permuted, and which reads three facts about a place:
     _order(k)   STEP * (the first place of its label) + position: ascending
     _base(q)    STEP * (the first place of its label on the other side), or a little less where none has that label
 
-A key of q's label at a position in [a, b) is one with `_base(q) + a <= _order(k) < _base(q) + b`: a range, found by search.
+A key of q.s label at a position in [a, b) has `_base(q) + a <= _order(k) < _base(q) + b`: a range, found by search.
 """
 
 from __future__ import annotations

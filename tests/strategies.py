@@ -125,7 +125,8 @@ def _bound(draw: st.DrawFn) -> Expr:
     return draw(st.sampled_from(shapes))
 
 
-bounded = st.recursive(_bound(), _joined, max_leaves=5)
+bounds = _bound()
+bounded = st.recursive(bounds, _joined, max_leaves=5)
 predicates = st.one_of(bounded, bounded, trees).filter(lambda e: not predicate_problem(e))
 tiles = st.tuples(st.integers(1, 9), st.integers(1, 9))
 
@@ -191,7 +192,7 @@ def _scores(numbers: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
         st.builds(real.add, numbers, real_or_integer),
         st.builds(real.sub, real_or_integer, numbers),
         st.builds(real.mul, numbers, st.integers(-16, 16).map(lambda n: real.real(n / 8))),
-        st.builds(real.where, _bound(), numbers, numbers),
+        st.builds(real.where, bounds, numbers, numbers),
         st.builds(real.add, numbers, st.builds(real.log, integers)),
         numbers.map(real.neg),
     )

@@ -17,7 +17,7 @@ from tests.test_axes import BACKENDS, DEVICE
 from tests.test_probes import probe_counts
 
 H, W = an.param("H", low=1), an.param("W", low=1)
-KV_LEN = an.tensor("kv_len", "b")
+KV_LEN, LABEL = an.tensor("kv_len", "b"), an.field("label")
 IMAGE, VIDEO, LINE = an.grid(y=10, x=12), an.grid(t=4, y=8, x=8), an.grid(x=120)
 SIZED = an.grid(y=H, x=W)
 PAGE = an.concat(text=20, image=SIZED)
@@ -70,6 +70,22 @@ CASES = {
         bindings={"H": 16, "W": 16},
         **FEW,
     ),
+    "labels": Case(
+        an.mask(lambda q, k: LABEL(q) == LABEL(k)) & an.window(60, 3),
+        q_len=150,
+        batch=2,
+        bindings={"label": torch.randint(0, 3, (2, 150), generator=torch.Generator().manual_seed(0))},
+        **FEW,
+    ),
+    "labels of other queries": Case(
+        an.mask(lambda q, k, h: (LABEL(q) // 2 == LABEL(k) // 2) & (k <= q + 9 * h)),
+        q_len=70,
+        k_len=133,
+        heads=4,
+        kv_heads=2,
+        d=16,
+        bindings={"label": (torch.arange(70) % 7, torch.arange(133) % 5)},
+    ),
     "the end of an image": Case(an.neighborhood(LINE, 9), q_len=50, k_len=120, q_start=70, **FEW),
     "the start of an image": Case(an.neighborhood(LINE, 9), q_len=50, k_len=120, q_start=0, **FEW),
 }
@@ -93,19 +109,19 @@ def test_float32(name: str, backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("name", ["dilated", "image", "disc after text"])
+@pytest.mark.parametrize("name", ["dilated", "image", "disc after text", "labels"])
 def test_bfloat16(name: str, backend: str) -> None:
     checked(backend, replace(CASES[name], dtype=torch.bfloat16))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize(("name", "layout"), [("dilated", "padded"), ("strided windows", "bshd")])
+@pytest.mark.parametrize(("name", "layout"), [("dilated", "padded"), ("strided windows", "bshd"), ("labels", "padded")])
 def test_grouped_heads_not_contiguous(name: str, layout: str, backend: str) -> None:
     checked(backend, replace(CASES[name], heads=3, dv=24, layout=layout))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("name", ["dilated", "strided windows", "disc after text"])
+@pytest.mark.parametrize("name", ["dilated", "strided windows", "disc after text", "labels", "labels of other queries"])
 def test_uniform_rows_count_their_keys(name: str, backend: str) -> None:
     probe_counts(backend, CASES[name], SMALL if backend == "triton" else None)
 

@@ -55,6 +55,11 @@ def counted_products(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 LAID_OUT = {  # in classes, in boxes, in both
     "dilated": Case(an.window(255, 0) & an.mask(lambda q, k: (q - k) % 8 == 0), q_len=521),
     "a neighbourhood": Case(an.neighborhood(an.grid(y=32, x=32), 5), q_len=1024),
+    "labels": Case(
+        an.mask(lambda q, k: an.field("c")(q) == an.field("c")(k)) & an.causal(),
+        q_len=700,
+        bindings={"c": torch.arange(700) * 7 % 5},
+    ),
     "a window and every 32nd": Case(an.causal() & (an.window(63) | an.mask(lambda q, k: k % 32 == 0)), q_len=1025),
 }
 TRIED = {name: CASES[name] for name in NAMES} | LAID_OUT
