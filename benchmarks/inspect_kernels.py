@@ -43,7 +43,9 @@ from attnir.codegen.triton.launch import launches_of
 from attnir.codegen.triton.spec import NAMES, Spec
 
 _doc = an.field("doc", sorted=True)
-PATTERNS = {
+_cluster, _n = an.field("cluster"), an.field("n")
+_soft = an.score(lambda s, q, k: an.where(_cluster(q) == _cluster(k), s, s - 4.0))
+PATTERNS: dict[str, an.Mask | an.Pattern] = {
     "full": an.full(),
     "causal": an.causal(),
     "window": an.window(1023, 0),
@@ -52,8 +54,10 @@ PATTERNS = {
     "sparse": an.causal() & (an.window(511, 0) | an.mask(lambda q, k: k % 256 == 0)),
     "na2d": an.neighborhood(an.grid(y=128, x=128), 31),
     "na3d": an.neighborhood(an.grid(t=30, y=48, x=80), (18, 24, 24), stride=(16, 8, 8)),
+    "labels": an.causal() & an.mask(lambda q, k: _cluster(q) == _cluster(k)),
+    "scored": an.pattern(an.causal(), score=[an.multiplicity(lambda k: _n(k)), _soft]),
 }
-LAYOUTS = ("dilated", "sparse", "na2d", "na3d")  # in residue classes, in both, in boxes
+LAYOUTS = ("dilated", "sparse", "na2d", "na3d", "labels")  # in residue classes, in both, in boxes, in an order
 TARGETS = ("sm_80", "sm_90", "sm_100", "gfx942")
 WIDTHS = ("64", "128", "256", "192/128", "80", "16")
 DTYPES = {name: dtype for dtype, name in NAMES.items()}

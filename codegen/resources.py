@@ -34,6 +34,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
+from typing import NamedTuple
 
 import torch
 
@@ -52,12 +53,26 @@ LEAST_WORTH = 64  # tokens of a tile along each side, below which no shape is wo
 LAID_OUT = 50  # registers that a walk takes where rows or columns are no runs, or where there are several walks
 PER_AXIS = 20  # and each further axis of a column tile
 OWN_FORWARD = 40  # all of it, in a forward with the instructions of sm_90 and sm_100, which read shared memory
+ORDERED = 20  # more in a forward whose tokens stand in an order, and are looked up
+# What changing a score takes for each pair of a tile, by matrix instructions: in the forward, and in the backward.
+SCORED = {"mma": (0.0, 0.0), "wgmma": (0.75, 0.0), "tcgen05": (0.75, 1.5), "mfma": (0.0, 0.0)}
 LEAST = Config(16, 16, 8, 1)  # the tiles that need least where products are three of tf32
 SPLIT_BUDGETS = {
     "forward": {"mma": 255, "wgmma": 155},
     "dq": {"mma": 231, "wgmma": 155},
     "dkv": {"mma": 222, "wgmma": 150},
 }
+
+
+class Extra(NamedTuple):
+    """What a launch takes besides what `Estimate` counts: registers of its walk, and what its tiles do more."""
+
+    walk: int = 0
+    ordered: bool = False
+    scored: bool = False
+
+
+NOTHING = Extra()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +123,7 @@ class Estimate:
 
     p: Problem
     c: Config
-    extra: int = 0  # registers that the walk takes besides: see `LAID_OUT`
+    extra: Extra = NOTHING
 
     @property
     def rows(self) -> int:
@@ -213,12 +228,16 @@ class Estimate:
     def budget(self) -> int:
         """Up to which estimate of registers it is free of spills."""
         budgets = SPLIT_BUDGETS if self.p.splits else BUDGETS
-        budget = budgets[self.p.kind][self.products]
-        if self.p.kind == "forward":
-            return budget - (min(self.extra, OWN_FORWARD) if self.products in ("wgmma", "tcgen05") else self.extra)
+        budget, walk = budgets[self.p.kind][self.products], self.extra.walk
+        forward = self.p.kind == "forward"
+        if self.extra.scored:
+            budget -= int(SCORED[self.products][not forward] * self.c.block_q * self.c.block_k) // self.threads
+        if forward:
+            own = self.products in ("wgmma", "tcgen05")
+            return budget - (min(walk, OWN_FORWARD) if own else walk) - ORDERED * self.extra.ordered
         # Rows that lie apart have addresses of their own.
-        copies = 3 * self.moving * sum(self.p.widths) * self.p.itemsize // 16 // self.threads if self.extra else 0
-        return budget - self.extra - copies
+        copies = 3 * self.moving * sum(self.p.widths) * self.p.itemsize // 16 // self.threads if walk else 0
+        return budget - walk - copies
 
     @property
     def _allowed_for_split(self) -> bool:
@@ -245,14 +264,19 @@ def candidates(kind: str, target: Target) -> Iterator[Config]:
         yield Config(block_q, block_k, count, depth)
 
 
-def extra_registers(programs: Sequence[TileProgram]) -> int:
-    """What the walk of a launch takes besides what `Estimate` counts."""
-    runs = len(programs) == 1 and programs[0].of_runs and programs[0].label is None
-    return 0 if runs else LAID_OUT + PER_AXIS * (max(len(p.columns.axes) for p in programs) - 1)
+def extra_of(programs: Sequence[TileProgram]) -> Extra:
+    """What a launch of these programs takes besides."""
+    ordered = any(p.label is not None for p in programs)
+    scored = any(p.scores for p in programs)
+    if len(programs) == 1 and programs[0].of_runs and not ordered:
+        return Extra(scored=scored)
+    return Extra(LAID_OUT + PER_AXIS * (max(len(p.columns.axes) for p in programs) - 1), ordered, scored)
 
 
 @lru_cache(maxsize=1024)
-def shortlist(kind: str, target: Target, d: int, dv: int, dtype: torch.dtype, extra: int = 0) -> tuple[Config, ...]:
+def shortlist(
+    kind: str, target: Target, d: int, dv: int, dtype: torch.dtype, extra: Extra = NOTHING
+) -> tuple[Config, ...]:
     """The best configuration for each shape of a tile of at least 64 queries and 64 keys that fits, best shapes first.
 
     Where none is as large, the best one of all.
@@ -266,17 +290,17 @@ def shortlist(kind: str, target: Target, d: int, dv: int, dtype: torch.dtype, ex
     return tuple(e.c for e in ordered) or (choose(kind, target, d, dv, dtype, extra),)
 
 
-def _fitting(kind: str, target: Target, d: int, dv: int, dtype: torch.dtype, extra: int) -> Iterator[Estimate]:
+def _fitting(kind: str, target: Target, d: int, dv: int, dtype: torch.dtype, extra: Extra) -> Iterator[Estimate]:
     problem = Problem(kind, target, d, dv, dtype.itemsize)
     return (e for c in candidates(kind, target) if (e := Estimate(problem, c, extra)).fits)
 
 
 @lru_cache(maxsize=1024)
-def choose(kind: str, target: Target, d: int, dv: int, dtype: torch.dtype, extra: int = 0) -> Config:
+def choose(kind: str, target: Target, d: int, dv: int, dtype: torch.dtype, extra: Extra = NOTHING) -> Config:
     """The best configuration of a kernel that fits a target.
 
     kind is "forward", "dq", "dkv" or "delta"; d, dv the head widths; dtype that of q, k, v; extra
-    the registers of a layout.
+    what its launch takes besides.
 
     >>> choose("forward", Target.parse("sm_90"), 128, 128, torch.bfloat16)
     Config(block_q=128, block_k=64, num_warps=8, num_stages=3)

@@ -21,7 +21,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from attnir.arrange import Programs
-from attnir.codegen.resources import extra_registers
+from attnir.codegen.resources import extra_of
 from attnir.codegen.targets import Target
 from attnir.codegen.triton.arguments import arguments
 from attnir.codegen.triton.assembly import LOCAL, MATRIX, Loop, count, gcn_lines, loops, opcodes, sass_lines
@@ -86,14 +86,15 @@ def broken(kind: str, programs: Programs, spec: Spec, target: Target, report: Re
         expected += "|HMMA"
     if not any(re.match(expected, name) for name in report.matrix):
         found.append(f"no {expected} but {', '.join(report.matrix) or 'nothing'}")
-    if report.masked or report.masking > FEW + PER_AXIS * (axes - 1):
+    scored = any(p.scores for p in programs)  # which compares in every tile
+    if not scored and (report.masked or report.masking > FEW + PER_AXIS * (axes - 1)):
         found.append(f"the loop over full tiles masks: {report.masked} operations, {report.masking} instructions")
     return found
 
 
 def _widest(kind: str, programs: Programs, target: Target) -> int:
     """Up to which head width there are registers for the target's own instructions."""
-    laid_out = extra_registers(programs) > 0
+    laid_out = extra_of(programs).walk > 0
     match target.products:
         case "wgmma":
             return 256 if kind == "forward" else 64 if laid_out else 128

@@ -92,6 +92,14 @@ def test_default_configurations_keep_their_promises(target: str) -> None:
     assert f"{target} fp32: 9 kernels, 0 with a broken promise" in done.stdout
 
 
+@pytest.mark.parametrize("target", ["sm_80", "sm_90", "sm_100", "gfx942"])
+def test_orders_and_scores_keep_them_too(target: str) -> None:
+    which = ("--targets", target, "--dtypes", "bf16", "--widths", "64", "--patterns", "labels,scored", "--jobs=1")
+    done = run("-m", "benchmarks.inspect_kernels", *which)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{target} bf16: 6 kernels, 0 with a broken promise" in done.stdout
+
+
 def test_the_resource_model_agrees_with_the_compiler() -> None:
     done = run("-c", MODEL)
     assert done.returncode == 0, done.stderr
