@@ -24,7 +24,7 @@ GROUPS = {
     "Windows along the sequence": ("windows", "long_documents"),
     "Documents and branches": ("documents", "branches"),
     "Blocks, blanks and thoughts": ("block_diffusion", "infilling", "latent_thoughts"),
-    "Images": ("neighborhoods", "image_windows", "clear", "regions"),
+    "Images": ("neighborhoods", "image_windows", "clear", "regions", "edits"),
     "Videos": ("radial", "shots"),
     "Heads of several kinds": ("head_groups", "head_windows"),
     "Cross-attention": ("vision_cross", "dual_cross"),
