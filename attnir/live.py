@@ -6,6 +6,8 @@ from attnir.arrange import Launches, unlisted
 from attnir.call import Call
 from attnir.count import count_launches, count_live, has_ranges
 from attnir.expr import Expr
+from attnir.labels import in_order, label_of, ranges_of
+from attnir.ops import Side
 from attnir.program import Status, Sweep
 from attnir.space import Spaces
 
@@ -13,9 +15,14 @@ from attnir.space import Spaces
 def live_pairs_of(predicate: Expr, spaces: Spaces, call: Call) -> int:
     """The live pairs over all samples and query heads.
 
-    By ranges of every row, where these say it all. Else, and in a space, where tiles of one row and one key can all be
-    proved FULL in some layout, those are counted. Else pair by pair in what is not proved.
+    By ranges of every row, where these say it all, in the order of the tokens or in that of a label. Else, and in a
+    space, where tiles of one row and one key can all be proved FULL in some layout, those are counted. Else pair by pair
+    in what is not proved.
     """
+    label = label_of(predicate)
+    ranges = None if label is None else ranges_of(predicate, label, Side.QUERIES)
+    if ranges is not None and has_ranges(ranges, call):
+        return count_live(ranges, in_order(call, label))
     if any(spaces) or not has_ranges(predicate, call):
         for launches in unlisted(predicate, spaces, (1, 1)):
             if _proved(launches) and (tiles := count_launches(launches, call)).partial == 0:

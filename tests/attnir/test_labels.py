@@ -13,6 +13,7 @@ from attnir.arrange import arrange
 from attnir.call import Call
 from attnir.evaluate import dense_mask
 from attnir.labels import BASE, ORDER, STEP, TOKEN, in_order, label_of, ranges_of
+from attnir.live import live_pairs_of
 from attnir.ops import Side
 from attnir.program_text import read_program
 from attnir.walk import pair_map
@@ -138,6 +139,18 @@ def test_scattered_labels_cost_what_sorted_ones_do() -> None:
     assert scattered.live_pairs == aligned.live_pairs
     assert scattered.over_compute < 1.1 * aligned.over_compute < 3
     assert "order by c(k)" in str(scattered) and scattered.metadata_bytes <= 4096 * 48
+
+
+@pytest.mark.parametrize("name", WALKED)
+def test_live_pairs_are_counted_by_ranges(name: str) -> None:
+    mask, g = WALKED[name], torch.Generator().manual_seed(1)
+    for batch, heads, q_len, k_len, q_start in SHAPES:
+        q, k = (torch.randint(-2, 5, (batch, n), generator=g) for n in (q_len, k_len))
+        given: dict[str, object] = {"c": (q, k), "mark": (q % 2, k % 2), "w": 7}
+        bindings = {d.name: given[d.name] for d in (*mask.fields, *mask.params)}
+        call = mask.bind(bindings, batch=batch, heads=heads, q_len=q_len, k_len=k_len, q_start=q_start)
+        live = dense_mask(mask.predicate, call).expand(batch, heads, -1, -1)
+        assert live_pairs_of(mask.predicate, mask.spaces, call) == int(live.sum())
 
 
 def test_facts_that_lie_closer_in_another_order_are_listed() -> None:
