@@ -16,8 +16,8 @@ def live_pairs_of(predicate: Expr, spaces: Spaces, call: Call) -> int:
     """The live pairs over all samples and query heads.
 
     By ranges of every row, where these say it all, in the order of the tokens or in that of a label. Else, and in a
-    space, where tiles of one row and one key can all be proved FULL in some layout, those are counted. Else pair by pair
-    in what is not proved.
+    space, where tiles of one row and one key can all be proved FULL in some layout, those are counted. Else pair by
+    pair in what is not proved.
     """
     label = label_of(predicate)
     ranges = None if label is None else ranges_of(predicate, label, Side.QUERIES)
