@@ -9,6 +9,7 @@ from typing import Literal, overload
 import torch
 from torch import Tensor
 
+from attnir.call import Signature
 from attnir.codegen.operator import attend
 from attnir.codegen.plan import BACKENDS, CONFIGURED, Plan
 from attnir.codegen.targets import Config
@@ -28,6 +29,7 @@ class Attention:
     pattern: Pattern
     plan: Plan
     text: str = field(repr=False, compare=False)  # the plan's text, which every call hands to the operator
+    signature: Signature = field(repr=False, compare=False)  # of the pattern, kept: a traced call builds no expression
 
     @overload
     def __call__(
@@ -85,7 +87,7 @@ class Attention:
         q, k, v = _autocast(q, k, v)
         check_inputs(q, k, v)
         check_transforms(q, k, v)
-        call = self.pattern.bind(
+        call = self.signature.bind(
             bindings,
             batch=q.shape[0],
             heads=q.shape[1],
@@ -95,8 +97,8 @@ class Attention:
             device=q.device,
         )
         fields = [t for name in sorted(call.fields) for t in (call.fields[name].queries, call.fields[name].keys)]
-        fields += [call.tensors[t.name] for t in self.pattern.tensors]
-        params = [call.params[p.name] for p in self.pattern.params]
+        fields += [call.tensors[t.name] for t in self.signature.tensors]
+        params = [call.params[p.name] for p in self.signature.params]
         o, lse = attend(q, k, v, fields, params, self.text, factor_of(scale, q.shape[-1]), call.q_start)
         return (o, lse) if return_lse else o
 
@@ -161,4 +163,4 @@ def compile(
         if kind not in CONFIGURED or not isinstance(given, Config):
             raise ConfigError(f"config maps {', '.join(CONFIGURED)} to an.Config(...); not {kind!r} to {given!r}")
     plan = Plan(declared, backend, bool(check), tuple(sorted((config or {}).items())))
-    return Attention(declared, plan, plan.text())
+    return Attention(declared, plan, plan.text(), declared.signature)

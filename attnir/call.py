@@ -75,53 +75,65 @@ class Call:
         return self.start(side) + torch.arange(self.length(side), device=self.device)
 
 
-def bind(
-    fields: tuple[FieldDecl, ...],
-    params: tuple[ParamDecl, ...],
-    bindings: Mapping[str, object],
-    *,
-    batch: int,
-    heads: int,
-    q_len: int,
-    k_len: int,
-    q_start: int | None = None,
-    device: torch.device | str = "cpu",
-    check: bool = False,
-    spaces: Spaces = NO_SPACES,
-    masks: int | None = None,
-    tensors: tuple[TensorDecl, ...] = (),
-) -> Call:
-    """Check what a user gave for the fields and parameters of a pattern over `spaces`, and bind it.
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What a call gives for a pattern, and what has to fit it. It is kept, so that a call builds no expression."""
 
-    masks: how many heads the pattern has masks for; any number where it says nothing.
+    fields: tuple[FieldDecl, ...] = ()
+    params: tuple[ParamDecl, ...] = ()
+    tensors: tuple[TensorDecl, ...] = ()
+    spaces: Spaces = NO_SPACES
+    heads: int | None = None  # how many heads the pattern has masks for; None: any number
 
-    Raises MissingBindingError, UnknownBindingError, FieldError, NotSortedError (with `check`), ParamError, ShapeError.
-    """
-    device = torch.device(device)
-    for name, size in (("q_len", q_len), ("k_len", k_len), ("batch", batch), ("heads", heads)):
-        if not isinstance(size, int | torch.SymInt) or size < 0:
-            raise ShapeError(f"{name} is an integer from 0, not {size!r}")
-    if max(batch, heads) > COPIES_LIMIT:
-        raise ShapeError(f"at most 2**20 samples and 2**20 heads, not {batch} and {heads}; split the batch")
-    if masks is not None and heads != masks:
-        raise HeadsError(f"the pattern has masks for {masks} query heads, but there are {heads}")
-    known = [d.name for d in fields] + [t.name for t in tensors] + [p.name for p in params]
-    if unknown := sorted(set(bindings) - set(known)):
-        raise UnknownBindingError(
-            f"`{', '.join(unknown)}` given, but the pattern reads {_listed(known)}; check the spelling or leave it out"
-        )
-    if missing := [name for name in known if name not in bindings]:
-        raise MissingBindingError(f"the pattern reads {_listed(missing)}; give {missing[0]}=... in the call")
-    scalars = {p.name: _param(p, bindings[p.name]) for p in params}
-    apart = spaces[0] is not None and spaces[0] != spaces[1]  # the queries have an arrangement of their own
-    start = first_position(0 if apart and q_start is None else q_start, q_len, k_len)
-    _check_lengths(spaces, scalars, None if q_start is None and (apart or start == 0) else start, q_len, k_len)
-    values = {d.name: _field(d, bindings[d.name], batch, q_len, k_len, start, device) for d in fields}
-    if check:
-        for d in fields:
-            check_sorted(d, values[d.name])
-    copies = {t.name: _per_copy(t, bindings[t.name], batch, heads, device) for t in tensors}
-    return Call(batch, heads, q_len, k_len, start, values, scalars, device, copies)
+    def bind(
+        self,
+        bindings: Mapping[str, object],
+        *,
+        batch: int,
+        heads: int,
+        q_len: int,
+        k_len: int,
+        q_start: int | None = None,
+        device: torch.device | str = "cpu",
+        check: bool = False,
+    ) -> Call:
+        """Check the sizes of a call and what a user gave for fields, tensors and parameters, and bind them.
+
+        Raises MissingBindingError, UnknownBindingError, FieldError, NotSortedError (with `check`), ParamError,
+        ShapeError.
+        """
+        device = torch.device(device)
+        for name, size in (("q_len", q_len), ("k_len", k_len), ("batch", batch), ("heads", heads)):
+            if not isinstance(size, int | torch.SymInt) or size < 0:
+                raise ShapeError(f"{name} is an integer from 0, not {size!r}")
+        if max(batch, heads) > COPIES_LIMIT:
+            raise ShapeError(f"at most 2**20 samples and 2**20 heads, not {batch} and {heads}; split the batch")
+        if self.heads is not None and heads != self.heads:
+            raise HeadsError(f"the pattern has masks for {self.heads} query heads, but there are {heads}")
+        self._check_names(bindings)
+        scalars = {p.name: _param(p, bindings[p.name]) for p in self.params}
+        queries, keys = self.spaces
+        apart = queries is not None and queries != keys  # the queries have an arrangement of their own
+        start = first_position(0 if apart and q_start is None else q_start, q_len, k_len)
+        whole = q_start is None and (apart or start == 0)
+        _check_lengths(self.spaces, scalars, None if whole else start, q_len, k_len)
+        values = {d.name: _field(d, bindings[d.name], batch, q_len, k_len, start, device) for d in self.fields}
+        if check:
+            for d in self.fields:
+                check_sorted(d, values[d.name])
+        copies = {t.name: _per_copy(t, bindings[t.name], batch, heads, device) for t in self.tensors}
+        return Call(batch, heads, q_len, k_len, start, values, scalars, device, copies)
+
+    def _check_names(self, bindings: Mapping[str, object]) -> None:
+        """Raise unless just what the pattern reads is given."""
+        known = [d.name for d in self.fields] + [t.name for t in self.tensors] + [p.name for p in self.params]
+        if unknown := sorted(set(bindings) - set(known)):
+            raise UnknownBindingError(
+                f"`{', '.join(unknown)}` given, but the pattern reads {_listed(known)}; "
+                "check the spelling or leave it out"
+            )
+        if missing := [name for name in known if name not in bindings]:
+            raise MissingBindingError(f"the pattern reads {_listed(missing)}; give {missing[0]}=... in the call")
 
 
 def first_position(q_start: int | None, q_len: int, k_len: int) -> int:

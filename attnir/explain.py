@@ -196,7 +196,7 @@ def explain(
     if not (tile is None or _is_pair(tile)):
         raise ConfigError(f"a tile is (query rows, key columns), two integers from 1, not {tile!r}")
     heads = heads if heads is not None else attention.pattern.heads or 1
-    call = attention.pattern.bind(
+    call = attention.signature.bind(
         bindings,
         batch=batch,
         heads=heads,

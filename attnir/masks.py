@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
-import torch
-
 from attnir import expr as ex
-from attnir.call import Call, bind
+from attnir.call import Signature
 from attnir.errors import ControlFlowError, DeclarationError, IntegerExpectedError, ParamError
 from attnir.expr import Expr
 from attnir.limits import axes_problem, name_problem, predicate_problem, range_problem
@@ -54,32 +52,10 @@ class Declared(ABC):
         """The parameters that a call must give."""
         return params_of(*self.roots, *self.lengths)
 
-    def bind(
-        self,
-        bindings: Mapping[str, object],
-        *,
-        batch: int,
-        heads: int,
-        q_len: int,
-        k_len: int,
-        q_start: int | None = None,
-        device: torch.device | str = "cpu",
-    ) -> Call:
-        """The sizes of one call and what it gives for the fields, tensors and parameters; see `call.bind`."""
-        return bind(
-            self.fields,
-            self.params,
-            bindings,
-            batch=batch,
-            heads=heads,
-            q_len=q_len,
-            k_len=k_len,
-            q_start=q_start,
-            device=device,
-            spaces=self.spaces,
-            masks=self.heads,
-            tensors=self.tensors,
-        )
+    @property
+    def signature(self) -> Signature:
+        """What a call gives. It is computed here: what binds many calls keeps it."""
+        return Signature(self.fields, self.params, self.tensors, self.spaces, self.heads)
 
     def __str__(self) -> str:
         """The expressions, behind what they need declared; it reads back."""

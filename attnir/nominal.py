@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from attnir import expr as ex
-from attnir.call import Call, bind
+from attnir.call import Call, Signature
 from attnir.expr import Expr
 from attnir.ops import FieldDecl, ParamDecl
 from attnir.space import Spaces
@@ -34,16 +34,8 @@ def nominal(predicate: Expr, spaces: Spaces) -> Call:
     read = reads(predicate)
     copies = {"b": COPIES["b"] if "b" in read else 1, "h": COPIES["h"] if "h" in read else 1}
     bindings |= {t.name: torch.full([copies[a] for a in t.axes], keys, device="cpu") for t in tensors_of(predicate)}
-    return bind(
-        fields_of(predicate),
-        tuple(params),
-        bindings,
-        batch=copies["b"],
-        heads=copies["h"],
-        q_len=queries,
-        k_len=keys,
-        tensors=tensors_of(predicate),
-    )
+    signature = Signature(fields_of(predicate), tuple(params), tensors_of(predicate))
+    return signature.bind(bindings, batch=copies["b"], heads=copies["h"], q_len=queries, k_len=keys)
 
 
 def _within(p: ParamDecl, value: int) -> int:

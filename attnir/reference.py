@@ -33,6 +33,7 @@ def reference(pattern: Mask | Pattern, *, score: Score | Iterable[Score] = ()) -
     """
 
     declared = declare(pattern, score=score)
+    signature = declared.signature
 
     def dense(
         q: Tensor,
@@ -45,7 +46,7 @@ def reference(pattern: Mask | Pattern, *, score: Score | Iterable[Score] = ()) -
         **bindings: object,
     ) -> Tensor | tuple[Tensor, Tensor]:
         check_inputs(q, k, v, dtypes=(*DTYPES, torch.float64))
-        call = declared.bind(
+        call = signature.bind(
             bindings,
             batch=q.shape[0],
             heads=q.shape[1],

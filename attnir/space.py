@@ -7,7 +7,7 @@ where a pattern is printed; to everything after it a coordinate is an expression
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from typing import NoReturn
 
@@ -65,11 +65,10 @@ class Space:
     """
 
     regions: tuple[Region, ...]
+    length: Expr = field(init=False, repr=False, compare=False)  # how many tokens there are; held, as calls read it
 
-    @property
-    def length(self) -> Expr:
-        """How many tokens there are."""
-        return reduce(ex.add, (r.length for r in self.regions))
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "length", reduce(ex.add, (r.length for r in self.regions)))
 
     def start(self, region: Region) -> Expr:
         """The position of a region's first token."""

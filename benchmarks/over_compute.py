@@ -50,7 +50,7 @@ class Measured:
 
 def call_of(sized: Sized) -> Call:
     m = sized.mask
-    return m.bind(
+    return m.signature.bind(
         sized.bindings,
         batch=sized.batch,
         heads=sized.heads,

@@ -85,7 +85,7 @@ class Case:
     def call(self) -> Call:
         k_len = self.q_len if self.k_len is None else self.k_len
         sizes = {"batch": self.batch, "heads": self.heads, "q_len": self.q_len, "k_len": k_len}
-        return self.pattern.bind(self.bindings, **sizes, q_start=self.q_start)
+        return self.pattern.signature.bind(self.bindings, **sizes, q_start=self.q_start)
 
     def live(self, device: str = "cpu") -> Tensor:
         """The dense mask, bool [B, Hq, Sq, Sk]."""

@@ -40,7 +40,7 @@ class Laid:
     @property
     def call(self) -> Call:
         p = self.pattern
-        return p.bind(
+        return p.signature.bind(
             self.bindings,
             batch=self.batch,
             heads=self.heads,

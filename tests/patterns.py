@@ -19,7 +19,7 @@ from torch import Tensor
 
 from attnir import masks as an
 from attnir import value as tr
-from attnir.call import Call, bind, first_position
+from attnir.call import Call, first_position
 from attnir.masks import Mask
 
 
@@ -210,9 +210,7 @@ def call_of(
         name: tuple(t.to(device) for t in v) if isinstance(v, tuple) else v.to(device) if isinstance(v, Tensor) else v
         for name, v in named.bindings(unit, sizes).items()
     }
-    return bind(
-        mask.fields,
-        mask.params,
+    return mask.signature.bind(
         given,
         batch=batch,
         heads=heads,

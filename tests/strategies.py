@@ -14,7 +14,7 @@ from torch import Tensor
 
 from attnir import expr as ex
 from attnir import real
-from attnir.call import Call, bind
+from attnir.call import Call, Signature
 from attnir.expr import Expr
 from attnir.limits import predicate_problem
 from attnir.ops import COMPARISONS, FieldDecl, ParamDecl
@@ -167,7 +167,7 @@ def calls(draw: st.DrawFn, *roots: Expr, longest: int = 12, batch: int | None = 
         alone = start + q_len <= k_len and draw(st.booleans())
         given[f.name] = keys if alone else (draw(_values(f, (*draw(st.sampled_from([(), (batch,)])), q_len))), keys)
     sizes = {"batch": batch, "heads": heads, "q_len": q_len, "k_len": k_len, "q_start": q_start}
-    return bind(fields_of(*roots), params_of(*roots), given, **sizes, check=True)
+    return Signature(fields_of(*roots), params_of(*roots)).bind(given, **sizes, check=True)
 
 
 FIELDS = [f"{d.name}({t})" for d in (DOC, START, KIND) for t in "qk"]

@@ -94,6 +94,48 @@ def test_a_second_derivative_is_an_error_that_says_what_to_do() -> None:
         torch.autograd.grad(dq.sum(), q)
 
 
+IMAGE, H, W = an.grid(y=7, x=8), an.param("H", low=3), an.param("W", low=3)
+PAGE = an.concat(text=6, image=an.grid(y=5, x=9))
+POOLED = an.grid(y=8, x=6), an.grid(v=4, u=3)
+LENGTHS, TEXT = an.tensor("lengths", "b"), an.mask(lambda q, k: k.in_("text"), grid=PAGE)
+ON_SPACES: dict[str, tuple[an.Mask, tuple[int, int], dict[str, object]]] = {
+    "a grid": (an.neighborhood(IMAGE, 3), (56, 56), {}),
+    "regions": (TEXT | an.neighborhood(PAGE, (3, 5)), (51, 51), {}),
+    "some of the queries": (TEXT | an.neighborhood(PAGE, 3), (9, 51), {"q_start": 20}),
+    "sizes at run time": (an.neighborhood(an.grid(y=H, x=W), 3), (56, 56), {"H": 7, "W": 8}),
+    "numbers at run time": (
+        an.neighborhood(IMAGE, an.param("w", low=1), stride=an.param("n", low=1)),
+        (56, 56),
+        {"w": 3, "n": 2},
+    ),
+    "two grids": (an.mask(lambda q, k: (q.y // 2 == k.v) | (q.x // 2 == k.u), grid=POOLED), (48, 12), {}),
+    "heads and samples": (
+        an.per_head([(0, an.neighborhood(IMAGE, 3)), (1, an.causal())]) & an.mask(lambda k, b: k < LENGTHS[b]),
+        (56, 56),
+        {"lengths": torch.tensor([40])},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ON_SPACES)
+def test_fullgraph_compile_on_spaces_equals_eager(name: str) -> None:
+    pattern, (q_len, k_len), given = ON_SPACES[name]
+    attention = an.compile(pattern, backend="torch")
+    whole = torch.compile(lambda q, k, v: attention(q, k, v, **given), fullgraph=True, backend="aot_eager")
+    leaves = [t.requires_grad_() for t in Case(pattern, q_len=q_len, k_len=k_len, d=16).tensors()[:3]]
+    results = [(o, *torch.autograd.grad(o.sum(), leaves)) for o in (whole(*leaves), attention(*leaves, **given))]
+    for a, b in zip(*results, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_one_graph_serves_every_size_of_a_grid() -> None:
+    attention = an.compile(an.neighborhood(an.grid(y=H, x=W), 3), backend="torch")
+    step = torch.compile(lambda q, h, w: attention(q, q, q, H=h, W=w), fullgraph=True, backend="eager")
+    for h, w in ((3, 5), (4, 7), *((5 + i, 6 + 2 * i) for i in range(9))):
+        q = torch.randn(1, 2, h * w, 16)
+        assert torch.equal(step(q, h, w), attention(q, q, q, H=h, W=w))
+
+
 def test_one_graph_serves_every_position_and_parameter() -> None:
     """Chunked decoding: more values than torch would compile graphs for."""
     attention = an.compile(an.window(an.param("w"), 0), backend="torch")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from attnir.call import Call, bind, first_position
+from attnir.call import Call, Signature, first_position
 from attnir.errors import (
     AttnirError,
     DeviceError,
@@ -33,7 +33,7 @@ def bound(
     q_start: int | None = None,
     check: bool = True,
 ) -> Call:
-    return bind(fields, params, given, batch=2, heads=3, q_len=q_len, k_len=8, q_start=q_start, check=check)
+    return Signature(fields, params).bind(given, batch=2, heads=3, q_len=q_len, k_len=8, q_start=q_start, check=check)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_parameters(value: int | Tensor) -> None:
 
 
 def test_fields_of_no_tokens() -> None:
-    call = bind((DOC,), (), {"doc": IDS[:0]}, batch=2, heads=1, q_len=0, k_len=0, check=True)
+    call = Signature((DOC,)).bind({"doc": IDS[:0]}, batch=2, heads=1, q_len=0, k_len=0, check=True)
     assert call.fields["doc"].keys.shape == (1, 0)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from attnir import count
 from attnir import expr as ex
-from attnir.call import Call, bind
+from attnir.call import Call, Signature
 from attnir.count import count_live, count_tiles
 from attnir.cover import cover
 from attnir.expr import K, Q
@@ -58,7 +58,7 @@ def test_named_patterns(name: str) -> None:
 def plain(q_len: int, k_len: int | None = None, *, batch: int = 1, heads: int = 1, **params: int) -> Call:
     decls = tuple(ParamDecl(name) for name in params)
     sizes = {"batch": batch, "heads": heads, "q_len": q_len, "k_len": q_len if k_len is None else k_len}
-    return bind((), decls, params, **sizes)
+    return Signature((), decls).bind(params, **sizes)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_the_work_is_bounded_where_pairs_must_be_evaluated(monkeypatch: pytest.M
     kind = FieldDecl("kind")
     p = ex.eq(ex.field(kind, Q), ex.field(kind, K)) & (K <= Q)
     ids = torch.tensor([5, 1, 3, 1]).repeat_interleave(100)
-    call = bind((kind,), (), {"kind": ids}, batch=2, heads=3, q_len=400, k_len=400)
+    call = Signature((kind,)).bind({"kind": ids}, batch=2, heads=3, q_len=400, k_len=400)
     seen: list[int] = []
     evaluate = count.live_pairs
 

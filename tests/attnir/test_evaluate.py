@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attnir import expr as ex
-from attnir.call import Call, bind
+from attnir.call import Call, Signature
 from attnir.evaluate import Evaluator, dense_mask, live_block, row_table
 from attnir.expr import Expr, K, Q, const
 from attnir.ops import FieldDecl, Op, Searched, Side
@@ -18,7 +18,7 @@ from tests.patterns import PATTERNS, call_of
 
 
 def square(n: int) -> Call:
-    return bind((), (), {}, batch=1, heads=1, q_len=n, k_len=n)
+    return Signature().bind({}, batch=1, heads=1, q_len=n, k_len=n)
 
 
 @given(st.data())
@@ -64,7 +64,7 @@ def test_division_rounds_down_in_tensors(divisor: int) -> None:
 
 def test_large_values_do_not_wrap() -> None:
     wide = ex.param(some.WIDE)
-    call = bind((), (some.WIDE,), {"wide": 2**30}, batch=1, heads=1, q_len=3, k_len=2**10)
+    call = Signature((), (some.WIDE,)).bind({"wide": 2**30}, batch=1, heads=1, q_len=3, k_len=2**10)
     far = ((Q * wide) > 2**39) & ((Q - K) * (Q - K) * 2**20 > 2**39)
     picked = dense_mask(far, call)[0, 0]
     pairs = [(q, k) for q in range(3) for k in (0, 1, 298, 299, 300, 1023)]
@@ -94,7 +94,7 @@ def test_row_tables_hold_the_first_column_at_or_past_a_bound(data: st.DataObject
 
 def test_a_row_table_of_documents() -> None:
     doc = FieldDecl("doc", sorted=True)
-    call = bind((doc,), (), {"doc": torch.tensor([4, 4, 7, 7, 7, 9])}, batch=1, heads=1, q_len=6, k_len=6)
+    call = Signature((doc,)).bind({"doc": torch.tensor([4, 4, 7, 7, 7, 9])}, batch=1, heads=1, q_len=6, k_len=6)
     first, last = (
         row_table(ex.row_table(op, Searched(doc, Side.KEYS), ex.field(doc, Q), Q), call)
         for op in (Op.LOWER_BOUND, Op.UPPER_BOUND)

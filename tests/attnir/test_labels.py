@@ -50,7 +50,7 @@ def test_what_has_a_label(name: str) -> None:
 
 def bound(c: tuple[torch.Tensor, torch.Tensor], batch: int = 1, q_start: int | None = None) -> Call:
     sizes = {"q_len": c[0].shape[-1], "k_len": c[1].shape[-1]}
-    return SAME.bind({"c": c}, batch=batch, heads=1, q_start=q_start, **sizes)
+    return SAME.signature.bind({"c": c}, batch=batch, heads=1, q_start=q_start, **sizes)
 
 
 def test_the_facts_about_places() -> None:
@@ -101,7 +101,7 @@ def test_walks_are_exact(name: str, shared: bool, transposed: bool) -> None:
         q, k = (torch.randint(-2, 5, (*samples, n), generator=g) for n in (q_len, k_len))
         given: dict[str, object] = {"c": (q, k), "mark": (q % 2, k % 2), "w": 7}
         read = {d.name for d in (*mask.fields, *mask.params)}
-        call = mask.bind(
+        call = mask.signature.bind(
             {n: v for n, v in given.items() if n in read},
             batch=batch,
             heads=heads,

@@ -9,7 +9,6 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from attnir.call import bind
 from attnir.errors import (
     AttnirError,
     ConditionExpectedError,
@@ -43,7 +42,7 @@ def shown(
 ) -> list[str]:
     """The mask as lines, one per query: `1` live, `.` dead."""
     sizes = {"batch": 2, "heads": 3, "q_len": q_len, "k_len": q_len if k_len is None else k_len}
-    call = bind(m.fields, m.params, bindings, **sizes, q_start=q_start)
+    call = m.signature.bind(bindings, **sizes, q_start=q_start)
     return picture(dense_mask(m.predicate, call).expand(2, 3, -1, -1)[sample, head])
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from attnir.call import Call, bind
+from attnir.call import Call
 from attnir.count import count_live, count_tiles
 from attnir.cover import cover
 from attnir.expr import Expr
@@ -73,7 +73,7 @@ def test_the_table_names_the_patterns() -> None:
 
 def over_compute(m: Mask, length: int, *, transposed: bool = False, **bindings: object) -> float:
     sizes = {"batch": 1, "heads": 1, "q_len": length, "k_len": length}
-    call = bind(m.fields, m.params, bindings, **sizes)
+    call = m.signature.bind(bindings, **sizes)
     live = count_live(m.predicate, call)
     return measure(m.predicate, call, live, transposed=transposed)["over_compute"]
 

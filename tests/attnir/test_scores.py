@@ -103,7 +103,7 @@ COUNTS: dict[str, tuple[Any, Callable[[int, int], int]]] = {
 def test_a_multiplicity_counts_keys_and_hides_those_that_count_not_at_all(name: str) -> None:
     declared, plain = COUNTS[name]
     pattern = an.pattern(an.full(), score=an.multiplicity(declared))
-    call = pattern.bind({}, batch=1, heads=1, q_len=12, k_len=12)
+    call = pattern.signature.bind({}, batch=1, heads=1, q_len=12, k_len=12)
     expected = torch.tensor([[plain(q, k) for k in range(12)] for q in range(12)])
     assert torch.equal(dense_mask(pattern.predicate, call)[0, 0], expected > 0)
     changed = dense_score(pattern.score, call)(torch.zeros(1, 1, 12, 12, dtype=torch.float64))[0, 0]

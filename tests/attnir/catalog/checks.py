@@ -25,7 +25,7 @@ def matrix(
 ) -> torch.Tensor:
     """The dense meaning, bool [batch, heads, q_len, k_len]."""
     k_len = q_len if k_len is None else k_len
-    call = mask.bind(
+    call = mask.signature.bind(
         bindings,
         batch=batch,
         heads=heads,
@@ -39,7 +39,7 @@ def matrix(
 def weights(pattern: Mask | Pattern, q_len: int, **bindings: object) -> torch.Tensor:
     """exp of what the pattern makes of scores of 0, and 0 where a pair is not live: float64 [q_len, q_len]."""
     pattern = an.pattern(pattern)
-    call = pattern.bind(bindings, batch=1, heads=1, q_len=q_len, k_len=q_len)
+    call = pattern.signature.bind(bindings, batch=1, heads=1, q_len=q_len, k_len=q_len)
     changed = dense_score(pattern.score, call)(torch.zeros(1, 1, q_len, q_len, dtype=torch.float64))
     return torch.where(dense_mask(pattern.predicate, call), changed.exp(), 0.0)[0, 0]
 

@@ -33,7 +33,7 @@ def bound(name: str) -> tuple[an.Mask, Call]:
     entry = an.catalog.get(name)
     example = entry.example
     pattern = entry.build(**example.params)
-    call = pattern.bind(
+    call = pattern.signature.bind(
         example.bindings,
         batch=example.batch,
         heads=pattern.heads or example.heads,
