@@ -86,7 +86,10 @@ class _Lister:
         return BlockList(shape, self.columns, *(self._joined([p[i] for p in pieces]) for i in (0, 1)))
 
     def _row_chunks(self) -> Iterator[slice]:
-        step = max(1, WORKSPACE // (self.batch * self.heads * max(1, self.columns) * 8))
+        copies = self.batch * self.heads
+        if copies == 0:
+            return
+        step = max(1, WORKSPACE // (copies * max(1, self.columns) * 8))
         for at in range(0, self.rows, step):
             yield slice(at, min(self.rows, at + step))
 

@@ -47,6 +47,8 @@ def count_launches(
     """
     totals = {s: 0 for s in Status}
     copies = call.batch * call.heads
+    if copies == 0:
+        return TileCounts(0, 0, 0)
     for program in (p for programs in launches for p in programs):
         if program.listed:
             found = (blocks or {}).get(program) or list_blocks(program, call)
@@ -75,13 +77,13 @@ def count_live(predicate: Expr, call: Call) -> int:
     repeats. Where a condition neither bounds the keys nor repeats, pair by pair in the tiles that are neither FULL nor
     EMPTY, a bounded number at a time.
     """
+    if 0 in (call.batch, call.heads, call.q_len, call.k_len):
+        return 0
     bands = solve(predicate, K, Q)
     period = _period(bands)
     if period is None or not has_ranges(predicate, call):
         return _count_pairs(predicate, call)
-    if not bands or call.q_len == 0:
-        return 0
-    return sum(_count_class(bands, call, residue, period) for residue in range(period))
+    return sum(_count_class(bands, call, residue, period) for residue in range(period)) if bands else 0
 
 
 def has_ranges(predicate: Expr, call: Call) -> bool:

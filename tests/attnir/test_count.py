@@ -105,13 +105,13 @@ def test_the_work_is_bounded_where_pairs_must_be_evaluated(monkeypatch: pytest.M
     ids = torch.tensor([5, 1, 3, 1]).repeat_interleave(100)
     call = Signature((kind,)).bind({"kind": ids}, batch=2, heads=3, q_len=400, k_len=400)
     seen: list[int] = []
-    evaluate = count.live_pairs
+    evaluate = count.of_pairs
 
     def spy(predicate: ex.Expr, call: Call, *index: torch.Tensor) -> torch.Tensor:
         seen.append(torch.broadcast_shapes(*(t.shape for t in index)).numel())
         return evaluate(predicate, call, *index)
 
-    monkeypatch.setattr(count, "live_pairs", spy)
+    monkeypatch.setattr(count, "of_pairs", spy)
     monkeypatch.setattr(count, "WORKSPACE", 3 * 64**2)
     assert count_live(p, call) == int(matrix(p, call).sum()) == 6 * (4 * 5050 + 100 * 100)
     assert max(seen) <= 3 * 64**2

@@ -91,6 +91,22 @@ def test_the_reference_has_no_tiles_of_its_own() -> None:
     assert "for           triton on sm_90" in str(an.compile(an.causal(), backend="triton").explain(64, target="sm_90"))
 
 
+@pytest.mark.parametrize("sizes", [{"heads": 0}, {"batch": 0}], ids=str)
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        an.mask(lambda q, k, h, b: k < 10 * (h + 1) + b),
+        an.mask(lambda q, k, h, b: (q * k + h + b) % 5 == 0),
+        an.neighborhood(an.grid(y=8, x=8), 3) & an.mask(lambda k, h, b: k % (h + 1) <= b),
+    ],
+    ids=["ranges", "block lists", "boxes"],
+)
+def test_no_heads_and_no_samples_have_no_pairs(pattern: an.Mask, sizes: dict[str, int]) -> None:
+    e = an.compile(pattern).explain(64, **sizes)  # type: ignore[arg-type]
+    assert (e.live_pairs, e.visited_pairs, e.tiles.empty) == (0, 0, 0)
+    assert "live pairs    0 of 0" in str(e)
+
+
 def test_it_says_when_one_head_stands_for_many() -> None:
     attention = an.compile(an.mask(lambda q, k, h: q - k < 16 * (h + 1)))
     assert "head 0 alone: give heads=" in str(attention.explain(64))
