@@ -1,30 +1,27 @@
-"""Reading expressions and predicates from text. The text is parsed, nothing is run, and what is not understood refused.
+"""Reading expressions and declarations from text. The text is parsed, nothing is run, what is not understood refused.
 
->>> from attnir.printing import format_predicate
->>> p = read_predicate("doc = field(sorted=True); (k <= q) & (doc(q) == doc(k))")
->>> format_predicate(p)
-'doc = field(sorted=True); (k <= q) & (doc(q) == doc(k))'
->>> read_predicate(format_predicate(p)) is p
+>>> names = dict(ex.TOKENS)
+>>> declare("doc = field(sorted=True)", names)
 True
+>>> print(Reader("(k <= q) & (doc(q) == doc(k))", names).read())
+(k <= q) & (doc(q) == doc(k))
 """
 
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Callable, Mapping
 from functools import reduce
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from attnir import expr as ex
 from attnir import real
 from attnir.bounds import bounds
-from attnir.errors import AttnirError, DeclarationError, TextError
+from attnir.errors import AttnirError, TextError
 from attnir.expr import Expr
-from attnir.limits import axes_problem, name_problem, predicate_problem, range_problem
+from attnir.limits import axes_problem, name_problem, range_problem
 from attnir.ops import CONSTANT_LIMIT, PARAM_LIMIT, REAL_LIMIT, FieldDecl, Op, ParamDecl, TensorDecl
-from attnir.space import Space, Spaces, concat, grid
-from attnir.value import Value
+from attnir.space import Space
 
 Names = dict[str, Expr | FieldDecl | TensorDecl]  # the symbols and declarations in scope
 Functions = Mapping[str, tuple[int, Callable[..., Expr]]]  # how many arguments, and what it makes of them
@@ -214,28 +211,40 @@ class Reader:
 
 
 def _read_declaration(text: str) -> tuple[str, Expr | FieldDecl | TensorDecl] | None:
-    """`doc = field(sorted=True)` or `w = param(low=1)`; None for anything else."""
+    """`doc = field(sorted=True)`, `w = param(low=1)` or `n = tensor(b)`; None for anything else."""
     try:
         match ast.parse(text.strip()).body:
             case [
                 ast.Assign(
                     targets=[ast.Name(id=name)], value=ast.Call(func=ast.Name(id="tensor"), args=at, keywords=[])
                 )
-            ] if at and not name_problem(name):
+            ]:
                 axes = tuple(a.id if isinstance(a, ast.Name) else ast.unparse(a) for a in at)
-                if problem := axes_problem(axes):
+                if problem := name_problem(name) or axes_problem(axes):
                     raise ValueError(problem)
                 return name, TensorDecl(name, axes)
             case [
                 ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=ast.Name(id=kind), args=[], keywords=kw))
             ]:
-                given = {str(word.arg): ast.literal_eval(word.value) for word in kw}
+                given = {word: ast.literal_eval(value) for word, value in keywords(kw).items()}
                 return name, _declared(name, kind, given)
     except SyntaxError:
         return None
     except (ValueError, TypeError, RecursionError, MemoryError) as error:
         raise TextError(f"not a declaration: {text.strip()!r} ({error})") from None
     return None
+
+
+def keywords(given: list[ast.keyword]) -> dict[str, ast.expr]:
+    """The arguments of a call by their names, each given once."""
+    found: dict[str, ast.expr] = {}
+    for word in given:
+        if word.arg is None:
+            raise ValueError("`**` is not part of the language")
+        if word.arg in found:
+            raise ValueError(f"`{word.arg}` is given twice")
+        found[word.arg] = word.value
+    return found
 
 
 def _declared(name: str, kind: str, given: dict[str, object]) -> Expr | FieldDecl:
@@ -253,85 +262,9 @@ def _declared(name: str, kind: str, given: dict[str, object]) -> Expr | FieldDec
                 raise ValueError(problem)
             if isinstance(low, int) and isinstance(high, int):
                 return ex.param(ParamDecl(name, low, high))
-    raise ValueError("expected field(), field(sorted=True) or param(), param(low=..., high=...)")
-
-
-def read_predicate(text: str) -> Expr:
-    """The predicate over positions that `text` says."""
-    return read_pattern(text)[0]
-
-
-def read_pattern(
-    text: str, patterns: Mapping[str, Callable[..., Expr]] | None = None
-) -> tuple[Expr, Expr, Spaces, int | None]:
-    """(predicate, score, spaces, heads) that `text` says. `patterns` have a meaning of their own, such as `causal`."""
-    *declarations, body = text.split(";")
-    score = re.fullmatch(r"\s*score\s*=(?!=)(.*)", body, re.DOTALL)
-    if score:
-        *declarations, body = declarations or [""]
-    names: Names = dict(ex.TOKENS)
-    spaces: dict[str, Space] = {}
-    heads = None
-    for part in declarations:
-        if found := re.fullmatch(r"\s*h\s*=\s*heads\(([1-9]\d{0,6})\)\s*", part):
-            heads = int(found[1])
-        elif not (_declare_space(part, names, spaces) or declare(part, names)):
-            raise TextError(
-                "expected `name = field()`, `name = param()` or `q, k = grid(...)` before the last `;`, not "
-                f"{part.strip()!r}"
-            )
-    e = Reader(body, names, patterns, spaces).read()
-    if problem := predicate_problem(e, *(s.length for s in spaces.values())):
-        raise TextError(problem)
-    if not e.is_bool:
-        raise TextError(f"a mask is a condition; `{e}` is {'a real number' if e.is_real else 'an integer'}")
-    changed = Reader(score[1], {**names, "s": real.SCORE}, None, spaces).read() if score else real.SCORE
-    if changed.is_bool:
-        raise TextError(f"a score is a number; `{changed}` is a condition")
-    if problem := predicate_problem(changed):
-        raise TextError(problem)
-    return e, changed, (spaces.get("q"), spaces.get("k")), heads
-
-
-def _declare_space(text: str, names: Names, spaces: dict[str, Space]) -> bool:
-    """Add `q, k = grid(y=64, x=64)`, or `k = concat(...)`, to the spaces; False when the text is none."""
-    try:
-        match ast.parse(text.strip()).body:
-            case [
-                ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=ast.Name(id="grid" | "concat")) as value)
-            ]:
-                tokens = [name]
-            case [ast.Assign(targets=[ast.Tuple(elts=[ast.Name(id=a), ast.Name(id=b)])], value=ast.Call() as value)]:
-                tokens = [a, b]
-            case _:
-                return False
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    if tokens not in (["q"], ["k"], ["q", "k"]):
-        return False
-    if twice := [t for t in tokens if t in spaces]:
-        raise TextError(f"the grid of `{twice[0]}` is declared twice")
-    try:
-        found = _space(value, names)
-    except DeclarationError as error:
-        raise TextError(f"not a grid: {text.strip()!r} ({str(error).splitlines()[0]})") from None
-    if not isinstance(found, Space):
-        raise TextError(f"not a grid: {text.strip()!r}; expected grid(y=64, x=64) or concat(text=256, ...)")
-    spaces |= dict.fromkeys(tokens, found)
-    return True
-
-
-def _space(n: ast.expr, names: Names) -> Space | Value | int | None:
-    """`grid(...)`, `concat(...)`, a size or a parameter."""
-    match n:
-        case ast.Call(func=ast.Name(id="grid" | "concat" as kind), args=[], keywords=sizes):
-            given: Any = {str(w.arg): _space(w.value, names) for w in sizes}
-            return grid(**given) if kind == "grid" else concat(**given)
-        case ast.Constant(value=int() as size):
-            return size
-        case ast.Name(id=name) if isinstance(e := names.get(name), Expr):
-            return Value(e)
-    return None
+    raise ValueError(
+        "expected field(), field(sorted=True), param(), param(low=..., high=...), tensor(b), tensor(h) or tensor(b, h)"
+    )
 
 
 def declare(text: str, names: Names) -> bool:

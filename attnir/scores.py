@@ -20,7 +20,7 @@ from attnir.expr import TRUE, Expr
 from attnir.limits import predicate_problem, twice_problem
 from attnir.masks import SHORT_FORMS, Declared, Grid, Mask, joined, tokens_on
 from attnir.ops import Op
-from attnir.reading import read_pattern
+from attnir.pattern_text import read_pattern
 from attnir.space import NO_SPACES, Spaces, spaces_of
 from attnir.trace import trace_count, trace_score
 from attnir.traverse import nodes, substitute
@@ -163,6 +163,6 @@ def parse(text: str) -> Mask | Pattern:
     >>> an.parse("causal; score = where(k < 4, s, s - 1.0)")
     <Pattern k <= q; score = where(k < 4, s, s - 1.0)>
     """
-    predicate, found, spaces, heads = read_pattern(text, SHORT_FORMS)
-    mask = Mask(predicate, spaces, heads)
-    return mask if found is real.SCORE else Pattern(mask, found)
+    said = read_pattern(text, SHORT_FORMS)
+    mask = Mask(said.predicate, said.spaces, said.heads)
+    return mask if said.score is real.SCORE else Pattern(mask, said.score)

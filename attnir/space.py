@@ -93,6 +93,9 @@ class Space:
                 found[axis.name] = value if i == 0 else ex.mod(value, axis.size)
         return found
 
+    def __repr__(self) -> str:
+        return f"<Space {self}>"
+
     def __str__(self) -> str:
         regions = ", ".join(map(str, self.regions))
         return regions if len(self.regions) == 1 and not self.regions[0].name else f"concat({regions})"

@@ -38,6 +38,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "trace",
             "space",
             "reading",
+            "pattern_text",
             "value",
             "real",
             "masks",

@@ -138,6 +138,11 @@ BAD: dict[str, tuple[type[AttnirError], str, Callable[[], object]]] = {
         lambda: an.concat(a=an.grid(y=2, x=2), b=an.grid(y=3, u=1)),
     ),
     "region and axis": (DeclarationError, "`y` is there twice", lambda: an.concat(y=3, image=an.grid(y=2))),
+    "a grid in a grid": (
+        IntegerExpectedError,
+        "not <Space grid(x=3)> of type Space",
+        lambda: an.grid(y=wrong(an.grid(x=3))),
+    ),
     "region of no size": (IntegerExpectedError, "None", lambda: an.concat(text=wrong(None))),
     "no space": (DeclarationError, "not 64", lambda: an.mask(lambda q, k: k <= q, grid=wrong(64))),
     "three spaces": (

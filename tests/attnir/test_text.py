@@ -19,13 +19,14 @@ from attnir.errors import InvalidProgram, TextError
 from attnir.expr import Expr, K, Q
 from attnir.limits import predicate_problem
 from attnir.ops import Op, ParamDecl
+from attnir.pattern_text import read_predicate
 from attnir.printing import format_predicate
 from attnir.program_text import read_program
-from attnir.reading import read_predicate
 from attnir.scores import parse
 from tests import strategies as some
 from tests.meaning import meaning
 from tests.patterns import PATTERNS
+from tests.test_bad_input import wrong
 
 W = ex.param(ParamDecl("w"))
 
@@ -177,7 +178,29 @@ def test_the_caret_points_at_the_culprit(text: str, culprit: str, problem: str) 
         ("doc = field(sorted=[True]); doc(q) == 1", "expected field()"),
         ("doc = field(True); doc(q) == 1", "expected `name = field()`"),
         ("doc = field(y=1); doc(q) == 1", "expected field()"),
-        ("doc = tensor(); doc(q) == 1", "expected field()"),
+        ("n = tensor(); n == 1", "a tensor has an integer for each sample, 'b'"),
+        ("q = tensor(b); q == 1", "'q' cannot name"),
+        ("n = tensor(b=1); n == 1", "tensor(b), tensor(h)"),
+        ("n = vector(); n == 1", "tensor(b), tensor(h)"),
+        ("w = param(low=1, low=2); q < w", "`low` is given twice"),
+        ("doc = field(sorted=True, sorted=False); doc(q) == 1", "`sorted` is given twice"),
+        ("q, k = grid(y=3, y=5); k <= q", "`y` is given twice"),
+        ("q, k = concat(a=3, b=grid(y=2, x=2, y=2)); k <= q", "`y` is given twice"),
+        ("q, k = grid(y=-3); k <= q", "`y` has -3 tokens"),
+        ("q, k = grid(y=2.5); k <= q", "a size is an integer or a parameter, not `2.5`"),
+        ("q, k = grid(y=2 * 3); k <= q", "a size is an integer or a parameter, not `2 * 3`"),
+        ("n = field(); q, k = grid(y=n); k <= q", "a size is an integer or a parameter, not `n`"),
+        ("q, k = grid(y=H); k <= q", "unknown name `H`; declare it before: H = param(low=1)"),
+        ("q, k = grid(**{}); k <= q", "`**` is not part of the language"),
+        ("q, k = grid(y=grid(x=3)); k <= q", "not <Space grid(x=3)>"),
+        ("q, k = full(y=3); k <= q", "not `full(y=3)`"),
+        ("h = heads(2); h = heads(3); k <= q", "declared twice: 2, and 3"),
+        ("h = heads(0); k <= q", "from 1 to 2**20, h = heads(8), not '0'"),
+        ("h = heads(-2); k <= q", "not '-2'"),
+        ("h = heads(99999999999); k <= q", "not '99999999999'"),
+        ("h = heads(1048577); k <= q", "not '1048577'"),
+        ("h = heads(); k <= q", "not ''"),
+        ("h = heads(n); k <= q", "not 'n'"),
         ("w = param(low=1.5); q < w", "are integers, not 1.5"),
         ("w = param(low=None); q < w", "are integers, not None"),
         ("w = param(low=True); q < w", "are integers, not True"),
@@ -210,6 +233,12 @@ def test_the_caret_points_at_the_culprit(text: str, culprit: str, problem: str) 
 def test_texts_that_are_refused_as_a_whole(text: str, problem: str) -> None:
     with pytest.raises(TextError, match=re.escape(problem)):
         read_predicate(text)
+
+
+@pytest.mark.parametrize("given", [3, b"k <= q", None, ["k <= q"]], ids=repr)
+def test_a_pattern_is_read_from_text_alone(given: object) -> None:
+    with pytest.raises(TextError, match=re.escape(f"not from {given!r}")):
+        parse(wrong(given))
 
 
 @pytest.mark.parametrize(
