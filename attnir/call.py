@@ -23,7 +23,7 @@ from attnir.expr import Expr
 from attnir.limits import field_limit
 from attnir.ops import COPIES_LIMIT, POSITION_LIMIT, FieldDecl, Op, ParamDecl, Side, TensorDecl
 from attnir.space import NO_SPACES, Spaces
-from attnir.traverse import fields_of, tensors_of
+from attnir.traverse import fields_of, params_of, tensors_of
 
 _FIELD_DTYPES = (torch.int32, torch.int64, torch.int16, torch.int8, torch.uint8, torch.bool)
 
@@ -84,6 +84,7 @@ class Signature:
     tensors: tuple[TensorDecl, ...] = ()
     spaces: Spaces = NO_SPACES
     heads: int | None = None  # how many heads the pattern has masks for; None: any number
+    conditions: tuple[Expr, ...] = ()  # on the parameters, `a <= b`
 
     def bind(
         self,
@@ -112,6 +113,8 @@ class Signature:
             raise HeadsError(f"the pattern has masks for {self.heads} query heads, but there are {heads}")
         self._check_names(bindings)
         scalars = {p.name: _param(p, bindings[p.name]) for p in self.params}
+        for condition in self.conditions:
+            _check_condition(condition, scalars)
         queries, keys = self.spaces
         apart = queries is not None and queries != keys  # the queries have an arrangement of their own
         start = first_position(0 if apart and q_start is None else q_start, q_len, k_len)
@@ -149,7 +152,7 @@ def first_position(q_start: int | None, q_len: int, k_len: int) -> int:
 
 def _check_lengths(spaces: Spaces, params: Mapping[str, int], start: int | None, q_len: int, k_len: int) -> None:
     """Raise ShapeError unless the tokens fill their arrangement; queries from a `start` on may be some of it."""
-    queries, keys = (None if space is None else length_of(space.length, params) for space in spaces)
+    queries, keys = (None if space is None else value_of(space.length, params) for space in spaces)
     if keys is not None and k_len != keys:
         raise ShapeError(f"there are {k_len} keys, but the pattern arranges {keys}: {spaces[1]}")
     if queries is not None and (q_len != queries if start is None else start + q_len > queries):
@@ -157,13 +160,21 @@ def _check_lengths(spaces: Spaces, params: Mapping[str, int], start: int | None,
         raise ShapeError(f"there are {placed}, but the pattern arranges {queries}: {spaces[0]}")
 
 
-def length_of(e: Expr, params: Mapping[str, int]) -> int:
+def _check_condition(condition: Expr, params: Mapping[str, int]) -> None:
+    """Raise ParamError unless `a <= b` holds."""
+    a, b = (value_of(x, params) for x in condition.args)
+    if a > b:
+        given = ", ".join(f"`{p.name}` = {params[p.name]}" for p in params_of(condition))
+        raise ParamError(f"{given}: the pattern asks that `{condition}`, but {a} is more than {b}")
+
+
+def value_of(e: Expr, params: Mapping[str, int]) -> int:
     """The value of a sum of products of constants and parameters."""
     if isinstance(e.value, ParamDecl):
         return params[e.value.name]
     if e.op is Op.CONST:
         return e.const
-    a, b = (length_of(x, params) for x in e.args)
+    a, b = (value_of(x, params) for x in e.args)
     return a + b if e.op is Op.ADD else a * b
 
 

@@ -69,9 +69,17 @@ def range_problem(name: str, low: object, high: object) -> str:
     return ""
 
 
-def predicate_problem(e: Expr, *lengths: Expr) -> str:
-    """Why this predicate over spaces of such lengths cannot be taken; empty when it can. So for a score."""
-    return _size_problem(e) or twice_problem(e, *lengths) or width_problem(e, 1)
+def predicate_problem(e: Expr, *others: Expr) -> str:
+    """Why this predicate, or score, cannot be taken beside other expressions of its pattern; empty when it can."""
+    return _size_problem(e) or twice_problem(e, *others) or width_problem(e, 1)
+
+
+def condition_problem(e: Expr) -> str:
+    """Why a call cannot be held to this condition on its parameters; empty when it can."""
+    sums = all(n.op in (Op.CONST, Op.PARAM, Op.ADD, Op.MUL) for n in nodes(*e.args))
+    if e.op is not Op.LE or not sums:
+        return f"a call is held to `a <= b`, of sums and products of integers and parameters; not to `{e}`"
+    return _size_problem(e)
 
 
 def _size_problem(e: Expr) -> str:

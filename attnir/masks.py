@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NoReturn
 
 from attnir import expr as ex
 from attnir.call import Signature
 from attnir.errors import ControlFlowError, DeclarationError, IntegerExpectedError, ParamError
 from attnir.expr import Expr
-from attnir.limits import axes_problem, name_problem, predicate_problem, range_problem
+from attnir.limits import axes_problem, condition_problem, name_problem, predicate_problem, range_problem
 from attnir.ops import PARAM_LIMIT, FieldDecl, Op, ParamDecl, TensorDecl
 from attnir.printing import declarations, format_expr
 from attnir.space import NO_SPACES, Space, Spaces, Token, spaces_of
@@ -26,6 +26,7 @@ class Declared(ABC):
     __slots__ = ()
     spaces: Spaces
     heads: int | None
+    conditions: tuple[Expr, ...] = ()  # `a <= b`, over parameters: what a call is held to
 
     @property
     @abstractmethod
@@ -50,12 +51,12 @@ class Declared(ABC):
     @property
     def params(self) -> tuple[ParamDecl, ...]:
         """The parameters that a call must give."""
-        return params_of(*self.roots, *self.lengths)
+        return params_of(*self.roots, *self.lengths, *self.conditions)
 
     @property
     def signature(self) -> Signature:
         """What a call gives. It is computed here: what binds many calls keeps it."""
-        return Signature(self.fields, self.params, self.tensors, self.spaces, self.heads)
+        return Signature(self.fields, self.params, self.tensors, self.spaces, self.heads, self.conditions)
 
     def __str__(self) -> str:
         """The expressions, behind what they need declared; it reads back."""
@@ -64,9 +65,10 @@ class Declared(ABC):
             axes = space.coordinates(token) if space else {}
             names |= {e: f"{token.value}.{name}" for name, e in axes.items() if e is not token and not e.is_const}
         shown = _declared_spaces(self.spaces) + ([f"h = heads({self.heads})"] if self.heads else [])
+        shown += [f"assert {format_expr(condition)}" for condition in self.conditions]
         body, *score = (format_expr(root, names) for root in self.roots)
-        found = [*declarations(*self.roots, *self.lengths), *shown, body, *(f"score = {text}" for text in score)]
-        return "; ".join(found)
+        read = declarations(*self.roots, *self.lengths, *self.conditions)
+        return "; ".join([*read, *shown, body, *(f"score = {text}" for text in score)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +86,13 @@ class Mask(Declared):
     predicate: Expr
     spaces: Spaces = NO_SPACES  # how the queries, and how the keys are arranged
     heads: int | None = None  # how many query heads there have to be
+    conditions: tuple[Expr, ...] = ()
 
     def __post_init__(self) -> None:
-        if problem := predicate_problem(self.predicate, *self.lengths):
-            fail(DeclarationError, problem)
+        problems = [condition_problem(e) for e in self.conditions]
+        for problem in (*problems, predicate_problem(self.predicate, *self.lengths, *self.conditions)):
+            if problem:
+                fail(DeclarationError, problem)
 
     def __and__(self, other: Mask) -> Mask:
         return Mask(self.predicate & _mask(other), *joined(self, other))
@@ -99,7 +104,7 @@ class Mask(Declared):
         return (self & ~other) | (~self & other) if isinstance(other, Mask) else _not_a_mask(other)
 
     def __invert__(self) -> Mask:
-        return Mask(~self.predicate, self.spaces, self.heads)
+        return replace(self, predicate=~self.predicate)
 
     def __bool__(self) -> NoReturn:
         fail(ControlFlowError, f"the mask `{self}` has no truth value; combine masks with `&`, `|`, `~`")
@@ -123,14 +128,18 @@ def _mask(mask: object) -> Expr:
     return mask.predicate if isinstance(mask, Mask) else _not_a_mask(mask)
 
 
-def joined(a: Declared, b: Declared) -> tuple[Spaces, int | None]:
-    """The spaces and heads of two that are combined: one that leaves them open takes those of the other one."""
+def joined(a: Declared, b: Declared) -> tuple[Spaces, int | None, tuple[Expr, ...]]:
+    """The spaces, heads and conditions of two that are combined.
+
+    One that leaves spaces or heads open takes those of the other one; a call is held to the conditions of both.
+    """
     if a.heads and b.heads and a.heads != b.heads:
         fail(DeclarationError, f"one mask is for {a.heads} heads, the other for {b.heads}")
     for side, one, two in zip(("queries", "keys"), a.spaces, b.spaces, strict=True):
         if one and two and one != two:
             fail(DeclarationError, f"the masks arrange the {side} differently: {one}, and {two}; use one for both")
-    return (a.spaces[0] or b.spaces[0], a.spaces[1] or b.spaces[1]), a.heads or b.heads
+    spaces = a.spaces[0] or b.spaces[0], a.spaces[1] or b.spaces[1]
+    return spaces, a.heads or b.heads, tuple(dict.fromkeys((*a.conditions, *b.conditions)))
 
 
 def _not_a_mask(other: object) -> NoReturn:

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from functools import reduce
 
 from attnir import expr as ex
-from attnir.bounds import bounds
+from attnir.bounds import bounds, decide
 from attnir.errors import DeclarationError
 from attnir.expr import Expr, maximum, minimum
 from attnir.masks import Mask
@@ -38,13 +38,14 @@ def neighborhood(
               is cut off at the edge
 
     Each number is for all axes, or a tuple of one each in the order of the grid. kernel * dilation is at most the axis.
+    Where that depends on parameters, a call is held to it.
 
     >>> import attnir as an
     >>> line = an.grid(x=7)
     >>> print(an.compile(an.neighborhood(line, 3)).pattern)
     q, k = grid(x=7); (min(max(q - 1, 0), 4) <= k) & (k < min(max(q - 1, 0), 4) + 3)
 
-    Raises DeclarationError for windows that do not fit. Source: SHI-Labs/NATTEN.
+    Raises DeclarationError for windows that do not fit, and a call ParamError. Source: SHI-Labs/NATTEN.
     """
     region = _grid_of(grid)
     axes = [a.name for a in region.axes]
@@ -53,10 +54,11 @@ def neighborhood(
     sizes = [_per_axis(name, value, axes) for name, value in given.items()]
     q, k = grid.coordinates(ex.Q), grid.coordinates(ex.K)
     inside = grid.contains(ex.Q, region) & grid.contains(ex.K, region)
+    fits: list[Expr] = []
     for axis, w, s, d in zip(region.axes, *sizes, strict=True):
-        _check(axis.name, axis.size, w, s, d)
+        fits += _fits(axis.name, axis.size, w, s, d)
         inside = inside & _window(q[axis.name], k[axis.name], axis.size, w, s, d, axis.name in ordered)
-    return Mask(inside, (grid, grid))
+    return Mask(inside, (grid, grid), conditions=tuple(dict.fromkeys(fits)))
 
 
 def _grid_of(space: object) -> Region:
@@ -91,15 +93,18 @@ def _per_axis(name: str, given: object, axes: list[str]) -> list[Expr]:
     return found
 
 
-def _check(axis: str, size: Expr, w: Expr, s: Expr, d: Expr) -> None:
-    """Refuse a window that is known not to fit."""
-    if w.op is Op.CONST is s.op and s.const > w.const:
-        fail(DeclarationError, f"along {axis} the stride {s} is larger than the kernel {w}; some keys would be lost")
-    if w.op is Op.CONST is size.op and d.op is Op.CONST and w.const * d.const > size.const:
-        fail(
-            DeclarationError,
-            f"along {axis} a kernel of {w} at dilation {d} spans {w.const * d.const} tokens, but there are {size}",
-        )
+def _fits(axis: str, size: Expr, w: Expr, s: Expr, d: Expr) -> list[Expr]:
+    """What a call is held to, so that the window fits. One that is known not to fit is refused."""
+    span = ex.mul(w, d)
+    found = {
+        s <= w: f"along {axis} the stride {s} is larger than the kernel {w}; some keys would be lost",
+        span <= size: f"along {axis} a kernel of {w} at dilation {d} spans {span} tokens, but there are {size}",
+    }
+    verdicts = {condition: decide(condition) for condition in found}
+    for condition, verdict in verdicts.items():
+        if verdict is False:
+            fail(DeclarationError, found[condition])
+    return [condition for condition, verdict in verdicts.items() if verdict is None]
 
 
 def _window(q: Expr, k: Expr, length: Expr, w: Expr, s: Expr, d: Expr, causal: bool) -> Expr:

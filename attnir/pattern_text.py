@@ -1,4 +1,4 @@
-"""Reading patterns from text: declarations, how tokens are arranged, how many heads there are, a predicate, a score.
+"""Reading patterns from text: declarations, how tokens are arranged, what a call is held to, a predicate, a score.
 
 >>> from attnir.printing import format_predicate
 >>> p = read_predicate("doc = field(sorted=True); (k <= q) & (doc(q) == doc(k))")
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from attnir import real
 from attnir.errors import DeclarationError, TextError
 from attnir.expr import TOKENS, Expr
-from attnir.limits import predicate_problem
+from attnir.limits import condition_problem, predicate_problem
 from attnir.ops import COPIES_LIMIT
 from attnir.reading import Names, Reader, declare, keywords
 from attnir.space import Space, Spaces, concat, grid
@@ -32,6 +32,7 @@ class Said(NamedTuple):
     score: Expr
     spaces: Spaces
     heads: int | None
+    conditions: tuple[Expr, ...]  # on parameters
 
 
 def read_predicate(text: str) -> Expr:
@@ -50,15 +51,18 @@ def read_pattern(text: str, patterns: Mapping[str, Callable[..., Expr]] | None =
     names: Names = dict(TOKENS)
     spaces: dict[str, Space] = {}
     heads = None
+    conditions: list[Expr] = []
     for part in declarations:
         if count := _heads(part):
             if heads:
                 raise TextError(f"the number of heads is declared twice: {heads}, and {count}")
             heads = count
+        elif found := re.match(r"\s*assert\b", part):
+            conditions.append(_condition(part[found.end() :], names))
         elif not (_declare_space(part, names, spaces) or declare(part, names)):
             raise TextError(
-                "expected `name = field()`, `name = param()`, `name = tensor(b)`, `q, k = grid(...)` or `h = heads(8)` "
-                f"before the last `;`, not {part.strip()!r}"
+                "expected `name = field()`, `name = param()`, `name = tensor(b)`, `q, k = grid(...)`, `h = heads(8)` "
+                f"or `assert a <= b` before the last `;`, not {part.strip()!r}"
             )
     e = Reader(body, names, patterns, spaces).read()
     if problem := predicate_problem(e, *(s.length for s in spaces.values())):
@@ -70,7 +74,15 @@ def read_pattern(text: str, patterns: Mapping[str, Callable[..., Expr]] | None =
         raise TextError(f"a score is a number; `{changed}` is a condition")
     if problem := predicate_problem(changed):
         raise TextError(problem)
-    return Said(e, changed, (spaces.get("q"), spaces.get("k")), heads)
+    return Said(e, changed, (spaces.get("q"), spaces.get("k")), heads, tuple(conditions))
+
+
+def _condition(text: str, names: Names) -> Expr:
+    """The condition that `assert a <= b` holds a call to."""
+    e = Reader(text, names).read()
+    if problem := condition_problem(e):
+        raise TextError(problem)
+    return e
 
 
 def _heads(text: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import reduce
 from math import lcm
 
@@ -34,7 +35,7 @@ def per_head(masks: Mapping[Heads, Mask] | Iterable[tuple[Heads, Mask]]) -> Mask
     count = _count([heads for heads, _ in chosen])
     parts = [Mask(_among(heads, count), mask.spaces) & mask for heads, mask in chosen]
     joined = reduce(Mask.__or__, parts)
-    return Mask(joined.predicate, joined.spaces, count)
+    return replace(joined, heads=count)
 
 
 def _pairs(masks: object) -> list[tuple[object, Mask]]:

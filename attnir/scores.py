@@ -58,7 +58,7 @@ class Pattern(Declared):
     score: Expr = real.SCORE  # of `s`, the product of q and k times the scale
 
     def __post_init__(self) -> None:
-        if problem := twice_problem(*self.roots, *self.lengths):
+        if problem := twice_problem(*self.roots, *self.lengths, *self.conditions):
             fail(DeclarationError, problem)
 
     @property
@@ -72,6 +72,10 @@ class Pattern(Declared):
     @property
     def heads(self) -> int | None:  # type: ignore[override]
         return self.mask.heads
+
+    @property
+    def conditions(self) -> tuple[Expr, ...]:  # type: ignore[override]
+        return self.mask.conditions
 
     @property
     def roots(self) -> tuple[Expr, ...]:
@@ -164,5 +168,5 @@ def parse(text: str) -> Mask | Pattern:
     <Pattern k <= q; score = where(k < 4, s, s - 1.0)>
     """
     said = read_pattern(text, SHORT_FORMS)
-    mask = Mask(said.predicate, said.spaces, said.heads)
+    mask = Mask(said.predicate, said.spaces, said.heads, said.conditions)
     return mask if said.score is real.SCORE else Pattern(mask, said.score)

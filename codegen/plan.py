@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 
 from attnir.arrange import Arrangement, Launches, arrange
-from attnir.call import Call, length_of
+from attnir.call import Call, value_of
 from attnir.codegen.targets import KINDS, Config
 from attnir.errors import BackendError
 from attnir.expr import Expr
@@ -37,7 +37,7 @@ class Plan:
     def on(self, call: Call) -> Plan:
         """The plan for a call: without spaces where the queries are only some of the tokens that theirs has."""
         queries = self.pattern.spaces[0]
-        if queries is None or (call.q_start == 0 and call.q_len == length_of(queries.length, call.params)):
+        if queries is None or (call.q_start == 0 and call.q_len == value_of(queries.length, call.params)):
             return self
         return replace(self, pattern=self.pattern.without_spaces())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from attnir.catalog.registry import Example, entry
 from attnir.catalog.sizes import divides, within
 from attnir.masks import Mask, mask
@@ -43,4 +45,4 @@ def clear(
     divides("the pool", pool, height=height, width=width)
     spaces = (page, concat(text=text, image=image, pooled=height // pool * (width // pool)))
     pooled = mask(lambda q, k: k.in_("pooled"), grid=spaces)
-    return (Mask(near.predicate, spaces) & ~pooled) | (pooled & mask(lambda q, k: q.in_("image"), grid=spaces))
+    return (replace(near, spaces=spaces) & ~pooled) | (pooled & mask(lambda q, k: q.in_("image"), grid=spaces))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from attnir.catalog.registry import Example, entry
 from attnir.catalog.sizes import at_most, divides, one_for_each, some, within
@@ -43,7 +44,7 @@ def neighborhood_attention(
     if not some(extra):
         return near
     spaces = (grid, concat(tokens=grid, extra=extra))  # no window reaches past the grid, so none holds an extra key
-    return Mask(near.predicate, spaces) | mask(lambda q, k: k.in_("extra"), grid=spaces)
+    return replace(near, spaces=spaces) | mask(lambda q, k: k.in_("extra"), grid=spaces)
 
 
 @entry(

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import attnir as an
-from attnir.errors import AttnirError, ConditionExpectedError, DeclarationError, IntegerExpectedError
+from attnir.errors import AttnirError, ConditionExpectedError, DeclarationError, IntegerExpectedError, ParamError
 from attnir.value import Value
 from tests.checks import refused
 from tests.layouts import Laid
@@ -111,6 +111,49 @@ def test_sizes_and_numbers_at_run_time(w: Windows) -> None:
     assert torch.equal(Laid(pattern, len(w.live), bindings=bindings).live[0, 0], w.live)
 
 
+N, M, H = an.param("n", low=1), an.param("m", low=1), an.param("H", low=1)
+LINE, RUN_TIME = an.grid(x=7), an.grid(y=H, x=7)
+HELD: dict[str, tuple[an.Mask, int, dict[str, object], str]] = {
+    "stride": (an.neighborhood(LINE, 3, stride=N), 7, {"n": 7}, "`n` = 7: the pattern asks that `n <= 3`, but 7"),
+    "kernel": (an.neighborhood(LINE, N), 7, {"n": 8}, "`n` = 8: the pattern asks that `n <= 7`, but 8 is more than 7"),
+    "both": (an.neighborhood(LINE, N, stride=M), 7, {"n": 2, "m": 3}, "`m` = 3, `n` = 2: .* `m <= n`, but 3 .* 2"),
+    "dilated": (an.neighborhood(LINE, N, dilation=M), 7, {"n": 2, "m": 4}, "`n . m <= 7`, but 8 is more than 7"),
+    "axis": (an.neighborhood(RUN_TIME, 3), 14, {"H": 2}, "`H` = 2: the pattern asks that `3 <= H`, but 3 is .* 2"),
+    "causal": (an.neighborhood(LINE, N, causal=True), 7, {"n": 9}, "`n <= 7`"),
+    "negated": (~an.neighborhood(LINE, N), 7, {"n": 8}, "`n <= 7`"),
+    "joined": (an.causal() | an.neighborhood(LINE, N), 7, {"n": 8}, "`n <= 7`"),
+    "of heads": (an.per_head([(0, an.causal()), (1, an.neighborhood(LINE, N))]), 7, {"n": 8}, "`n <= 7`"),
+    "with more keys": (an.catalog.build("neighborhood", grid=LINE, kernel=N, extra=2), 7, {"n": 8}, "`n <= 7`"),
+    "read": (wrong(an.parse(str(an.neighborhood(LINE, N)))), 7, {"n": 8}, "`n <= 7`"),
+}
+
+
+@pytest.mark.parametrize("name", HELD)
+def test_a_call_is_held_to_what_a_declaration_is(name: str) -> None:
+    pattern, length, given, words = HELD[name]
+    k_len = length + 2 * (name == "with more keys")
+    with pytest.raises(ParamError, match=words):
+        an.compile(pattern).explain(length, k_len, heads=pattern.heads or 1, **given)  # type: ignore[arg-type]
+    scored = an.compile(pattern, score=an.score(lambda s: 2 * s))
+    with pytest.raises(ParamError, match=words):
+        q, k = (torch.zeros(1, pattern.heads or 1, n, 16) for n in (length, k_len))
+        scored(q, k, k, **given)
+
+
+def test_what_a_call_is_held_to_is_printed_and_reads_back() -> None:
+    pattern = an.neighborhood(RUN_TIME, N, stride=(M, 2)) & an.window(an.param("w"))
+    assert "; assert m <= n; assert n <= H; assert 2 <= n; assert n <= 7; (min" in str(pattern)
+    assert an.parse(str(pattern)) == pattern
+    assert pattern.signature.bind({"n": 2, "m": 2, "H": 2, "w": 0}, batch=1, heads=1, q_len=14, k_len=14).q_len == 14
+
+
+def test_nothing_is_held_to_what_is_known() -> None:
+    small = an.param("n", low=2, high=7)
+    assert an.neighborhood(LINE, small, stride=2).conditions == ()
+    assert an.neighborhood(an.grid(y=H), H).conditions == ()
+    assert "assert" not in str(an.neighborhood(IMAGE, 3))
+
+
 def test_one_number_is_for_all_axes() -> None:
     assert an.neighborhood(IMAGE, 4, 2, 1) == an.neighborhood(IMAGE, (4, 4), (2, 2), (1, 1))
     assert an.neighborhood(IMAGE, 3, causal=True) == an.neighborhood(IMAGE, 3, causal=("x", "y"))
@@ -130,6 +173,11 @@ BAD: dict[str, tuple[type[AttnirError], str, Callable[[], object]]] = {
         DeclarationError,
         "along y a kernel of 3 at dilation 2 spans 6 tokens, but there are 5",
         lambda: an.neighborhood(IMAGE, 3, dilation=2),
+    ),
+    "parameters that can never fit": (
+        DeclarationError,
+        "along y the stride n is larger than the kernel 3",
+        lambda: an.neighborhood(IMAGE, 3, stride=an.param("n", low=4)),
     ),
     "stride larger than kernel": (
         DeclarationError,
