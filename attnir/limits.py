@@ -71,7 +71,7 @@ def range_problem(name: str, low: object, high: object) -> str:
 
 def predicate_problem(e: Expr, *others: Expr) -> str:
     """Why this predicate, or score, cannot be taken beside other expressions of its pattern; empty when it can."""
-    return _size_problem(e) or twice_problem(e, *others) or width_problem(e, 1)
+    return size_problem(e) or twice_problem(e, *others) or width_problem(e, 1)
 
 
 def condition_problem(e: Expr) -> str:
@@ -79,10 +79,11 @@ def condition_problem(e: Expr) -> str:
     sums = all(n.op in (Op.CONST, Op.PARAM, Op.ADD, Op.MUL) for n in nodes(*e.args))
     if e.op is not Op.LE or not sums:
         return f"a call is held to `a <= b`, of sums and products of integers and parameters; not to `{e}`"
-    return _size_problem(e)
+    return size_problem(e)
 
 
-def _size_problem(e: Expr) -> str:
+def size_problem(e: Expr, advice: str = 'name a set of tokens by a field: is_global = an.field("is_global")') -> str:
+    """Why an expression is too large; empty when it is not."""
     depth: dict[Expr, int] = {}
     size: dict[Expr, int] = {}
     for n in nodes(e):
@@ -92,8 +93,7 @@ def _size_problem(e: Expr) -> str:
     if depth[e] > DEEPEST or size[e] > LARGEST:
         return (
             f"the {'score' if e.is_real else 'predicate'} has {size[e]} operations, {depth[e]} inside one another; "
-            f"at most {LARGEST} and {DEEPEST} are taken; "
-            'name a set of tokens by a field: is_global = an.field("is_global")'
+            f"at most {LARGEST} and {DEEPEST} are taken; {advice}"
         )
     return ""
 

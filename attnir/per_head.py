@@ -10,11 +10,13 @@ from math import lcm
 from attnir import expr as ex
 from attnir.errors import DeclarationError
 from attnir.expr import TRUE, Expr, H
+from attnir.limits import size_problem
 from attnir.masks import Mask
 from attnir.ops import COPIES_LIMIT, Op
 from attnir.value import fail
 
 Heads = int | slice | range
+BESIDE = 16  # masks in one run of `|`
 
 
 def per_head(masks: Mapping[Heads, Mask] | Iterable[tuple[Heads, Mask]]) -> Mask:
@@ -29,13 +31,23 @@ def per_head(masks: Mapping[Heads, Mask] | Iterable[tuple[Heads, Mask]]) -> Mask
     >>> print(pattern)
     (h < 4) & ((q - k <= 128) & (k <= q)) | (h >= 4) & (k <= q)
 
-    Raises DeclarationError for heads with two masks or none.
+    Raises DeclarationError for heads with two masks or none, and for more masks than a predicate holds, some 250.
     """
     chosen = [(_checked(heads), mask) for heads, mask in _pairs(masks)]
     count = _count([heads for heads, _ in chosen])
-    parts = [Mask(_among(heads, count), mask.spaces) & mask for heads, mask in chosen]
-    joined = reduce(Mask.__or__, parts)
-    return replace(joined, heads=count)
+    predicate = _any([_among(heads, count) & mask.predicate for heads, mask in chosen])
+    if problem := size_problem(predicate, 'give numbers that differ from head to head: w = an.tensor("w", "h"), w[h]'):
+        fail(DeclarationError, f"{len(chosen)} masks are too many: {problem}")
+    common = reduce(Mask.__and__, [replace(mask, predicate=TRUE) for _, mask in chosen]) & Mask(TRUE, heads=count)
+    return replace(common, predicate=predicate)
+
+
+def _any(conditions: list[Expr]) -> Expr:
+    """Whether one of them holds: side by side as far as that reads well, then in a tree, which stays flat."""
+    while len(conditions) > 1:
+        groups = (conditions[i : i + BESIDE] for i in range(0, len(conditions), BESIDE))
+        conditions = [reduce(ex.or_, group) for group in groups]
+    return conditions[0]
 
 
 def _pairs(masks: object) -> list[tuple[object, Mask]]:

@@ -76,6 +76,11 @@ def test_an_open_slice_takes_any_number_of_heads() -> None:
     assert [int(x.sum()) for x in Laid(turns, 2, heads=4).live[0]] == [4, 3, 4, 3]
 
 
+def test_masks_of_heads_in_an_open_slice_fix_the_number() -> None:
+    inner = an.per_head([(0, ORDERED), (1, NEAR), (2, OPEN)])
+    assert an.per_head([(0, OPEN), (slice(1, None), inner)]).heads == 3
+
+
 def test_ranges_and_dictionaries_are_taken() -> None:
     pairs = an.per_head([(0, OPEN), (slice(1, 3), ORDERED)])
     assert an.per_head({0: OPEN, range(1, 3): ORDERED}) == pairs
@@ -87,6 +92,13 @@ def test_masks_on_one_grid_keep_it() -> None:
     pattern = an.per_head([(0, an.neighborhood(grid, 3)), (1, an.causal())])
     assert pattern.spaces == (grid, grid)
     assert an.parse(str(pattern)) == pattern
+
+
+def test_hundreds_of_masks_are_taken() -> None:
+    pattern = an.per_head([(h, an.window(h, 0)) for h in range(250)])
+    assert an.parse(str(pattern)) == pattern
+    live = Laid(pattern, 6, heads=250).live[0]
+    assert all(torch.equal(live[h], Laid(an.window(h, 0), 6).live[0, 0]) for h in range(250))
 
 
 SLICED = [(slice(0, 2), ORDERED), (slice(1, 3), OPEN)]
@@ -116,6 +128,19 @@ BAD: dict[str, tuple[str, Callable[[], object]]] = {
     "two grids": (
         "arrange the queries differently",
         lambda: an.per_head([(0, an.neighborhood(ODD, 1)), (1, an.neighborhood(an.grid(y=3), 1))]),
+    ),
+    "masks for fewer heads among the masks": (
+        "one mask is for 2 heads, the other for 4",
+        lambda: an.per_head([(slice(0, 2), NEAR), (slice(2, 4), an.per_head([(0, ORDERED), (1, OPEN)]))]),
+    ),
+    "masks for other heads than the last": (
+        "one mask is for 1 heads, the other for 2",
+        lambda: an.per_head([(0, an.per_head([(0, OPEN)])), (slice(1, None), an.per_head([(0, OPEN), (1, NEAR)]))]),
+    ),
+    "more masks than a predicate holds": (
+        "400 masks are too many: the predicate has 5599 operations, 35 inside one another; at most 4096 and 128 are "
+        'taken; give numbers that differ from head to head: w = an.tensor("w", "h"), w[h]',
+        lambda: an.per_head([(h, an.window(h + 1, 0)) for h in range(400)]),
     ),
     "two numbers of heads": (
         "one mask is for 1 heads, the other for 2",
