@@ -159,8 +159,12 @@ def compile(
     declared = declare(pattern, score=score)
     if backend not in (None, *BACKENDS):
         raise BackendError(f"unknown backend {backend!r}; expected one of {', '.join(BACKENDS)}")
-    for kind, given in (config or {}).items():
+    configs = {} if config is None else config
+    maps = f'config maps {", ".join(CONFIGURED)} to configurations, {{"forward": an.Config(128, 64, 8, 3)}}'
+    if not isinstance(configs, Mapping):
+        raise ConfigError(f"{maps}; it is not {configs!r}")
+    for kind, given in configs.items():
         if kind not in CONFIGURED or not isinstance(given, Config):
-            raise ConfigError(f"config maps {', '.join(CONFIGURED)} to an.Config(...); not {kind!r} to {given!r}")
-    plan = Plan(declared, backend, bool(check), tuple(sorted((config or {}).items())))
+            raise ConfigError(f"{maps}; not {kind!r} to {given!r}")
+    plan = Plan(declared, backend, bool(check), tuple(sorted(configs.items())))
     return Attention(declared, plan, plan.text(), declared.signature)

@@ -12,7 +12,7 @@ from bisect import bisect_left
 from functools import lru_cache
 
 from attnir.bounder import Bounder
-from attnir.bounds import any_call
+from attnir.bounds import any_call, bounds
 from attnir.expr import SYMBOLS, Expr, sub
 from attnir.interval import INFINITE, Integers, Interval
 from attnir.ops import COMPARISONS, LEAVES, PARAM_LIMIT, Op
@@ -80,6 +80,19 @@ def condition_problem(e: Expr) -> str:
     if e.op is not Op.LE or not sums:
         return f"a call is held to `a <= b`, of sums and products of integers and parameters; not to `{e}`"
     return size_problem(e)
+
+
+def divisor_problem(e: Expr, ranged: str, positive: str) -> str:
+    """Why this cannot divide; empty when it can. How a parameter gets a range, and an integer a least value, is written
+    with the name, or the text, for `{}`.
+    """
+    found = bounds(e)
+    if not found.low <= 0 <= found.high:
+        return ""
+    if e.op is Op.CONST:
+        return f"the divisor `{e}` is zero"
+    advice = "give the parameter a range" if e.op is Op.PARAM else "say what it is at least"
+    return f"the divisor `{e}` can be zero; {advice}: {(ranged if e.op is Op.PARAM else positive).format(e)}"
 
 
 def size_problem(e: Expr, advice: str = 'name a set of tokens by a field: is_global = an.field("is_global")') -> str:

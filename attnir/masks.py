@@ -146,8 +146,29 @@ def _not_a_mask(other: object) -> NoReturn:
     fail(DeclarationError, f"masks combine with masks, not with {other!r}; wrap a condition: an.mask(lambda q, k: ...)")
 
 
+class Given(ABC):
+    """What a call gives and a lambda reads at tokens, samples or heads; on its own it is no integer."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def reading(self) -> str:
+        """How it is read."""
+
+    def _unread(self, *others: object) -> NoReturn:
+        fail(DeclarationError, self.reading)
+
+    __lt__ = __le__ = __gt__ = __ge__ = __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _unread
+    __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __neg__ = __abs__ = __and__ = __rand__ = _unread
+    __or__ = __ror__ = __xor__ = __rxor__ = __invert__ = __bool__ = __iter__ = __index__ = _unread
+
+    __eq__ = __ne__ = _unread  # else one that nobody read would compare as False, and a condition vanish
+    __hash__ = object.__hash__
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class Field:
+class Field(Given):
     """A fact about tokens, one integer each, given at call time. Call it with a token inside a lambda."""
 
     decl: FieldDecl
@@ -155,23 +176,19 @@ class Field:
     def __call__(self, token: object) -> Value:
         return read_field(self.decl, token)
 
-    def _unread(self, *others: object) -> NoReturn:
+    __getitem__ = Given._unread
+
+    @property
+    def reading(self) -> str:
         name = self.decl.name
-        fail(DeclarationError, f"the field `{name}` is a fact about a token: read it at one, {name}(q) or {name}(k)")
-
-    __lt__ = __le__ = __gt__ = __ge__ = __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _unread
-    __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __neg__ = __abs__ = __and__ = __rand__ = _unread
-    __or__ = __ror__ = __xor__ = __rxor__ = __invert__ = __getitem__ = __bool__ = __iter__ = __index__ = _unread
-
-    __eq__ = __ne__ = _unread  # else a field that nobody read would compare as False, and a condition vanish
-    __hash__ = object.__hash__
+        return f"the field `{name}` is a fact about a token: read it at one, {name}(q) or {name}(k)"
 
     def __repr__(self) -> str:
         return f"<Field {self.decl.name}{', sorted' if self.decl.sorted else ''}>"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PerCopy:
+class PerCopy(Given):
     """An integer for each sample, each head, or both, given at call time. Read it inside a lambda: `kv_len[b]`."""
 
     decl: TensorDecl
@@ -179,15 +196,20 @@ class PerCopy:
     def __getitem__(self, index: object) -> Value:
         given = index if isinstance(index, tuple) else (index,)
         if [v.expr if isinstance(v, Value) else v for v in given] != [ex.COPIES[a] for a in self.decl.axes]:
-            axes = ", ".join(self.decl.axes)
-            fail(DeclarationError, f"`{self.decl.name}` is read as `{self.decl.name}[{axes}]`, in a lambda with {axes}")
+            fail(DeclarationError, self.reading)
         return Value(ex.entry(self.decl))
 
     def __repr__(self) -> str:
         return f"<PerCopy {self.decl.name}[{', '.join(self.decl.axes)}]>"
 
-    def __iter__(self) -> NoReturn:
-        fail(DeclarationError, f"`{self.decl.name}` is one integer in a predicate: `{self.decl.name}[...]`")
+    def __call__(self, *index: object) -> NoReturn:
+        fail(DeclarationError, self.reading)
+
+    @property
+    def reading(self) -> str:
+        name, axes = self.decl.name, ", ".join(self.decl.axes)
+        inside = f"in a lambda with {axes}: an.mask(lambda q, k, {axes}: ...)"
+        return f"the tensor `{name}` is read as `{name}[{axes}]`, {inside}"
 
 
 Grid = Space | tuple[Space | None, Space | None] | None  # of queries and keys, or of each

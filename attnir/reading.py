@@ -16,10 +16,9 @@ from typing import ClassVar
 
 from attnir import expr as ex
 from attnir import real
-from attnir.bounds import bounds
 from attnir.errors import AttnirError, TextError
 from attnir.expr import Expr
-from attnir.limits import axes_problem, name_problem, range_problem
+from attnir.limits import axes_problem, divisor_problem, name_problem, range_problem
 from attnir.ops import CONSTANT_LIMIT, PARAM_LIMIT, REAL_LIMIT, FieldDecl, Op, ParamDecl, TensorDecl
 from attnir.space import Space
 
@@ -150,8 +149,8 @@ class Reader:
 
     def divisor(self, n: ast.expr) -> Expr:
         e = self.integer(n)
-        if bounds(e).low <= 0 <= bounds(e).high:
-            raise self.fail(n, f"the divisor `{e}` can be zero; give a parameter a range: w = param(low=1)")
+        if problem := divisor_problem(e, "{} = param(low=1)", "max({}, 1)"):
+            raise self.fail(n, problem)
         return e
 
     def condition(self, n: ast.expr) -> Expr:

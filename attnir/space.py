@@ -132,14 +132,18 @@ class Token(Value):
             fail(UnknownNameError, f"`{self.expr}` has no coordinate `{name}`; it has {', '.join(found)}")
         return Value(found[name])
 
-    def in_(self, region: str) -> Value:
+    def in_(self, *region: str) -> Value:
         """Whether the token lies in a region of its space."""
         if self.space is None:
             return self.__getattr__("in_")
-        found = self.space.region(region)
+        if len(region) != 1:
+            given = f"`{self.expr}.in_` takes the name of one region, not {len(region)}"
+            fail(DeclarationError, f'{given}; a token in one of several: q.in_("text") | q.in_("image")')
+        (name,) = region
+        found = self.space.region(name)
         if found is None or not found.name:
             names = ", ".join(repr(r.name) for r in self.space.regions if r.name)
-            fail(UnknownNameError, f"there is no region {region!r}; there {f'are {names}' if names else 'are none'}")
+            fail(UnknownNameError, f"there is no region {name!r}; there {f'are {names}' if names else 'are none'}")
         return Value(self.space.contains(self.expr, found))
 
 

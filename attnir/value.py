@@ -23,6 +23,7 @@ from attnir.errors import (
     UnknownNameError,
 )
 from attnir.expr import Expr
+from attnir.limits import divisor_problem
 from attnir.ops import CONSTANT_LIMIT, REAL_LIMIT, FieldDecl, Op
 
 _HERE = Path(__file__).parent
@@ -253,15 +254,8 @@ def integer_argument(value: object) -> Expr:
 
 
 def _divide(make: Callable[[Expr, Expr], Expr], a: Expr, b: Expr) -> Expr:
-    from attnir.bounds import bounds
-
-    interval = bounds(b)
-    if interval.low <= 0 <= interval.high:
-        fail(
-            DivisorError,
-            f"the divisor `{b}` can be zero (it is only known to lie in [{interval.low}, {interval.high}]); "
-            'give a parameter a range: an.param("w", low=1)',
-        )
+    if problem := divisor_problem(b, 'an.param("{}", low=1)', "an.maximum({}, 1)"):
+        fail(DivisorError, problem)
     return make(a, b)
 
 

@@ -93,6 +93,21 @@ CASES: dict[str, tuple[type[Exception], list[str], Callable[[], object]]] = {
         lambda: an.compile(an.causal(), backend="cuda"),
     ),
     "config": (errors.ConfigError, ["'fwd'"], lambda: an.compile(an.causal(), config={"fwd": an.Config(64, 64, 4, 2)})),
+    "one config": (
+        errors.ConfigError,
+        ["forward, dq, dkv", "not Config(block_q=64"],
+        lambda: an.compile(an.causal(), config=wrong(an.Config(64, 64, 4, 2))),
+    ),
+    "configs in a list": (
+        errors.ConfigError,
+        ["not [3]"],
+        lambda: an.compile(an.causal(), config=wrong([3])),
+    ),
+    "config of a list": (
+        errors.ConfigError,
+        ["'dq' to ['forward']"],
+        lambda: an.compile(an.causal(), config=wrong({"dq": ["forward"]})),
+    ),
     "no mask": (errors.DeclarationError, ["lambda"], lambda: an.compile(wrong(lambda q, k: q >= k))),
     "kernel name": (errors.ConfigError, ["'fwd'", "forward"], lambda: CAUSAL.source("fwd")),
     "tile": (errors.ConfigError, ["tile", "64"], lambda: CAUSAL.explain(128, tile=wrong(64))),

@@ -112,6 +112,8 @@ def axial(grid: Space, axes: str | tuple[str, ...]) -> Mask:
     >>> print(an.catalog.build("axial", grid=image, axes=("y", "x")))
     q, k = grid(y=64, x=64); (q.x == k.x) | (q.y == k.y)
     """
+    if not isinstance(grid, Space):
+        fail(DeclarationError, f"the lines are those of an.grid(...) or an.concat(...), not of {grid!r}")
     names = [axis.name for region in grid.regions for axis in region.axes]
     along = [axes] if isinstance(axes, str) else list(axes)
     if not along or any(axis not in names for axis in along):

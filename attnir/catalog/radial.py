@@ -6,7 +6,7 @@ from functools import reduce
 from operator import or_
 
 from attnir.catalog.registry import Example, entry
-from attnir.catalog.sizes import divides, some, within
+from attnir.catalog.sizes import divides, some, whole
 from attnir.errors import DeclarationError
 from attnir.masks import Mask, mask
 from attnir.space import Space, concat, grid
@@ -44,7 +44,7 @@ def radial(
     q, k = grid(frame=4, token=256); (abs(q.frame - k.frame) <= 1) |
     (abs(q.frame - k.frame) >= 2) & (abs(q.frame - k.frame) < 4) & (abs(q.token - k.token) <= 128)
     """
-    within(1, frames=frames, tokens=tokens, block=block)
+    whole(1, frames=frames, tokens=tokens, block=block)
     divides("the block", block, tokens=tokens)
     if not decay > 0:
         fail(DeclarationError, f"decay is a number above 0, not {decay}")

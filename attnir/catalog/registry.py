@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from torch import Tensor
+
 from attnir.errors import DeclarationError, UnknownNameError
 from attnir.masks import Mask
 from attnir.scores import Pattern
@@ -68,7 +70,7 @@ def get(name: str) -> Entry:
 
     Raises UnknownNameError, with the nearest names.
     """
-    if name not in _ENTRIES:
+    if not isinstance(name, str) or name not in _ENTRIES:
         near = difflib.get_close_matches(str(name), _ENTRIES, n=3) or names()[:3]
         raise UnknownNameError(f"the catalog has no {name!r}; near it: {', '.join(near)}; all: an.catalog.names()")
     return _ENTRIES[name]
@@ -84,6 +86,9 @@ def build(name: str, **params: object) -> Mask | Pattern:
     Raises UnknownNameError for a name that is not there, DeclarationError for parameters that it does not have.
     """
     found = get(name)
+    for argument, value in params.items():
+        if isinstance(value, Tensor):
+            raise DeclarationError(f"{name}: `{argument}` shapes the pattern, so it is no tensor; give int({argument})")
     try:
         return found.build(**params)
     except TypeError as error:

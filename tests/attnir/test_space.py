@@ -171,6 +171,16 @@ BAD: dict[str, tuple[type[AttnirError], str, Callable[[], object]]] = {
         "there are none",
         lambda: an.mask(lambda q, k: q.in_("text"), grid=an.grid(y=2)),
     ),
+    "no name of a region": (
+        DeclarationError,
+        "`q.in_` takes the name of one region, not 0",
+        lambda: an.mask(lambda q, k: wrong(q).in_(), grid=PAGE),
+    ),
+    "two names of regions": (
+        DeclarationError,
+        "`k.in_` takes the name of one region, not 2",
+        lambda: an.mask(lambda q, k: wrong(k).in_("text", "image"), grid=PAGE),
+    ),
     "no regions": (UnknownNameError, "lies in no regions", lambda: an.mask(lambda q, k: q.in_("text"))),
     "two spaces joined": (
         DeclarationError,

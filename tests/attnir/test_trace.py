@@ -92,6 +92,7 @@ def test_a_lambda_is_called_once() -> None:
 DOC = field("doc")
 IDS = torch.arange(8)
 W = param("w")
+SIZE = an.tensor("size", "h")
 
 # Each lambda is one line, which the message must show. (error, what the message says, lambda)
 ERRORS: list[tuple[type[DeclarationError], list[str], Lambda]] = [
@@ -140,11 +141,13 @@ ERRORS: list[tuple[type[DeclarationError], list[str], Lambda]] = [
     (UnknownNameError, ["among q, k, b, h", "`w`"], lambda q, k, w=3: q - k < w),
     (UnknownNameError, ["among q, k, b, h", "`*args`"], lambda *args: args[0] < 3),
     (UnknownNameError, ["among q, k, b, h", "`*more`"], lambda q, **more: q < 3),
-    (DivisorError, ["`k`", "[0, 268435455]", "low=1"], lambda q, k: q % k == 0),
-    (DivisorError, ["`0`"], lambda q, k: q // 0 == 1),
-    (DivisorError, ["`w`", "low=1"], lambda q, k: q // W == k // W),
-    (DivisorError, ["`doc(k)`"], lambda q, k: q % DOC(k) == 0),
-    (DivisorError, ["`h - 3`"], lambda q, k, h: 5 // (h - 3) == 0),
+    (DivisorError, ["`k` can be zero", "an.maximum(k, 1)"], lambda q, k: q % k == 0),
+    (DivisorError, ["`0` is zero"], lambda q, k: q // 0 == 1),
+    (DivisorError, ["`w` can be zero", 'an.param("w", low=1)'], lambda q, k: q // W == k // W),
+    (DivisorError, ["`w * 2`", "an.maximum(w * 2, 1)"], lambda q, k: q // (2 * W) == k),
+    (DivisorError, ["`doc(k)`", "an.maximum(doc(k), 1)"], lambda q, k: q % DOC(k) == 0),
+    (DivisorError, ["`size[h]`", "an.maximum(size[h], 1)"], lambda q, k, h: q // SIZE[h] == k),
+    (DivisorError, ["`h - 3`", "an.maximum(h - 3, 1)"], lambda q, k, h: 5 // (h - 3) == 0),
     (DeclarationError, ["`doc`", "doc(q) or doc(k)", "`q + 1`"], lambda q, k: DOC(q + 1) == 2),
     (DeclarationError, ["`doc`", "doc(q) or doc(k)", "`3`"], lambda q, k: DOC(3) == 2),
     (DeclarationError, ["`doc`", "not at `h`"], lambda q, k, h: DOC(h) == 2),
