@@ -1,6 +1,6 @@
 """Patterns that want a layout of their own, by name and at random, and what every arrangement of one is held to.
 
-findings(arrange(mask.predicate, mask.spaces, (16, 8), False).taken.launches, mask, call)   # set() when it is right
+findings(arrange(mask.predicate, mask.spaces, (16, 8), False).taken.launches, case)   # set() when it is right
 """
 
 from __future__ import annotations
