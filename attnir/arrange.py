@@ -17,7 +17,7 @@ from attnir.blocks import sampled_visits
 from attnir.call import Call
 from attnir.classes import disjuncts, moduli_of, residue
 from attnir.count import count_tiles
-from attnir.cover import cover, in_layouts, positions
+from attnir.cover import cover, in_layouts, positions, renamed
 from attnir.digits import carried
 from attnir.draft import Draft, dead, finished
 from attnir.expr import FALSE, TRUE, Expr
@@ -29,7 +29,7 @@ from attnir.ops import Side
 from attnir.program import SEQUENCES, Layout, TileProgram, sequence
 from attnir.real import SCORE, at
 from attnir.space import Spaces
-from attnir.traverse import fields_of, substitute, tensors_of
+from attnir.traverse import fields_of, names_of, substitute, tensors_of
 
 Programs = tuple[TileProgram, ...]  # of one launch: the same rows, predicates that exclude each other
 Launches = tuple[Programs, ...]  # together they have every row once
@@ -107,11 +107,12 @@ def _scored(launches: Launches, score: Expr) -> Launches:
     """The launches with a score, said over the coordinates of their layouts."""
     if score is SCORE:
         return launches
-    return tuple(tuple(replace(p, score=_over_layouts(score, p)) for p in programs) for programs in launches)
+    return tuple(tuple(_with_score(p, score) for p in programs) for programs in launches)
 
 
-def _over_layouts(score: Expr, p: TileProgram) -> Expr:
-    return at(score, positions(p.rows, p.columns)) if p.label is None else over_places(score)
+def _with_score(p: TileProgram, score: Expr) -> TileProgram:
+    over_layouts = at(score, positions(p.rows, p.columns)) if p.label is None else over_places(score)
+    return replace(renamed(p, names_of(score)), score=over_layouts)
 
 
 def unlisted(predicate: Expr, spaces: Spaces, tile: tuple[int, int]) -> Iterator[Launches]:

@@ -11,10 +11,11 @@ tile: it leaves no tile empty, so a list could not skip anything.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from attnir.boxes import Box, box_sweeps
 from attnir.digits import carried
-from attnir.expr import Expr
+from attnir.expr import Expr, sym
 from attnir.normalise import normalise
 from attnir.ops import TABLES, Op, Side
 from attnir.periods import moduli
@@ -83,6 +84,29 @@ def in_layouts(predicate: Expr, *layouts: Layout) -> Expr:
 def positions(*layouts: Layout) -> dict[Expr, Expr]:
     """The positions of tokens, said over the coordinates of layouts."""
     return {SEQUENCES[x.side].token: x.position for x in layouts if not x.is_sequence}
+
+
+def renamed(program: TileProgram, taken: set[str]) -> TileProgram:
+    """The program with other names for those of its scalars that are taken."""
+    names = Names(taken | {name for name, _ in program.lets} | names_of(program.predicate))
+    new = {sym(name): sym(names.free(name)) for name, _ in program.lets if name in taken}
+    if not new:
+        return program
+
+    def moved(e: Expr) -> Expr:
+        return substitute(e, new)
+
+    axes = tuple(replace(a, start=moved(a.start), stop=moved(a.stop)) for a in program.columns.axes)
+    visits = (
+        Sweep(tuple(map(moved, v.start)), tuple(map(moved, v.stop)), v.status) if isinstance(v, Sweep) else v
+        for v in program.visits
+    )
+    return replace(
+        program,
+        columns=replace(program.columns, axes=axes, origin=moved(program.columns.origin)),
+        lets=tuple((str(moved(sym(name)).value), moved(value)) for name, value in program.lets),
+        visits=tuple(visits),
+    )
 
 
 def _names(predicate: Expr) -> Names:

@@ -65,11 +65,16 @@ class Names:
         """A name for the value, unless it is as short as a name."""
         if value.is_const or value.op is Op.SYM:
             return value
+        name = self.free(name)
+        self.lets.append((name, value))
+        return sym(name)
+
+    def free(self, name: str) -> str:
+        """A name like this one that nothing else has, from now on taken."""
         while name in self.taken:
             name += "_"
         self.taken.add(name)
-        self.lets.append((name, value))
-        return sym(name)
+        return name
 
 
 def _split(names: Names, suffix: str, r: Range, cursor: Expr | None) -> list[Sweep]:

@@ -148,7 +148,7 @@ def test_live_pairs_are_counted_by_ranges(name: str) -> None:
         q, k = (torch.randint(-2, 5, (batch, n), generator=g) for n in (q_len, k_len))
         given: dict[str, object] = {"c": (q, k), "mark": (q % 2, k % 2), "w": 7}
         bindings = {d.name: given[d.name] for d in (*mask.fields, *mask.params)}
-        call = mask.bind(bindings, batch=batch, heads=heads, q_len=q_len, k_len=k_len, q_start=q_start)
+        call = mask.signature.bind(bindings, batch=batch, heads=heads, q_len=q_len, k_len=k_len, q_start=q_start)
         live = dense_mask(mask.predicate, call).expand(batch, heads, -1, -1)
         assert live_pairs_of(mask.predicate, mask.spaces, call) == int(live.sum())
 

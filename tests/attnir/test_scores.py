@@ -22,6 +22,7 @@ from attnir.expr import Expr
 from attnir.program_text import read_program
 from attnir.scores import Pattern, Score
 from attnir.traverse import substitute
+from attnir.walk import pair_map
 from tests.meaning import meaning, pairs
 from tests.strategies import calls, predicates, scores
 from tests.test_bad_input import wrong
@@ -166,6 +167,16 @@ def test_random_scores_read_back(drawn: tuple[Expr, Expr, Call]) -> None:
             assert read_program(str(program)) == program
 
 
+def test_scalars_of_a_program_stand_aside_for_what_the_score_reads() -> None:
+    stop = an.param("stop", low=0)
+    pattern = an.pattern(an.causal() & an.window(9, 0), score=an.score(lambda s, k: an.where(k < stop, s, 0.0)))
+    ((program,),) = arrange(pattern.predicate, pattern.spaces, (8, 8), False, pattern.score).taken.launches
+    assert "stop_" in dict(program.lets) and "stop" not in dict(program.lets)
+    assert read_program(str(program)) == program
+    call = pattern.signature.bind({"stop": 5}, batch=1, heads=1, q_len=30, k_len=30)
+    assert torch.equal(pair_map((program,), call).live, dense_mask(pattern.predicate, call).long())
+
+
 @given(pairs_of())
 def test_the_slope_is_the_derivative(drawn: tuple[Expr, Expr, Call]) -> None:
     _, score, call = drawn
@@ -259,6 +270,6 @@ def test_a_field_of_the_score_is_asked_for() -> None:
 
 
 def test_a_score_leaves_conditions_as_they_are() -> None:
-    before = an.compile(an.causal()).explain(512)
-    after = an.compile(an.causal(), score=an.score(lambda s: s * 2.0)).explain(512)
+    before = an.compile(an.causal()).explain(512, tile=(64, 64))
+    after = an.compile(an.causal(), score=an.score(lambda s: s * 2.0)).explain(512, tile=(64, 64))
     assert (before.live_pairs, before.tiles) == (after.live_pairs, after.tiles)
