@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, reduce
 
 from attnir import expr as ex
+from attnir.axes import SEQUENCES, Layout, sequence
 from attnir.blocks import sampled_visits
 from attnir.call import Call
 from attnir.classes import disjuncts, moduli_of, residue
@@ -26,7 +27,7 @@ from attnir.layouts import Classes, Shape, lay_out, shapes
 from attnir.nominal import nominal
 from attnir.normalise import normalise
 from attnir.ops import Side
-from attnir.program import SEQUENCES, Layout, TileProgram, sequence
+from attnir.program import TileProgram
 from attnir.real import SCORE, at
 from attnir.space import Spaces
 from attnir.traverse import fields_of, names_of, substitute, tensors_of

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from attnir.axes import SEQUENCES
 from attnir.call import Call
 from attnir.errors import ShapeError
 from attnir.evaluate import Evaluator, token_axes
 from attnir.expr import B, Expr, H, side_of
 from attnir.interval import Interval
 from attnir.ops import FieldDecl, ParamDecl, Side, TensorDecl
-from attnir.program import SEQUENCES, TileProgram
+from attnir.program import TileProgram
 from attnir.tile_bounds import Tensors, decide_tiles
 from attnir.traverse import reads
 

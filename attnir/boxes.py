@@ -11,13 +11,14 @@ from collections.abc import Iterator, Sequence
 from functools import reduce
 
 from attnir import expr as ex
+from attnir.axes import SEQUENCES, Axis, Layout
 from attnir.bounds import bounds
 from attnir.digits import carried
 from attnir.expr import TRUE, ZERO, Expr, maximum, minimum
 from attnir.linear import Linear, linear, simplify
 from attnir.ops import Op
 from attnir.order import at_most
-from attnir.program import SEQUENCES, Axis, Layout, Status, Sweep
+from attnir.program import Status, Sweep
 from attnir.rows import highest, lowest
 from attnir.solve import Band, solve
 from attnir.sweeps import Names

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from attnir.axes import KEYS, sequence
 from attnir.blocks import WORKSPACE, BlockList, list_blocks
 from attnir.call import Call
 from attnir.evaluate import Evaluator, of_pairs, token_axes
@@ -16,7 +17,7 @@ from attnir.expr import Expr, K, Q
 from attnir.labels import in_order
 from attnir.ops import Side
 from attnir.periods import moduli
-from attnir.program import KEYS, Listed, Status, TileProgram, sequence
+from attnir.program import Listed, Status, TileProgram
 from attnir.solve import Band, Bands, solve
 from attnir.walk import runs, tile_counts, tiles_of
 

@@ -13,13 +13,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from attnir.axes import SEQUENCES, Layout, sequence
 from attnir.boxes import Box, box_sweeps
 from attnir.digits import carried
 from attnir.expr import Expr, sym
 from attnir.normalise import normalise
 from attnir.ops import TABLES, Op, Side
 from attnir.periods import moduli
-from attnir.program import SEQUENCES, Layout, Listed, Status, Sweep, TileProgram, sequence
+from attnir.program import Listed, Status, Sweep, TileProgram
 from attnir.ranges import Tiling
 from attnir.solve import Band, solve
 from attnir.sweeps import Names, sweeps

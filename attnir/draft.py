@@ -9,12 +9,13 @@ from functools import reduce
 import torch
 
 from attnir import expr as ex
+from attnir.axes import SEQUENCES, Layout
 from attnir.boxes import Box, said, solve_boxes
 from attnir.call import Call
 from attnir.cover import MOST_SWEPT, cover_box
 from attnir.expr import FALSE, Expr
 from attnir.normalise import normalise
-from attnir.program import SEQUENCES, Layout, TileProgram
+from attnir.program import TileProgram
 from attnir.walk import sampled_scalars
 
 SAMPLE = 128  # row tiles at most that extents are compared on

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from attnir import expr as ex
+from attnir.axes import SEQUENCES, Axis, Layout
 from attnir.digits import carried
 from attnir.expr import ZERO, Expr, const
 from attnir.ops import Coordinate, Of, ParamDecl, Side
-from attnir.program import SEQUENCES, Axis, Layout
 from attnir.space import Region, Space
 
 

@@ -2,8 +2,7 @@
 
 A program walks the score matrix by tiles. The *rows* are cut into tiles, one kernel instance each; every instance
 visits some tiles of the *columns*. The forward has query rows and key columns; the transposed program, for dK and dV,
-has key rows and query columns. A tile is a run of tokens, or a box over the axes of a *layout*: a residue class with
-its slots, a grid. Tiles of an axis start at its first coordinate, so a column tile has an index along each axis.
+has key rows and query columns. How each side is cut into tiles its layout says (`axes.py`).
 
 Scalars that a program may read: `q0`, `q1` (first and last query position of the row tile; `k0`, `k1` when the rows are
 keys; `q0.y`, `q1.y` in a layout), `q_start` (the first query's position), `q_len`, `k_len`, `b`, `h`, parameters, and
@@ -15,38 +14,14 @@ compute is added up, in one softmax.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
-from functools import reduce
 
-from attnir import expr as ex
+from attnir.axes import SEQUENCES, Layout
 from attnir.errors import InvalidProgram
-from attnir.expr import (
-    K0,
-    K1,
-    K_LEN,
-    Q0,
-    Q1,
-    Q_LEN,
-    Q_START,
-    SIZES,
-    SYMBOLS,
-    TOKENS,
-    TRUE,
-    ZERO,
-    B,
-    Expr,
-    H,
-    K,
-    Q,
-    const,
-    row_table,
-    side_of,
-    sym,
-)
-from attnir.ops import TABLES, Coordinate, Op, ParamDecl, Searched, Side
+from attnir.expr import SIZES, SYMBOLS, TOKENS, TRUE, B, Expr, H, row_table, sym
+from attnir.ops import TABLES, Op, Searched, Side
 from attnir.printing import declarations
 from attnir.real import SCORE
 from attnir.traverse import nodes, reads
@@ -60,83 +35,6 @@ class Status(Enum):
 
     def __repr__(self) -> str:
         return self.name
-
-
-ONE = const(1)
-
-
-@dataclass(frozen=True, slots=True)
-class Axis:
-    """One axis of a layout: coordinates [start, stop), of which neighbours lie `step` positions apart.
-
-    token        the coordinate of a token
-    first, last  of the tile's first row, and of its last row that exists, where the layout is that of the rows
-    """
-
-    token: Expr
-    start: Expr
-    stop: Expr
-    first: Expr
-    last: Expr
-    step: Expr = ONE
-
-    @property
-    def side(self) -> Side:
-        return side_of(self.token)
-
-    @property
-    def name(self) -> str:
-        """The name of the coordinate; the side's own where it is the position."""
-        return self.token.value.axis if isinstance(self.token.value, Coordinate) else str(self.token)
-
-
-QUERIES = Axis(Q, Q_START, Q_START + Q_LEN, Q0, Q1)
-KEYS = Axis(K, ZERO, K_LEN, K0, K1)
-SEQUENCES = {Side.QUERIES: QUERIES, Side.KEYS: KEYS}
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """How the tokens of a side are cut into tiles: boxes over some axes.
-
-    A token with coordinates c stands at the position origin + sum(step * c). `box` is the extent of a tile along each
-    axis. Where it is 1 the axis' `token`, `first` and `last` are one scalar. An axis' start and stop may read the
-    scalars of axes before it; those of columns, and their origin, anything that is known of the row tile.
-    """
-
-    axes: tuple[Axis, ...]
-    box: tuple[int, ...]
-    origin: Expr = ZERO
-    among: Expr = TRUE  # of rows: which of them are the launch's; the others belong to another launch
-
-    @property
-    def side(self) -> Side:
-        return self.axes[0].side
-
-    @property
-    def size(self) -> int:
-        """Tokens of a tile."""
-        return math.prod(self.box)
-
-    @property
-    def is_sequence(self) -> bool:
-        """Whether coordinates are positions."""
-        return self.axes == (SEQUENCES[self.side],)
-
-    @property
-    def position(self) -> Expr:
-        """The position of a token, from its coordinates."""
-        return reduce(ex.add, (a.step * a.token for a in self.axes), self.origin)
-
-    @property
-    def moving(self) -> tuple[Axis, ...]:
-        """The axes along which the rows of a tile differ."""
-        return tuple(a for a, n in zip(self.axes, self.box, strict=True) if n > 1 or a.first is not a.token)
-
-
-def sequence(side: Side, tile: int) -> Layout:
-    """The layout in which a tile is a run of tokens."""
-    return Layout((SEQUENCES[side],), (tile,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,8 +114,7 @@ class TileProgram:
         """Every expression that finds the tiles."""
         for layout in (self.rows, self.columns):
             if not layout.is_sequence:
-                yield layout.origin
-                yield from (e for a in layout.axes for e in (a.start, a.stop, a.step))
+                yield from layout.scalars
         if self.rows.among is not TRUE:
             yield self.rows.among
         yield from (value for _, value in self.lets)
@@ -250,7 +147,7 @@ class TileProgram:
                 for e in (*v.start, *v.stop):
                     _check_scalar(self, e, known)
         if not self.columns.is_sequence:
-            for e in (self.columns.origin, *(e for a in self.columns.axes for e in (a.start, a.stop, a.step))):
+            for e in self.columns.scalars:
                 _check_scalar(self, e, known)
         if not self.rows.among.is_bool or reads(self.rows.among) - {self.rows.side.value}:
             raise InvalidProgram(f"`{self.rows.among}` is no condition on {self.rows.side} alone")
@@ -277,11 +174,11 @@ class TileProgram:
         lines = [d for d in declarations(*self.expressions(), *label) if not d.startswith("_")]
         lines += [f"order by {e}" for e in label]
         lines.append(f"tiles of {self.tile[0]} {rows} by {self.tile[1]} {columns}")
-        lines += _layout_lines(self.rows)
+        lines += self.rows.lines()
         if self.rows.among is not TRUE:
             lines.append(f"rows {self.rows.among}")
         lines += [f"let {name} = {value}" for name, value in self.lets]
-        lines += _layout_lines(self.columns)
+        lines += self.columns.lines()
         for v in self.visits:
             spans = ""
             if isinstance(v, Sweep):
@@ -293,18 +190,6 @@ class TileProgram:
         if self.reason:
             lines.append(f"because {self.reason}")
         return "\n".join(lines)
-
-
-def _layout_lines(layout: Layout) -> list[str]:
-    """How a side is laid out; nothing for a sequence."""
-    if layout.is_sequence:
-        return []
-    lines = [f"lay {layout.side} = {layout.position}"]
-    for a, n in zip(layout.axes, layout.box, strict=True):
-        size = a.token.value.size if isinstance(a.token.value, Coordinate) else None
-        below = "" if size is None else f" < {size.name if isinstance(size, ParamDecl) else size}"
-        lines.append(f"axis {a.token}{below} in [{a.start}, {a.stop}) by {n}")
-    return lines
 
 
 def _check_scalar(program: TileProgram, e: Expr, known: set[Expr]) -> None:

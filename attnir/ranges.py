@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from itertools import permutations
 
 from attnir import expr as ex
+from attnir.axes import Axis, Layout
 from attnir.expr import Expr, const, maximum, minimum, where
 from attnir.linear import simplify
 from attnir.ops import TABLES, Op
 from attnir.order import at_most
-from attnir.program import Axis, Layout
 from attnir.rows import direction, highest, lowest
 from attnir.solve import Band
 from attnir.traverse import contains, nodes

@@ -7,11 +7,11 @@ there replaces a reduction over the rows. Whatever has no proved direction is re
 from __future__ import annotations
 
 from attnir import expr as ex
+from attnir.axes import SEQUENCES, Layout
 from attnir.bounds import bounds
 from attnir.expr import Expr
 from attnir.ops import TABLES, FieldDecl, Op
 from attnir.order import at_most
-from attnir.program import SEQUENCES, Layout
 from attnir.traverse import at_position, contains, nodes
 
 

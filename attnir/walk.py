@@ -10,12 +10,13 @@ from functools import reduce
 import torch
 from torch import Tensor
 
+from attnir.axes import Layout
 from attnir.blocks import BlockList, list_blocks
 from attnir.call import Call
 from attnir.evaluate import Evaluator, token_axes
 from attnir.labels import TOKEN, in_order
 from attnir.ops import Op, Side
-from attnir.program import Layout, Status, Sweep, TileProgram
+from attnir.program import Status, Sweep, TileProgram
 from attnir.traverse import nodes
 
 

@@ -58,6 +58,7 @@ LAYERS: list[tuple[str, set[str]]] = [
     (
         "tile programs",
         {
+            "axes",
             "program",
             "program_text",
             "rows",
@@ -192,7 +193,7 @@ def test_every_file_is_seen() -> None:
 @pytest.mark.parametrize(
     "module, source, expected",
     [
-        ("expr", "def f():\n    from attnir.program import KEYS", "stands above"),
+        ("expr", "def f():\n    from attnir.axes import KEYS", "stands above"),
         ("solve", "from attnir import cover", "stands above"),
         ("walk", "import attnir.codegen.lists", "stands above"),
         ("codegen.plan", "import attnir as an", "stands above"),

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from attnir.arrange import Programs
+from attnir.axes import Axis
 from attnir.codegen.triton.spec import NAMES, Spec
 from attnir.expr import Expr, H, side_of
 from attnir.labels import TOKEN
 from attnir.ops import FieldDecl, Op, Searched, Side, TensorDecl
-from attnir.program import Axis, Listed, Status
+from attnir.program import Listed, Status
 from attnir.traverse import contains, nodes, params_of, tensors_of
 
 TENSORS = {

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from attnir.axes import Layout
 from attnir.codegen.triton.arguments import tile_count
 from attnir.codegen.triton.expressions import Text
 from attnir.codegen.triton.frame import QUERY, Frame, coordinate
 from attnir.expr import TRUE, ZERO
-from attnir.program import Layout
 from attnir.traverse import nodes
 
 

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from attnir import blocks
+from attnir.axes import sequence
 from attnir.blocks import BlockList, list_blocks
 from attnir.call import Call
 from attnir.expr import Expr
 from attnir.ops import Side
-from attnir.program import Listed, Status, TileProgram, sequence
+from attnir.program import Listed, Status, TileProgram
 from tests import strategies as some
 from tests.meaning import matrix
 from tests.patterns import PATTERNS, call_of

@@ -13,9 +13,10 @@ import pytest
 
 import attnir as an
 from attnir.arrange import Launches, arrange
+from attnir.axes import Axis, Layout
 from attnir.expr import TRUE, Expr, const
 from attnir.ops import Op
-from attnir.program import Axis, Layout, Status, Sweep, TileProgram
+from attnir.program import Status, Sweep, TileProgram
 from attnir.traverse import rebuild
 from attnir.walk import pair_map
 from tests.layouts import Laid, every, findings

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 import attnir as an
 from attnir import expr as ex
+from attnir.axes import Layout
 from attnir.boxes import box_sweeps, said, solve_boxes
 from attnir.cover import in_layouts
 from attnir.expr import FALSE, Q
 from attnir.layouts import Classes, lay_out, shapes
 from attnir.ops import Side
-from attnir.program import Layout, Status
+from attnir.program import Status
 from attnir.space import Space
 from attnir.sweeps import Names
 from attnir.traverse import nodes

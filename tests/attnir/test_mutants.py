@@ -20,6 +20,7 @@ from torch import Tensor
 
 from attnir import expr as ex
 from attnir import walk
+from attnir.axes import Axis, Layout, sequence
 from attnir.blocks import BlockList, list_blocks
 from attnir.call import Call
 from attnir.cover import cover
@@ -27,7 +28,7 @@ from attnir.errors import InvalidProgram
 from attnir.evaluate import dense_mask
 from attnir.expr import TRUE, B, Expr, H, K, Q, const
 from attnir.ops import Op, Side
-from attnir.program import Axis, Layout, Listed, Status, Sweep, TileProgram, sequence
+from attnir.program import Listed, Status, Sweep, TileProgram
 from attnir.traverse import rebuild
 from attnir.walk import runs, tile_map, tiles_of, walk_pairs
 from tests.patterns import PATTERNS, call_of

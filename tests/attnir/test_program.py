@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 
 from attnir import expr as ex
+from attnir.axes import KEYS, QUERIES, sequence
 from attnir.cover import cover
 from attnir.errors import InvalidProgram
 from attnir.expr import K_LEN, SIDES, Expr, H, K, Q, const, side_of, sym
 from attnir.ops import FieldDecl, Op, ParamDecl, Searched, Side
-from attnir.program import KEYS, QUERIES, Listed, Status, Sweep, TileProgram, sequence
+from attnir.program import Listed, Status, Sweep, TileProgram
 from tests.patterns import PATTERNS
 
 CAUSAL = cover(K <= Q, (128, 64))

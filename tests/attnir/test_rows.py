@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attnir import expr as ex
+from attnir.axes import KEYS, QUERIES, Axis, sequence
 from attnir.expr import Expr, H, K, Q, sym
 from attnir.ops import FieldDecl, Op, ParamDecl, Searched, Side
-from attnir.program import KEYS, QUERIES, Axis, sequence
 from attnir.rows import direction, highest, lowest
 from tests import strategies as some
 from tests.meaning import meaning
