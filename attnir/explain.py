@@ -2,157 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
-from attnir.arrange import Arrangement, Programs
-from attnir.blocks import BlockList, list_blocks
-from attnir.call import Call, check_sizes
+from attnir.blocks import list_blocks
+from attnir.call import check_sizes
 from attnir.codegen.configure import Choice, configure, tile_of
 from attnir.codegen.plan import Plan
 from attnir.codegen.targets import Target, current_target
-from attnir.count import TileCounts, count_launches
+from attnir.count import count_launches
 from attnir.errors import BackendError, ConfigError
-from attnir.evaluate import row_table
-from attnir.expr import K, Q, field
+from attnir.explanation import Explanation
+from attnir.footprint import metadata_bytes
 from attnir.inputs import check_dtype, check_widths
-from attnir.labels import TOKEN, in_order
 from attnir.live import live_pairs_of
-from attnir.ops import FieldDecl, Side
-from attnir.program import TileProgram
-from attnir.traverse import nodes, reads, tensors_of
 
 if TYPE_CHECKING:
     from attnir.api import Attention
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """What the compiler knows about one attention at one length. Prints as text.
-
-    live_pairs      pairs (query, key) that the pattern allows, over all samples and heads; exact
-    visited_pairs   pairs inside the tiles that the forward kernel computes
-    over_compute    visited_pairs / live_pairs; 0 where nothing is visited, infinite where nothing of it is live
-    tiles           counts of the forward's tiles: full, partial, empty
-    metadata_bytes  what the forward kernel reads besides q, k, v: fields, row tables, block lists
-    arrangement     the layouts and tile programs of the forward, and what they were compared with; `transposed` are
-                    those of dK and dV
-    """
-
-    attention: Attention
-    call: Call
-    target: str
-    backend: str
-    choice: Choice | None  # None where the tile was given
-    arrangement: Arrangement
-    transposed: Arrangement
-    live_pairs: int
-    tiles: TileCounts
-    transposed_tiles: TileCounts
-    tile: tuple[int, int]
-    metadata_bytes: int
-    d: int
-    dv: int
-
-    @property
-    def visited_pairs(self) -> int:
-        return (self.tiles.full + self.tiles.partial) * self.tile[0] * self.tile[1]
-
-    @property
-    def over_compute(self) -> float:
-        if self.live_pairs:
-            return self.visited_pairs / self.live_pairs
-        return math.inf if self.visited_pairs else 0.0
-
-    @property
-    def flops(self) -> int:
-        """Multiplications and additions of the forward's matrix products."""
-        return 2 * (self.d + self.dv) * self.visited_pairs
-
-    def _note(self) -> str:
-        """What is left out, where the pattern differs from head to head or from sample to sample."""
-        read = frozenset().union(*map(reads, self.attention.pattern.roots))
-        alone = [
-            f", {name} 0 alone: give {argument}=..."
-            for letter, name, argument in (("h", "head", "heads"), ("b", "sample", "batch"))
-            if letter in read and getattr(self.call, argument) == 1
-        ]
-        return "".join(alone)
-
-    def _executor(self) -> str:
-        """Who computes it, and whose tiles are shown."""
-        tiles = "torch tiles" if self.backend == "torch" else f"triton on {self.target}"
-        dense = self.attention.plan.backend == "reference" and "reference, which computes every pair; shown here: "
-        return f"{dense or ''}{tiles}"
-
-    def _visited(self) -> str:
-        if not self.visited_pairs:
-            return "nothing: the kernels write zeros"
-        if not self.live_pairs:
-            return f"{self.visited_pairs:,} pairs, none of them live"
-        return f"{self.visited_pairs:,} pairs, over-compute {self.over_compute:.3f}"
-
-    def __str__(self) -> str:
-        c = self.call
-        copies = f", {c.batch} samples x {c.heads} heads" if c.batch * c.heads > 1 else ""
-        pairs = c.batch * c.heads * c.q_len * c.k_len
-        lines = [
-            f"pattern       {self.attention.pattern}",
-            f"at            {c.q_len:,} queries from position {c.q_start:,}, {c.k_len:,} keys{copies}{self._note()}",
-            f"for           {self._executor()}" + (f", {self.choice.config}" if self.choice else ""),
-            "",
-            *_tiles_compared(self.choice),
-            "forward",
-            *_programs(self.arrangement),
-            "transposed, for dK and dV",
-            *_programs(self.transposed),
-            "",
-            f"live pairs    {self.live_pairs:,} of {pairs:,} ({_percent(self.live_pairs, pairs)})",
-            f"visited       {self._visited()}",
-            f"tiles         {_tiles(self.tiles)}; transposed: {_tiles(self.transposed_tiles)}",
-            f"metadata      {self.metadata_bytes:,} bytes read besides q, k, v",
-            f"cost          {self.flops / 1e9:,.1f} GFLOP in the forward's products at D = {self.d}, Dv = {self.dv}",
-        ]
-        return "\n".join(lines)
-
-
-def _tiles_compared(choice: Choice | None) -> list[str]:
-    """The tiles that a configuration was chosen from, where there were several, and they differ in cost."""
-    if choice is None or len(choice.compared) < 2:
-        return []
-    least = min(cost for *_, cost in choice.compared)
-    if least == 0:  # nothing is visited in the nominal call
-        return []
-    seen = (f"{c.block_q} x {c.block_k} {cost / least:.2f}x" for c, _, cost in choice.compared)
-    return [f"tiles by cost: {', '.join(seen)}", ""]
-
-
-def _programs(a: Arrangement) -> list[str]:
-    """The programs of every launch, and how the layout was chosen."""
-    lines = []
-    for i, programs in enumerate(a.taken.launches):
-        if len(a.taken.launches) > 1:
-            lines.append(f"  launch {i + 1} of {len(a.taken.launches)}, for some of the rows")
-        for j, program in enumerate(programs):
-            lines += ["  and, in the same softmax,"] * (j > 0)
-            lines += [f"  {line}" for line in str(program).splitlines()]
-    if a.others and a.taken.visited:
-        seen = ", ".join(f"{c.name} {c.visited / a.taken.visited:.2f}x" for c in a.others)
-        lines.append(f"  layout: {a.taken.name}, which visits least; {seen}")
-    return lines
-
-
-def _percent(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.2f} %" if whole else "no pairs"
-
-
-def _tiles(t: TileCounts) -> str:
-    return f"{t.full:,} full, {t.partial:,} partial, {t.empty:,} empty"
 
 
 def explain(
@@ -253,30 +121,3 @@ def _tiling(
         return None, tile, tile
     forward, dkv = (configure(plan, kind, target, d, dv, dtype) for kind in ("forward", "dkv"))
     return forward, tile_of("forward", forward.config), tile_of("dkv", dkv.config)
-
-
-def metadata_bytes(programs: Programs, call: Call, blocks: Mapping[TileProgram, BlockList]) -> int:
-    """What a kernel of these programs, with their block lists, reads besides q, k, v, do, o and lse."""
-    expressions = [e for p in programs for e in p.expressions()]
-    if programs[0].label is not None:
-        call = in_order(call, programs[0].label)
-        expressions += [field(TOKEN, token) for token in (Q, K)]
-    tables = dict.fromkeys(t for p in programs for t in p.tables())
-    total = sum(t.numel() * t.element_size() for t in (row_table(e, call) for e in tables))
-    total += sum(blocks[p].nbytes for p in programs if p in blocks)
-    total += sum(t.numel() * t.element_size() for t in (call.tensors[d.name] for d in tensors_of(*expressions)))
-    for name in {n.value.name for n in nodes(*expressions) if isinstance(n.value, FieldDecl)}:
-        queries, keys = (call.fields[name].on(side) for side in Side)
-        total += sum(t.numel() * t.element_size() for t in ((keys,) if _inside(queries, keys) else (queries, keys)))
-    return total
-
-
-def _inside(part: Tensor, whole: Tensor) -> bool:
-    """Whether one tensor lies in the memory of another."""
-    return whole.data_ptr() <= part.data_ptr() and _end(part) <= _end(whole)
-
-
-def _end(t: Tensor) -> int:
-    """One past the last byte of a tensor."""
-    last = sum((n - 1) * step for n, step in zip(t.shape, t.stride(), strict=True)) if t.numel() else -1
-    return t.data_ptr() + (last + 1) * t.element_size()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from attnir.arrange import Launches
 from attnir.blocks import BlockList, list_blocks
 from attnir.call import Call
-from attnir.explain import metadata_bytes
+from attnir.footprint import metadata_bytes
 from attnir.program import TileProgram
 
 

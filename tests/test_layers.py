@@ -76,6 +76,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "draft",
             "arrange",
             "live",
+            "footprint",
         },
     ),
     (
@@ -93,7 +94,7 @@ LAYERS: list[tuple[str, set[str]]] = [
     ),
     ("codegen, the targets", {"codegen.torch", "codegen.triton"}),
     ("codegen, the operator", {"codegen.dispatch", "codegen.operator"}),
-    ("api", {"api", "explain", "plot", "attnir"}),
+    ("api", {"api", "explanation", "explain", "plot", "attnir"}),
     ("frontends", {"frontends"}),
 ]
 LEVEL = {module: level for level, (_, modules) in enumerate(LAYERS) for module in modules}
