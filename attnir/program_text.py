@@ -10,13 +10,14 @@ from typing import ClassVar
 from attnir import expr as ex
 from attnir import real
 from attnir.axes import SEQUENCES, Axis, Layout, sequence
+from attnir.declaring import Names, declare
 from attnir.errors import TextError
 from attnir.expr import Expr
 from attnir.labels import FACTS
 from attnir.linear import Linear, linear
 from attnir.ops import TABLES, Coordinate, FieldDecl, Of, Op, ParamDecl, Searched, Side
 from attnir.program import Listed, Status, Sweep, TileProgram
-from attnir.reading import FUNCTIONS, Functions, Names, Reader, declare
+from attnir.reading import FUNCTIONS, Functions, Reader
 
 _TABLES = {op.value: op for op in TABLES}
 

@@ -1,10 +1,7 @@
-"""Reading expressions and declarations from text. The text is parsed, nothing is run, what is not understood refused.
+"""Reading expressions from text. The text is parsed, nothing is run, and what is not understood refused.
 
->>> names = dict(ex.TOKENS)
->>> declare("doc = field(sorted=True)", names)
-True
->>> print(Reader("(k <= q) & (doc(q) == doc(k))", names).read())
-(k <= q) & (doc(q) == doc(k))
+>>> print(Reader("(k <= q) & (q - k < 8)", dict(ex.TOKENS)).read())
+(k <= q) & (q - k < 8)
 """
 
 from __future__ import annotations
@@ -16,13 +13,13 @@ from typing import ClassVar
 
 from attnir import expr as ex
 from attnir import real
+from attnir.declaring import Names
 from attnir.errors import AttnirError, TextError
 from attnir.expr import Expr
-from attnir.limits import axes_problem, divisor_problem, name_problem, range_problem
-from attnir.ops import CONSTANT_LIMIT, PARAM_LIMIT, REAL_LIMIT, FieldDecl, Op, ParamDecl, TensorDecl
+from attnir.limits import divisor_problem
+from attnir.ops import CONSTANT_LIMIT, REAL_LIMIT, FieldDecl, Op, TensorDecl
 from attnir.space import Space
 
-Names = dict[str, Expr | FieldDecl | TensorDecl]  # the symbols and declarations in scope
 Functions = Mapping[str, tuple[int, Callable[..., Expr]]]  # how many arguments, and what it makes of them
 
 _BINARY: dict[type[ast.AST], Callable[..., Expr]] = {
@@ -207,72 +204,3 @@ class Reader:
             raise self.fail(n, f"{name} does not take {len(args)} argument{'s' * (len(args) != 1)}") from None
         except AttnirError as error:
             raise self.fail(n, str(error).partition("\n  at ")[0]) from None  # the text has no line to name
-
-
-def _read_declaration(text: str) -> tuple[str, Expr | FieldDecl | TensorDecl] | None:
-    """`doc = field(sorted=True)`, `w = param(low=1)` or `n = tensor(b)`; None for anything else."""
-    try:
-        match ast.parse(text.strip()).body:
-            case [
-                ast.Assign(
-                    targets=[ast.Name(id=name)], value=ast.Call(func=ast.Name(id="tensor"), args=at, keywords=[])
-                )
-            ]:
-                axes = tuple(a.id if isinstance(a, ast.Name) else ast.unparse(a) for a in at)
-                if problem := name_problem(name) or axes_problem(axes):
-                    raise ValueError(problem)
-                return name, TensorDecl(name, axes)
-            case [
-                ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=ast.Name(id=kind), args=[], keywords=kw))
-            ]:
-                given = {word: ast.literal_eval(value) for word, value in keywords(kw).items()}
-                return name, _declared(name, kind, given)
-    except SyntaxError:
-        return None
-    except (ValueError, TypeError, RecursionError, MemoryError) as error:
-        raise TextError(f"not a declaration: {text.strip()!r} ({error})") from None
-    return None
-
-
-def keywords(given: list[ast.keyword]) -> dict[str, ast.expr]:
-    """The arguments of a call by their names, each given once."""
-    found: dict[str, ast.expr] = {}
-    for word in given:
-        if word.arg is None:
-            raise ValueError("`**` is not part of the language")
-        if word.arg in found:
-            raise ValueError(f"`{word.arg}` is given twice")
-        found[word.arg] = word.value
-    return found
-
-
-def _declared(name: str, kind: str, given: dict[str, object]) -> Expr | FieldDecl:
-    """What `name = kind(**given)` declares."""
-    if problem := name_problem(name):
-        raise ValueError(problem)
-    match kind, given:
-        case "field", _ if given.keys() <= {"sorted"}:
-            is_sorted = given.get("sorted", False)
-            if isinstance(is_sorted, bool):
-                return FieldDecl(name, is_sorted)
-        case "param", _ if given.keys() <= {"low", "high"}:
-            low, high = given.get("low", -PARAM_LIMIT), given.get("high", PARAM_LIMIT)
-            if problem := range_problem(name, low, high):
-                raise ValueError(problem)
-            if isinstance(low, int) and isinstance(high, int):
-                return ex.param(ParamDecl(name, low, high))
-    raise ValueError(
-        "expected field(), field(sorted=True), param(), param(low=..., high=...), tensor(b), tensor(h) or tensor(b, h)"
-    )
-
-
-def declare(text: str, names: Names) -> bool:
-    """Add a declaration to the names; False when the text is none."""
-    found = _read_declaration(text)
-    if found is None:
-        return False
-    name, declared = found
-    if name in names:
-        raise TextError(f"`{name}` is declared twice")
-    names[name] = declared
-    return True

@@ -37,6 +37,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "limits",
             "trace",
             "space",
+            "declaring",
             "reading",
             "pattern_text",
             "value",
