@@ -9,7 +9,6 @@ from typing import Literal, overload
 import torch
 from torch import Tensor
 
-from attnir.call import Signature
 from attnir.codegen.operator import attend
 from attnir.codegen.plan import BACKENDS, CONFIGURED, Plan
 from attnir.codegen.targets import Config
@@ -20,6 +19,7 @@ from attnir.masks import Mask
 from attnir.plot import plot as plot_attention
 from attnir.scores import Pattern, Score
 from attnir.scores import pattern as declare
+from attnir.signature import Signature
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import torch
 
 from attnir.blocks import list_blocks
-from attnir.call import check_sizes
 from attnir.codegen.configure import Choice, configure, tile_of
 from attnir.codegen.plan import Plan
 from attnir.codegen.targets import Target, current_target
@@ -18,6 +17,7 @@ from attnir.explanation import Explanation
 from attnir.footprint import metadata_bytes
 from attnir.inputs import check_dtype, check_widths
 from attnir.live import live_pairs_of
+from attnir.promises import check_sizes
 
 if TYPE_CHECKING:
     from attnir.api import Attention

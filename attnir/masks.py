@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from typing import NoReturn
 
 from attnir import expr as ex
-from attnir.call import Signature
 from attnir.errors import ControlFlowError, DeclarationError, IntegerExpectedError, ParamError
 from attnir.expr import Expr
 from attnir.limits import axes_problem, condition_problem, name_problem, predicate_problem, range_problem
 from attnir.ops import PARAM_LIMIT, FieldDecl, Op, ParamDecl, TensorDecl
 from attnir.printing import declarations, format_expr
+from attnir.signature import Signature
 from attnir.space import NO_SPACES, Space, Spaces, Token, spaces_of
 from attnir.trace import trace
 from attnir.traverse import fields_of, params_of, tensors_of

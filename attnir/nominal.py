@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 
 from attnir import expr as ex
-from attnir.call import Call, Signature
+from attnir.call import Call
 from attnir.expr import Expr
 from attnir.ops import FieldDecl, ParamDecl
+from attnir.signature import Signature
 from attnir.space import Spaces
 from attnir.traverse import fields_of, params_of, reads, substitute, tensors_of
 

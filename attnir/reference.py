@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
-from attnir.call import check_sizes
 from attnir.evaluate import dense_mask, dense_score
 from attnir.inputs import DTYPES, check_inputs
 from attnir.masks import Mask
+from attnir.promises import check_sizes
 from attnir.scores import Pattern, Score
 from attnir.scores import pattern as declare
 

@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attnir.call import Call, FieldValues, check_sizes, check_sorted
+from attnir.call import Call, FieldValues
 from attnir.codegen import dispatch
 from attnir.codegen.plan import Plan, read_plan
 from attnir.errors import DerivativeError
+from attnir.promises import check_sizes, check_sorted
 
 
 def _call(plan: Plan, q: Tensor, k: Tensor, fields: Sequence[Tensor], params: Sequence[int], q_start: int) -> Call:

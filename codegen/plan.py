@@ -11,11 +11,12 @@ from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 
 from attnir.arrange import Arrangement, Launches, arrange
-from attnir.call import Call, value_of
+from attnir.call import Call
 from attnir.codegen.targets import KINDS, Config
 from attnir.errors import BackendError
 from attnir.expr import Expr
 from attnir.scores import Pattern, parse, pattern
+from attnir.signature import value_of
 
 BACKENDS = ("triton", "torch", "reference")
 CONFIGURED = tuple(kind for kind in KINDS if kind != "delta")  # the kernels that walk a tile program

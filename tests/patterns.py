@@ -19,8 +19,9 @@ from torch import Tensor
 
 from attnir import masks as an
 from attnir import value as tr
-from attnir.call import Call, first_position
+from attnir.call import Call
 from attnir.masks import Mask
+from attnir.signature import first_position
 
 
 @dataclass(frozen=True)

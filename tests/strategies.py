@@ -14,10 +14,11 @@ from torch import Tensor
 
 from attnir import expr as ex
 from attnir import real
-from attnir.call import Call, Signature
+from attnir.call import Call
 from attnir.expr import Expr
 from attnir.limits import predicate_problem
 from attnir.ops import COMPARISONS, FieldDecl, ParamDecl
+from attnir.signature import Signature
 from attnir.traverse import fields_of, params_of
 
 WIDTH = ParamDecl("w", 0, 40)

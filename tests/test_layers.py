@@ -51,6 +51,8 @@ LAYERS: list[tuple[str, set[str]]] = [
             "solve",
             "inputs",
             "call",
+            "promises",
+            "signature",
             "evaluate",
             "reference",
         },

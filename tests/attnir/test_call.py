@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from attnir.call import Call, Signature, first_position
+from attnir.call import Call
 from attnir.errors import (
     AttnirError,
     DeviceError,
@@ -18,6 +18,7 @@ from attnir.errors import (
     UnknownBindingError,
 )
 from attnir.ops import FieldDecl, ParamDecl
+from attnir.signature import Signature, first_position
 
 DOC, KIND = FieldDecl("doc", sorted=True), FieldDecl("kind")
 W, N = ParamDecl("w"), ParamDecl("n", 1, 64)

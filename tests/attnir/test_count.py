@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from attnir import count
 from attnir import expr as ex
-from attnir.call import Call, Signature
+from attnir.call import Call
 from attnir.count import count_live, count_tiles
 from attnir.cover import cover
 from attnir.expr import K, Q
 from attnir.masks import Mask, causal, mask, param, window
 from attnir.ops import FieldDecl, ParamDecl
+from attnir.signature import Signature
 from attnir.walk import tile_map
 from tests import strategies as some
 from tests.meaning import matrix

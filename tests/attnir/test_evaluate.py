@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attnir import expr as ex
-from attnir.call import Call, Signature
+from attnir.call import Call
 from attnir.evaluate import Evaluator, dense_mask, live_block, row_table
 from attnir.expr import Expr, K, Q, const
 from attnir.ops import FieldDecl, Op, Searched, Side
+from attnir.signature import Signature
 from tests import strategies as some
 from tests.meaning import matrix, meaning
 from tests.patterns import PATTERNS, call_of
