@@ -16,7 +16,8 @@ from attnir.api import Attention, compile
 from attnir.codegen.cache import CacheInfo, cache_info
 from attnir.codegen.targets import Config
 from attnir.errors import AttnirError
-from attnir.masks import Field, Mask, causal, field, full, mask, param, tensor, window
+from attnir.facts import Field, field, param, tensor
+from attnir.masks import Mask, causal, full, mask, window
 from attnir.neighborhood import neighborhood
 from attnir.per_head import per_head
 from attnir.reference import reference

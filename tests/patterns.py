@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from attnir import masks as an
+import attnir as an
 from attnir import value as tr
 from attnir.call import Call
 from attnir.masks import Mask

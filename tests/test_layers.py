@@ -42,6 +42,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "pattern_text",
             "value",
             "real",
+            "facts",
             "masks",
             "scores",
             "neighborhood",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from attnir.catalog.registry import Example, entry
-from attnir.masks import Mask, causal, field, mask
+from attnir.facts import field
+from attnir.masks import Mask, causal, mask
 
 # A context of 16 tokens and a tree with two children to a token, four levels deep, all in depth-first order.
 _SUBTREES = [31, 15, 7, 3, 1, 1, 3, 1, 1, 7, 3, 1, 1, 3, 1, 1, 15, 7, 3, 1, 1, 3, 1, 1, 7, 3, 1, 1, 3, 1, 1]

@@ -6,7 +6,8 @@ import torch
 
 from attnir.catalog.registry import Example, entry
 from attnir.catalog.sizes import within
-from attnir.masks import Mask, causal, field, mask, tensor
+from attnir.facts import field, tensor
+from attnir.masks import Mask, causal, mask
 from attnir.masks import full as everything
 from attnir.space import grid
 from attnir.value import Value

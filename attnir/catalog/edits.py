@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from attnir.catalog.registry import Example, entry
-from attnir.masks import Mask, field, full, mask
+from attnir.facts import field
+from attnir.masks import Mask, full, mask
 from attnir.scores import Pattern, pattern, score
 from attnir.value import where
 

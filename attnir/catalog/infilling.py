@@ -6,7 +6,8 @@ import torch
 
 from attnir.catalog.registry import Example, entry
 from attnir.catalog.sizes import within
-from attnir.masks import Mask, field, full, mask
+from attnir.facts import field
+from attnir.masks import Mask, full, mask
 from attnir.value import Value
 
 _PADS = torch.tensor([int(i in (10, 11)) for i in range(48)])

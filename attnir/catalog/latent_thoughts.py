@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from attnir.catalog.registry import Example, entry
-from attnir.masks import Mask, causal, field, mask
+from attnir.facts import field
+from attnir.masks import Mask, causal, mask
 
 _THOUGHTS = torch.tensor([0] * 12 + [1] * 8 + [0] * 10 + [2] * 10 + [0] * 8)
 _PADS = torch.tensor([int(i in (4, 5)) for i in range(48)])

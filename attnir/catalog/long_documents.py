@@ -8,7 +8,8 @@ from attnir.catalog.chance import is_one_of, picks
 from attnir.catalog.registry import Example, entry
 from attnir.catalog.sizes import whole, within
 from attnir.catalog.windows import dilated_window
-from attnir.masks import Mask, field, mask
+from attnir.facts import field
+from attnir.masks import Mask, mask
 from attnir.space import grid
 from attnir.value import Value
 

@@ -9,7 +9,8 @@ import torch
 
 from attnir.catalog.registry import Example, entry
 from attnir.catalog.sizes import at_most, within
-from attnir.masks import Field, Mask, field, mask
+from attnir.facts import Field, field
+from attnir.masks import Mask, mask
 from attnir.space import concat
 from attnir.value import Value
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import torch
 
 from attnir.catalog.registry import Example, entry
-from attnir.masks import Mask, causal, field, mask
+from attnir.facts import field
+from attnir.masks import Mask, causal, mask
 
 _PADS = torch.tensor([1] * 10 + [0] * 38)
 

@@ -9,7 +9,8 @@ import torch
 
 from attnir.catalog.registry import Example, entry
 from attnir.catalog.sizes import within
-from attnir.masks import Mask, field, full, mask
+from attnir.facts import field
+from attnir.masks import Mask, full, mask
 from attnir.scores import Pattern, multiplicity, pattern
 from attnir.value import Value, where
 

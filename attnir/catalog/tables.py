@@ -7,7 +7,8 @@ import torch
 from attnir.catalog.chance import is_one_of, picks
 from attnir.catalog.registry import Example, entry
 from attnir.catalog.sizes import whole, within
-from attnir.masks import Mask, field, full, mask
+from attnir.facts import field
+from attnir.masks import Mask, full, mask
 from attnir.space import grid
 from attnir.value import Value
 

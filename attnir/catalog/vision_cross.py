@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from attnir.catalog.registry import Example, entry
-from attnir.masks import Mask, field, mask
+from attnir.facts import field
+from attnir.masks import Mask, mask
 
 
 @entry(

@@ -15,7 +15,8 @@ from attnir.call import Call
 from attnir.count import count_live, count_tiles
 from attnir.cover import cover
 from attnir.expr import K, Q
-from attnir.masks import Mask, causal, mask, param, window
+from attnir.facts import param
+from attnir.masks import Mask, causal, mask, window
 from attnir.ops import FieldDecl, ParamDecl
 from attnir.signature import Signature
 from attnir.walk import tile_map

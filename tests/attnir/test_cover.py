@@ -15,7 +15,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attnir import masks as an
+import attnir as an
 from attnir.call import Call
 from attnir.cover import MOST_SWEPT, cover
 from attnir.evaluate import dense_mask

@@ -18,8 +18,9 @@ from attnir.errors import (
     ParamError,
 )
 from attnir.evaluate import dense_mask
+from attnir.facts import field, param, tensor
 from attnir.limits import DEEPEST, LARGEST, RESERVED
-from attnir.masks import Mask, causal, field, full, mask, param, tensor, window
+from attnir.masks import Mask, causal, full, mask, window
 from attnir.ops import FieldDecl, ParamDecl
 from attnir.scores import parse
 from attnir.value import Value, where

@@ -19,7 +19,7 @@ from attnir.errors import (
     MissingBindingError,
     UnknownBindingError,
 )
-from attnir.masks import PerCopy
+from attnir.facts import PerCopy
 from tests.layouts import Laid
 from tests.meaning import matrix, picture
 from tests.test_bad_input import wrong

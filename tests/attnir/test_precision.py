@@ -18,7 +18,8 @@ from attnir.call import Call
 from attnir.count import count_live, count_tiles
 from attnir.cover import cover
 from attnir.expr import Expr
-from attnir.masks import Mask, causal, field, mask, window
+from attnir.facts import field
+from attnir.masks import Mask, causal, mask, window
 from tests.patterns import PATTERNS, call_of
 
 TABLE = Path(__file__).with_name("precision.json")

@@ -20,7 +20,8 @@ from attnir.errors import (
     IntegerExpectedError,
     UnknownNameError,
 )
-from attnir.masks import causal, field, mask, param, window
+from attnir.facts import field, param
+from attnir.masks import causal, mask, window
 from tests.meaning import meaning
 
 Lambda = Callable[..., Any]
