@@ -16,7 +16,7 @@ from attnir.bounds import bounds
 from attnir.digits import carried
 from attnir.expr import TRUE, ZERO, Expr, maximum, minimum
 from attnir.linear import Linear, linear, simplify
-from attnir.ops import Op
+from attnir.ops import POSITION_LIMIT, Op
 from attnir.order import at_most
 from attnir.program import Status, Sweep
 from attnir.rows import highest, lowest
@@ -94,7 +94,7 @@ def _alone(form: Linear, token: Expr, tokens: Sequence[Expr]) -> Linear | None:
             terms.append((atom, c))
             continue
         found = bounds(atom)
-        if contains(atom, token) or (c > 0 and found.low < 0) or (c < 0 and found.high >= 2**28):
+        if contains(atom, token) or (c > 0 and found.low < 0) or (c < 0 and found.high >= POSITION_LIMIT):
             return None
         constant += c * (found.low if c > 0 else found.high)
     return Linear(tuple(terms), constant)

@@ -134,6 +134,7 @@ class TileProgram:
 
     def verify(self) -> None:
         """Raise InvalidProgram unless the program is well formed."""
+        self._verify_rows()
         known = self.known()
         for name, value in self.lets:
             if name in SYMBOLS or sym(name) in known:
@@ -166,6 +167,18 @@ class TileProgram:
             raise InvalidProgram("block lists name tiles of runs of tokens")
         if min(*self.rows.box, *self.columns.box) < 1:
             raise InvalidProgram(f"tile {self.tile} is empty")
+
+    def _verify_rows(self) -> None:
+        """The rows are placed by what an instance knows, and by the axes before."""
+        known = {B, H, *SIZES.values()}
+        for layout in (self.rows, self.columns):
+            if len(layout.axes) != len(layout.box):
+                raise InvalidProgram(f"{len(layout.axes)} axes have {len(layout.box)} extents", str(self))
+        for a in self.rows.axes:
+            for e in (a.start, a.stop, a.step):
+                if found := {n for n in nodes(e) if n.op is Op.SYM} - known:
+                    raise InvalidProgram(f"`{e}` reads `{found.pop()}`, which is not known there", str(self))
+            known |= {a.first} if a.first is a.token else set()
 
     def __str__(self) -> str:
         """One line per declaration, scalar and visit; `read_program` reads it back."""

@@ -57,6 +57,7 @@ class Reader:
     ) -> None:
         self.text, self.names, self.patterns = " ".join(text.split()), names, patterns or {}
         self.spaces, self.coordinates = spaces or {}, coordinates or {}
+        self.done: dict[ast.expr, Expr] = {}
 
     def fail(self, where: ast.expr, problem: str) -> TextError:
         start, stop = (len(self.text.encode()[:at].decode()) for at in (where.col_offset, where.end_col_offset or 0))
@@ -79,6 +80,12 @@ class Reader:
             raise TextError(f"not an expression: {self.text[:60]!r} ({error})") from None
 
     def expr(self, n: ast.expr) -> Expr:
+        """What a node says; each is read once."""
+        if n not in self.done:
+            self.done[n] = self._checked(n)
+        return self.done[n]
+
+    def _checked(self, n: ast.expr) -> Expr:
         e = self._expr(n)
         if e.op is Op.CONST and abs(e.const) > CONSTANT_LIMIT:
             raise self.fail(n, "an integer this large is not taken")

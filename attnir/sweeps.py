@@ -16,8 +16,6 @@ from attnir.program import Status, Sweep
 from attnir.ranges import Range, Tiling
 from attnir.solve import Band
 
-Lets = tuple[tuple[str, Expr], ...]
-
 
 def sweeps(bands: Sequence[Band], tiling: Tiling, names: Names) -> tuple[Sweep, ...]:
     """Sweeps that visit every tile of some band once; their scalars are added to the names."""

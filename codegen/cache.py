@@ -107,9 +107,12 @@ class KernelCache:
 
 @lru_cache(maxsize=1)
 def _generator() -> str:
-    """The hash of the code that writes the sources: what another version wrote is not taken for this one's."""
-    here = Path(__file__).parent
-    files = [*sorted((here / "triton").glob("*.py")), here / "chunks.py"]
+    """The hash of the code that the sources follow from: what another version wrote is not taken for this one's.
+
+    That is all of the package: what a kernel computes in 32 bits, or divides plainly, rests on every proof.
+    """
+    package = Path(__file__).parents[1]
+    files = [*sorted(package.glob("*.py")), *sorted((package / "codegen").rglob("*.py"))]
     return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
 
 

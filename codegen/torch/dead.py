@@ -36,6 +36,8 @@ class DeadPairs:
         in_order = unit.group.rows is None and unit.group.keys is None
         self.distances = _distances(found) if schedule.by_distance and in_order else NOTHING
         self.height = max((s.shape.height for s in found if s.shape.checks), default=0)
+        if self.height * (self.distances[1] - self.distances[0]) > LONGEST * limit:
+            self.distances = NOTHING
 
     def hide(self, step: Step, s: Tensor) -> None:
         """Push down the dead ones of a step's scores s [outer, inner, rows * shared, keys]."""

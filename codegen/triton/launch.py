@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -151,7 +152,8 @@ def _on(device: torch.device) -> AbstractContextManager[object]:
 
 @lru_cache(maxsize=1024)
 def _structure(kind: str, programs: Programs, spec: Spec) -> str:
-    return "\n".join([kind, *map(str, programs), str(spec)])
+    """What a kernel's source follows from; the reason of a program is for people."""
+    return "\n".join([kind, *(str(replace(p, reason="")) for p in programs), str(spec)])
 
 
 def strides(name: str, t: Tensor | None) -> dict[str, int]:

@@ -470,3 +470,9 @@ def test_a_space_of_one_side_reads_back() -> None:
     ]:
         pattern = an.mask(lambda q, k: k <= q, grid=sides)
         assert an.parse(str(pattern)) == pattern
+
+
+def test_deep_texts_are_read_once() -> None:
+    """Twice per level would take longer than the universe has."""
+    text = "k < " + "+ ".join(["where(q < 3, q, 1) "] * 100)
+    assert str(read_predicate(text)) == " ".join(text.split())
