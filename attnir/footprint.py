@@ -1,8 +1,10 @@
-"""What a kernel reads besides its tensors, in bytes: fields, integers of samples and heads, row tables, block lists."""
+"""What a kernel reads besides its tensors: fields, integers of samples and heads, row tables, block lists; in bytes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 
 from torch import Tensor
 
@@ -10,27 +12,59 @@ from attnir.arrange import Programs
 from attnir.blocks import BlockList
 from attnir.call import Call
 from attnir.evaluate import row_table
-from attnir.expr import K, Q, field
+from attnir.expr import Expr, side_of
 from attnir.labels import TOKEN, in_order
-from attnir.ops import FieldDecl, Side
-from attnir.program import TileProgram
+from attnir.ops import FieldDecl, Side, TensorDecl
+from attnir.program import Listed, Status, TileProgram
 from attnir.traverse import nodes, tensors_of
 
 
-def metadata_bytes(programs: Programs, call: Call, blocks: Mapping[TileProgram, BlockList]) -> int:
-    """What a kernel of these programs, with their block lists, reads besides q, k, v, do, o and lse."""
-    expressions = [e for p in programs for e in p.expressions()]
-    if programs[0].label is not None:
-        call = in_order(call, programs[0].label)
-        expressions += [field(TOKEN, token) for token in (Q, K)]
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """The metadata that a kernel reads: (field name, side), tensors over samples and heads, row tables, block lists."""
+
+    fields: tuple[tuple[str, Side], ...]
+    tensors: tuple[TensorDecl, ...]
+    tables: tuple[Expr, ...]
+    lists: tuple[Status, ...]
+
+
+@lru_cache(maxsize=1024)
+def reads_of(programs: Programs) -> Reads:
+    """What a kernel of these programs reads besides its tensors."""
+    used = list(evaluated(programs))
+    fields = {(e.value.name, side_of(e.args[0])) for e in used if isinstance(e.value, FieldDecl)}
+    if programs and programs[0].label is not None:
+        fields |= {(TOKEN.name, side) for side in Side}
+    lists = tuple(v.status for p in programs for v in p.visits if isinstance(v, Listed))
     tables = dict.fromkeys(t for p in programs for t in p.tables())
-    total = sum(t.numel() * t.element_size() for t in (row_table(e, call) for e in tables))
+    return Reads(tuple(sorted(fields)), tensors_of(*used), tuple(tables), lists)
+
+
+def evaluated(programs: Programs) -> Iterator[Expr]:
+    """Every node that the kernel evaluates: not what defines a row table, nor a predicate that no tile checks."""
+    roots: list[Expr] = []
+    for program in programs:
+        roots += [*program.scalars(), program.score]
+        if any(v.status is Status.PARTIAL for v in program.visits):
+            roots.append(program.predicate)
+    yield from nodes(*roots, definitions=False)
+
+
+def metadata_bytes(programs: Programs, call: Call, blocks: Mapping[TileProgram, BlockList]) -> int:
+    """The bytes of what a kernel of these programs, with their block lists, reads besides q, k, v, do, o and lse."""
+    reads, call = reads_of(programs), in_order(call, programs[0].label)
+    total = sum(_bytes(row_table(e, call)) for e in reads.tables)
+    total += sum(_bytes(call.tensors[d.name]) for d in reads.tensors)
     total += sum(blocks[p].nbytes for p in programs if p in blocks)
-    total += sum(t.numel() * t.element_size() for t in (call.tensors[d.name] for d in tensors_of(*expressions)))
-    for name in {n.value.name for n in nodes(*expressions) if isinstance(n.value, FieldDecl)}:
-        queries, keys = (call.fields[name].on(side) for side in Side)
-        total += sum(t.numel() * t.element_size() for t in ((keys,) if _inside(queries, keys) else (queries, keys)))
+    for name in {name for name, _ in reads.fields}:
+        read = [call.fields[name].on(side) for side in Side if (name, side) in reads.fields]
+        total += _bytes(read[-1]) if len(read) > 1 and _inside(*read) else sum(map(_bytes, read))
     return total
+
+
+def _bytes(t: Tensor) -> int:
+    return t.numel() * t.element_size()
 
 
 def _inside(part: Tensor, whole: Tensor) -> bool:

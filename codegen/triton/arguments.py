@@ -7,18 +7,16 @@ specialised, so one compiled kernel serves every length.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
 from attnir.arrange import Programs
 from attnir.axes import Axis
 from attnir.codegen.triton.spec import NAMES, Spec
-from attnir.expr import Expr, H, side_of
-from attnir.labels import TOKEN
-from attnir.ops import FieldDecl, Op, Searched, Side, TensorDecl
-from attnir.program import Listed, Status
-from attnir.traverse import contains, nodes, params_of, tensors_of
+from attnir.expr import Expr, H
+from attnir.footprint import evaluated, reads_of
+from attnir.ops import Op, Searched
+from attnir.traverse import contains, params_of
 
 TENSORS = {
     "forward": ("q", "k", "v", "o"),
@@ -48,38 +46,6 @@ class Argument:
     @property
     def is_metadata(self) -> bool:
         return self.type in ("*", "*i32")
-
-
-@dataclass(frozen=True, slots=True)
-class Reads:
-    """The metadata that a kernel reads: (field name, side), tensors over samples and heads, row tables, block lists."""
-
-    fields: tuple[tuple[str, Side], ...]
-    tensors: tuple[TensorDecl, ...]
-    tables: tuple[Expr, ...]
-    lists: tuple[Status, ...]
-
-
-@lru_cache(maxsize=1024)
-def reads_of(programs: Programs) -> Reads:
-    """What a kernel of these programs reads besides its tensors."""
-    used = list(evaluated(programs))
-    fields = {(e.value.name, side_of(e.args[0])) for e in used if isinstance(e.value, FieldDecl)}
-    if programs and programs[0].label is not None:
-        fields |= {(TOKEN.name, side) for side in Side}
-    lists = tuple(v.status for p in programs for v in p.visits if isinstance(v, Listed))
-    tables = dict.fromkeys(t for p in programs for t in p.tables())
-    return Reads(tuple(sorted(fields)), tensors_of(*used), tuple(tables), lists)
-
-
-def evaluated(programs: Programs) -> Iterator[Expr]:
-    """Every node that the kernel evaluates: not what defines a row table, nor a predicate that no tile checks."""
-    roots: list[Expr] = []
-    for program in programs:
-        roots += [*program.scalars(), program.score]
-        if any(v.status is Status.PARTIAL for v in program.visits):
-            roots.append(program.predicate)
-    yield from nodes(*roots, definitions=False)
 
 
 def table_reads_head(table: Expr) -> bool:

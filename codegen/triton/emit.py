@@ -6,12 +6,13 @@ import textwrap
 from itertools import groupby
 
 from attnir.arrange import Programs
-from attnir.codegen.triton.arguments import Argument, arguments, describe_table, reads_of
+from attnir.codegen.triton.arguments import Argument, arguments, describe_table
 from attnir.codegen.triton.backward import write_delta, write_dkv, write_dq
 from attnir.codegen.triton.forward import write_forward
 from attnir.codegen.triton.operands import TO_BFLOAT16
 from attnir.codegen.triton.operations import helpers
 from attnir.codegen.triton.spec import NAMES, Spec
+from attnir.footprint import reads_of
 
 WRITERS = {"forward": write_forward, "dq": write_dq, "dkv": write_dkv}
 TITLES = {

@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from attnir.arrange import Programs
-from attnir.codegen.triton.arguments import Reads, reads_of, table_reads_head, tile_count
+from attnir.codegen.triton.arguments import table_reads_head, tile_count
 from attnir.codegen.triton.expressions import Printer, Shape, Text
 from attnir.codegen.triton.operations import ATOM
 from attnir.codegen.triton.spec import Spec
 from attnir.codegen.triton.writer import Writer
 from attnir.expr import SYMBOLS, Expr, H, K, Q, side_of
+from attnir.footprint import Reads, reads_of
 from attnir.interval import Interval
 from attnir.labels import TOKEN
 from attnir.ops import Coordinate, FieldDecl, Of, ParamDecl, Searched, Side, TensorDecl
