@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
+from attnir.call import Call
 from attnir.evaluate import dense_mask, dense_score
 from attnir.inputs import DTYPES, check_inputs
 from attnir.masks import Mask
 from attnir.promises import check_sizes
+from attnir.real import slope
 from attnir.scores import Pattern, Score
 from attnir.scores import pattern as declare
 
@@ -56,11 +58,36 @@ def reference(pattern: Mask | Pattern, *, score: Score | Iterable[Score] = ()) -
             device=q.device,
         )
         check_sizes(call, *declared.roots)
-        live, changed = dense_mask(declared.predicate, call), dense_score(declared.score, call)
-        o, lse = masked_softmax(q, k, v, live, scale, changed)
+        o, lse = dense_forward(declared, call, q, k, v, scale)
         return (o, lse) if return_lse else o
 
     return dense
+
+
+def dense_forward(
+    pattern: Pattern, call: Call, q: Tensor, k: Tensor, v: Tensor, scale: float | None
+) -> tuple[Tensor, Tensor]:
+    """(o, lse) of a pattern in one call, float64 and differentiable."""
+    live, changed = dense_mask(pattern.predicate, call), dense_score(pattern.score, call)
+    return masked_softmax(q, k, v, live, scale, changed)
+
+
+def dense_backward(
+    pattern: Pattern, call: Call, q: Tensor, k: Tensor, v: Tensor, do: Tensor, dlse: Tensor | None, scale: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(dq, dk, dv), typed as q, k, v, by the textbook: dS = P * (dP - delta + dlse), times the slope of the score."""
+    group = q.shape[1] // k.shape[1]
+    queries, grad = q.double(), do.double()
+    keys, values = (t.double().repeat_interleave(group, 1) for t in (k, v))
+    live, changed = dense_mask(pattern.predicate, call), dense_score(pattern.score, call)
+    o, lse = masked_softmax(q, k, v, live, scale, changed)
+    s = queries @ keys.transpose(-1, -2) * scale
+    p = torch.where(live, (changed(s) - lse[..., None]).exp(), 0.0)
+    delta = (grad * o).sum(-1) - (0.0 if dlse is None else dlse.double())
+    slopes = dense_score(slope(pattern.score), call)(s)
+    ds = torch.where(live, p * (grad @ values.transpose(-1, -2) - delta[..., None]) * scale * slopes, 0.0)
+    dk, dv = (t.unflatten(1, (-1, group)).sum(2) for t in (ds.transpose(-1, -2) @ queries, p.transpose(-1, -2) @ grad))
+    return (ds @ keys).to(q.dtype).contiguous(), dk.to(k.dtype).contiguous(), dv.to(v.dtype).contiguous()
 
 
 def masked_softmax(
