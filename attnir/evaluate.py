@@ -47,6 +47,7 @@ _ELEMENTWISE: dict[Op, Callable[..., Any]] = {
     Op.REAL_MUL: operator.mul,
     Op.REAL_WHERE: torch.where,
     Op.LOG: lambda a: a.clamp(min=1).log(),
+    Op.FLOAT: lambda a: a,
     Op.ROWMIN: lambda a: a.amin(-1, keepdim=True),
     Op.ROWMAX: lambda a: a.amax(-1, keepdim=True),
 }

@@ -28,7 +28,7 @@ from attnir.expr import FALSE, TRUE, Expr, const
 from attnir.ops import POSITION_LIMIT, FieldDecl, Op, Side
 from attnir.real import at
 from attnir.solve import solve
-from attnir.traverse import contains, fields_of, nodes, substitute
+from attnir.traverse import contains, fields_of, nodes, rebuild, substitute
 
 TOKEN, ORDER, BASE = FieldDecl("_token"), FieldDecl("_order", sorted=True), FieldDecl("_base", sorted=True)
 FACTS = (TOKEN, ORDER, BASE)
@@ -38,11 +38,13 @@ TOKENS = {Side.QUERIES: ex.Q, Side.KEYS: ex.K}
 
 def label_of(predicate: Expr) -> Expr | None:
     """The label, of a key, that every disjunct wants equal; None where there is none, or where its field is sorted."""
+    in_runs = {f.name for f in fields_of(predicate) if f.sorted}
     found: set[Expr] | None = None
-    for conjunction in disjuncts(predicate):
+    for conjunction in disjuncts(_scattered(predicate)):
         here = {label for e in conjunction if (label := _equal(e)) is not None}
         found = here if found is None else found & here
-    return min(found, key=str) if found else None
+    scattered = [label for label in found or () if not {f.name for f in fields_of(label)} <= in_runs]
+    return min(scattered, key=str, default=None)
 
 
 def _equal(e: Expr) -> Expr | None:
@@ -56,15 +58,25 @@ def _equal(e: Expr) -> Expr | None:
 
 
 def _is_fact(e: Expr) -> bool:
-    """Whether an expression is of fields of the key alone, not all of them sorted."""
+    """Whether an expression is of fields of the key alone."""
     free = {n for n in nodes(e) if n.op in (Op.SYM, Op.PARAM, Op.ENTRY)}
     outside = any(n.op not in (Op.FIELD, Op.SYM) and ex.K in n.args for n in nodes(e))
-    return free == {ex.K} and not outside and not all(f.sorted for f in fields_of(e))
+    return free == {ex.K} and not outside and bool(fields_of(e))
+
+
+def _scattered(e: Expr) -> Expr:
+    """The same of fields that are not sorted: along places, no field of a call is."""
+
+    def change(n: Expr) -> Expr | None:
+        is_sorted = isinstance(n.value, FieldDecl) and n.value.sorted
+        return ex.field(FieldDecl(n.value.name), n.args[0]) if is_sorted and isinstance(n.value, FieldDecl) else None
+
+    return rebuild(e, change)
 
 
 def over_places(e: Expr) -> Expr:
     """A predicate or a score over places: positions are those of the tokens that stand there."""
-    return at(e, {token: ex.field(TOKEN, token) for token in TOKENS.values()})
+    return at(_scattered(e), {token: ex.field(TOKEN, token) for token in TOKENS.values()})
 
 
 def ranges_of(predicate: Expr, label: Expr, rows: Side) -> Expr | None:
@@ -76,7 +88,7 @@ def ranges_of(predicate: Expr, label: Expr, rows: Side) -> Expr | None:
     equal = ex.eq(substitute(label, {ex.K: ex.Q}), label), ex.eq(label, substitute(label, {ex.K: ex.Q}))
     order, base = ex.field(ORDER, column), ex.field(BASE, row)
     found = FALSE
-    for conjunction in disjuncts(predicate):
+    for conjunction in disjuncts(_scattered(predicate)):
         rest = reduce(ex.and_, (e for e in conjunction if e not in equal), TRUE)
         for band in solve(rest, column, row):
             if any(contains(e, row) for e in band.residual):

@@ -15,10 +15,11 @@ from attnir.bounder import Bounder
 from attnir.bounds import any_call, bounds
 from attnir.expr import SYMBOLS, Expr, sub
 from attnir.interval import INFINITE, Integers, Interval
-from attnir.ops import COMPARISONS, LEAVES, PARAM_LIMIT, Op
+from attnir.ops import COMPARISONS, LEAVES, PARAM_LIMIT, REAL_LIMIT, SLOPE_LIMIT, Op
+from attnir.real import slope
 from attnir.traverse import fields_of, nodes, params_of, tensors_of
 
-_FUNCTIONS = {"abs", "min", "max", "where", "log", "rowmin", "rowmax", "lower_bound", "upper_bound"}
+_FUNCTIONS = {"abs", "min", "max", "where", "log", "float", "rowmin", "rowmax", "lower_bound", "upper_bound"}
 _IN_CALLS = {"self", "v", "scale", "return_lse"}
 _IN_EXPLAIN = {"heads", "batch", "tile", "d", "dv", "dtype", "target", "backend", "path", "head", "sample", "attention"}
 RESERVED = frozenset({"because", "s"} | SYMBOLS.keys() | _FUNCTIONS | _IN_CALLS | _IN_EXPLAIN)
@@ -120,6 +121,15 @@ def twice_problem(*roots: Expr) -> str:
         if names.count(name) > 1:
             return f"`{name}` names two different fields, tensors or parameters; declare it once, or rename one"
     return ""
+
+
+def score_problem(score: Expr) -> str:
+    """Why this score cannot be taken; empty when it can."""
+    for e, most in ((score, REAL_LIMIT), (slope(score), SLOPE_LIMIT)):
+        for n in nodes(e):
+            if n.op is Op.REAL and isinstance(n.value, float) and not abs(n.value) <= most:
+                return f"a constant of a score, {n.value:g}, lies beyond {REAL_LIMIT:g}; to hide pairs, use a mask"
+    return predicate_problem(score)
 
 
 def width_problem(e: Expr, most: int) -> str:

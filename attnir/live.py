@@ -19,14 +19,15 @@ def live_pairs_of(predicate: Expr, spaces: Spaces, call: Call) -> int:
     space, where tiles of one row and one key can all be proved FULL in some layout, those are counted. Else pair by
     pair in what is not proved.
     """
+    if not any(spaces) and has_ranges(predicate, call):
+        return count_live(predicate, call)
     label = label_of(predicate)
     ranges = None if label is None else ranges_of(predicate, label, Side.QUERIES)
     if ranges is not None and has_ranges(ranges, call):
         return count_live(ranges, in_order(call, label))
-    if any(spaces) or not has_ranges(predicate, call):
-        for launches in unlisted(predicate, spaces, (1, 1)):
-            if _proved(launches) and (tiles := count_launches(launches, call)).partial == 0:
-                return tiles.full
+    for launches in unlisted(predicate, spaces, (1, 1)):
+        if _proved(launches) and (tiles := count_launches(launches, call)).partial == 0:
+            return tiles.full
     return count_live(predicate, call)
 
 

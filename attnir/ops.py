@@ -43,6 +43,7 @@ class Op(Enum):
     REAL_MUL = "*."
     REAL_WHERE = "where."
     LOG = "log"  # of an integer
+    FLOAT = "float"  # an integer as a real number
     # Only in tile programs:
     ROWMIN = "rowmin"  # smallest value of the argument over the rows of the tile
     ROWMAX = "rowmax"
@@ -59,7 +60,9 @@ COMPARISONS = frozenset({Op.LT, Op.LE, Op.GT, Op.GE, Op.EQ, Op.NE})
 CONNECTIVES = frozenset({Op.AND, Op.OR, Op.NOT})
 BOOLEAN = COMPARISONS | CONNECTIVES | {Op.BOOL}
 TABLES = frozenset({Op.LOWER_BOUND, Op.UPPER_BOUND})
-REALS = frozenset({Op.REAL, Op.SCORE, Op.REAL_ADD, Op.REAL_SUB, Op.REAL_NEG, Op.REAL_MUL, Op.REAL_WHERE, Op.LOG})
+REALS = frozenset(
+    {Op.REAL, Op.SCORE, Op.REAL_ADD, Op.REAL_SUB, Op.REAL_NEG, Op.REAL_MUL, Op.REAL_WHERE, Op.LOG, Op.FLOAT}
+)
 LEAVES = frozenset({Op.CONST, Op.BOOL, Op.SYM, Op.PARAM, Op.REAL, Op.SCORE})
 
 NEGATED = {Op.LT: Op.GE, Op.LE: Op.GT, Op.GT: Op.LE, Op.GE: Op.LT, Op.EQ: Op.NE, Op.NE: Op.EQ}
@@ -69,6 +72,7 @@ COPIES_LIMIT = 2**20  # samples, and query heads
 PARAM_LIMIT = 2**30  # parameters stay within +- this
 CONSTANT_LIMIT = 2**62  # and constants within this
 REAL_LIMIT = 1e12  # and those of scores within this
+SLOPE_LIMIT = 1e30  # what a score may grow by, where that is a constant
 
 
 class Side(StrEnum):

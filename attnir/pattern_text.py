@@ -18,7 +18,7 @@ from attnir import real
 from attnir.declaring import Names, declare, declare_space, heads_of
 from attnir.errors import TextError
 from attnir.expr import TOKENS, Expr
-from attnir.limits import condition_problem, predicate_problem
+from attnir.limits import condition_problem, predicate_problem, score_problem
 from attnir.reading import Reader
 from attnir.space import Space, Spaces
 
@@ -70,7 +70,8 @@ def read_pattern(text: str, patterns: Mapping[str, Callable[..., Expr]] | None =
     changed = Reader(score[1], {**names, "s": real.SCORE}, None, spaces).read() if score else real.SCORE
     if changed.is_bool:
         raise TextError(f"a score is a number; `{changed}` is a condition")
-    if problem := predicate_problem(changed):
+    changed = real.of_integer(changed)
+    if problem := score_problem(changed):
         raise TextError(problem)
     return Said(e, changed, (spaces.get("q"), spaces.get("k")), heads, tuple(conditions))
 

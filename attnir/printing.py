@@ -18,7 +18,7 @@ _BINDING = {op: 1 for op in COMPARISONS} | {Op.OR: 2, Op.AND: 3, Op.ADD: 4, Op.S
 _BINDING |= {Op.MUL: 5, Op.FLOORDIV: 5, Op.MOD: 5, Op.NEG: 6, Op.NOT: 6}
 _BINDING |= {Op.REAL_ADD: 4, Op.REAL_SUB: 4, Op.REAL_MUL: 5, Op.REAL_NEG: 6}
 _PREFIX = {Op.NEG: "-", Op.REAL_NEG: "-", Op.NOT: "~"}
-_CALLS = frozenset({Op.ABS, Op.MIN, Op.MAX, Op.WHERE, Op.ROWMIN, Op.ROWMAX, Op.REAL_WHERE, Op.LOG})
+_CALLS = frozenset({Op.ABS, Op.MIN, Op.MAX, Op.WHERE, Op.ROWMIN, Op.ROWMAX, Op.REAL_WHERE, Op.LOG, Op.FLOAT})
 _TIGHTEST = 7
 
 

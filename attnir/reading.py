@@ -38,6 +38,7 @@ FUNCTIONS: Functions = {
     "max": (2, ex.maximum),
     "where": (3, ex.where),
     "log": (1, real.log),
+    "float": (1, real.of_integer),
 }
 _REAL = {ast.Add: real.add, ast.Sub: real.sub, ast.Mult: real.mul}
 

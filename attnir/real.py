@@ -90,6 +90,11 @@ def log(count: Expr) -> Expr:
     return node(Op.LOG, (count,)) if known is None else real(math.log(max(known, 1)))
 
 
+def of_integer(e: Expr) -> Expr:
+    """An integer as a real number; a real number as it is."""
+    return e if e.is_real else _one_form(e) if e.op is Op.CONST else node(Op.FLOAT, (e,))
+
+
 _BUILD: dict[Op, Callable[..., Expr]] = {
     Op.REAL_ADD: add,
     Op.REAL_SUB: sub,
@@ -97,6 +102,7 @@ _BUILD: dict[Op, Callable[..., Expr]] = {
     Op.REAL_MUL: mul,
     Op.REAL_WHERE: where,
     Op.LOG: log,
+    Op.FLOAT: of_integer,
 }
 
 

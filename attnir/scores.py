@@ -17,7 +17,7 @@ from attnir import expr as ex
 from attnir import real
 from attnir.errors import DeclarationError
 from attnir.expr import TRUE, Expr
-from attnir.limits import predicate_problem, twice_problem
+from attnir.limits import predicate_problem, score_problem, twice_problem
 from attnir.masks import SHORT_FORMS, Declared, Grid, Mask, joined, tokens_on
 from attnir.ops import Op
 from attnir.pattern_text import read_pattern
@@ -39,7 +39,7 @@ class Score(Declared):
     heads: int | None = None
 
     def __post_init__(self) -> None:
-        if problem := predicate_problem(self.value, *self.lengths) or predicate_problem(self.live):
+        if problem := score_problem(self.value) or predicate_problem(self.live):
             fail(DeclarationError, problem)
 
     @property
@@ -58,7 +58,7 @@ class Pattern(Declared):
     score: Expr = real.SCORE  # of `s`, the product of q and k times the scale
 
     def __post_init__(self) -> None:
-        if problem := twice_problem(*self.roots, *self.lengths, *self.conditions):
+        if problem := score_problem(self.score) or twice_problem(*self.roots, *self.lengths, *self.conditions):
             fail(DeclarationError, problem)
 
     @property

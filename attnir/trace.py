@@ -51,7 +51,7 @@ def trace_score(function: Callable[..., object], tokens: Mapping[str, Value]) ->
     """The real number that a function of the score `s` and of tokens gives."""
     result, line = called("score", function, {"s": Value(real.SCORE), **tokens})
     if isinstance(result, Value | int | float) and not is_condition(result):
-        return number_argument(result)
+        return real.of_integer(number_argument(result))
     fail(DeclarationError, f"a score is a real number over s and tokens; this one returns {_shown(result)}", line)
 
 

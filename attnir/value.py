@@ -223,7 +223,12 @@ def number_argument(value: object) -> Expr:
         if not abs(value) <= REAL_LIMIT:
             fail(DeclarationError, f"a constant is finite and at most 1e12, not {value}; to hide pairs, use a mask")
         return real.real(value)
-    return value.expr if isinstance(value, Value) and value.expr.is_real else _integer(value)
+    if isinstance(value, Value) and value.expr.is_real:
+        return value.expr
+    number = _integer(value)
+    if number.is_const and abs(number.const) > REAL_LIMIT:
+        fail(DeclarationError, f"a constant is at most 1e12 in a score, not {number.const}; to hide pairs, use a mask")
+    return number
 
 
 def _computed(of_integers: Binary, of_reals: Binary, a: object, b: object) -> Value:

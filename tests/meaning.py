@@ -44,6 +44,7 @@ _PLAIN: dict[Op, Callable[..., Any]] = {
     Op.REAL_MUL: operator.mul,
     Op.REAL_WHERE: lambda c, a, b: a if c else b,
     Op.LOG: lambda n: math.log(max(n, 1)),
+    Op.FLOAT: float,
 }
 
 Tokens = Mapping[str, int]

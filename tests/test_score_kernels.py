@@ -43,6 +43,14 @@ SCORES: dict[str, Score | list[Score]] = {
     "no score at all": an.score(lambda s, q, k: 0.125 * (q - k)),
     "an integer": an.score(lambda s, q, k: (q - k) % 3),
     "a constant": an.score(lambda s: 2.0),
+    "one": an.score(lambda s: 1.0),
+    "of queries": an.score(lambda q: q % 3),
+    "of keys": an.score(lambda k: k % 5 - 2),
+    "real, of queries": an.score(lambda q: 0.1 * (q % 7)),
+    "chosen by queries": an.score(lambda q: an.where(q % 2 == 0, 1.0, 2.0)),
+    "log of keys": an.score(lambda k: an.log(k)),
+    "times queries": an.score(lambda s, q: s * (q % 3)),
+    "times keys": an.score(lambda s, k: s * (k % 3)),
     "negative": an.score(lambda s: -s),
 }
 MASKS: dict[str, an.Mask] = {

@@ -81,6 +81,8 @@ class Printer:
                 return Text(str(e.value), ATOM if e.op is Op.BOOL or e.const >= 0 else 6, Shape.SCALAR)
             case Op.REAL:
                 return Text(str(e.value), 6 if str(e.value).startswith("-") else ATOM, Shape.SCALAR)
+            case Op.FLOAT:
+                return self.real(e.args[0])
             case Op.ROWMIN | Op.ROWMAX:
                 return self._reduced(e)
             case Op.NOT:

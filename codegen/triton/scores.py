@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from attnir.codegen.triton.expressions import Printer, Shape
 from attnir.codegen.triton.frame import Frame
+from attnir.codegen.triton.operations import ATOM
 from attnir.codegen.triton.tiles import column_coordinates, columns_inside, row_coordinates
 from attnir.expr import FALSE, TRUE, Expr, H
 from attnir.labels import TOKEN
@@ -50,8 +51,9 @@ class Pairs:
         self.checked = Values(f)
         self.live = self._live()
         self.changed = Values(f, "score_")
-        self.score = self._text(f.program.score)
-        self.slope = self._text(slope(f.program.score)) if f.kind != "forward" else ""
+        own, turned = f.program.score, slope(f.program.score)
+        self.score = "" if own is SCORE else self._text(own)
+        self.slope = "" if turned is ONE or f.kind == "forward" else self._text(turned)
 
     def _live(self) -> str:
         columns = self.f.columns
@@ -64,12 +66,12 @@ class Pairs:
         return f"{self.checked.printer.tile(predicate).within(2)} & {inside}"
 
     def _text(self, e: Expr) -> str:
-        """The text of a score or its slope; none of one that changes nothing."""
-        if e in (SCORE, ONE):
-            return ""
-        printer = self.changed.printer
-        found = printer.tile(e) if e.is_real else printer.real(e)
-        return found.source if found.shape is Shape.TILE else f"tl.zeros_like(s) + {found.within(5)}"
+        """The text of a score or its slope, one value per pair."""
+        found = self.changed.printer.text(e)
+        if found.shape is Shape.TILE:
+            return found.source
+        spread = {Shape.ROW: "[:, None]", Shape.COLUMN: "[None, :]"}.get(found.shape, "")
+        return f"tl.zeros_like(s) + {found.within(ATOM if spread else 5)}{spread}"
 
     def write_before(self) -> None:
         """What the scores of all tiles need beforehand."""

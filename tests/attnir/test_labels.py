@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from hypothesis import given
@@ -86,8 +88,18 @@ WALKED = {
     "per head": SAME & an.mask(lambda q, k, h: q - k < 8 * (h + 1)) & an.causal(),
     "two ranges": (SAME & an.causal() & an.window(3, 0)) | (SAME & an.mask(lambda k: k < 9)),
     "marked keys": SAME & an.causal() & an.mask(lambda k: D(k) != 0),
+    "sorted facts of keys": SAME & an.mask(lambda k: (DOC(k) > 1) & (DOC(k) < 9)),
     "coarser": an.mask(lambda q, k: C(q) // 2 == C(k) // 2),
 }
+
+
+def bindings_of(mask: an.Mask, q: torch.Tensor, k: torch.Tensor) -> dict[str, object]:
+    """What a mask reads, where these are the labels."""
+    in_runs = torch.arange(q.shape[-1]) // 3, torch.arange(k.shape[-1]) // 3
+    given: dict[str, object] = {"c": (q, k), "mark": (q % 2, k % 2), "w": 7, "doc": in_runs}
+    return {d.name: given[d.name] for d in (*mask.fields, *mask.params)}
+
+
 SHAPES = [(1, 1, 40, 40, None), (2, 2, 33, 50, None), (2, 1, 50, 33, 3), (1, 1, 7, 20, 5), (1, 2, 20, 7, 0)]
 
 
@@ -99,10 +111,14 @@ def test_walks_are_exact(name: str, shared: bool, transposed: bool) -> None:
     for batch, heads, q_len, k_len, q_start in SHAPES:
         samples = (1,) if shared else (batch,)
         q, k = (torch.randint(-2, 5, (*samples, n), generator=g) for n in (q_len, k_len))
-        given: dict[str, object] = {"c": (q, k), "mark": (q % 2, k % 2), "w": 7}
-        read = {d.name for d in (*mask.fields, *mask.params)}
+        given: dict[str, object] = {
+            "c": (q, k),
+            "mark": (q % 2, k % 2),
+            "w": 7,
+            "doc": (in_runs(q_len), in_runs(k_len)),
+        }
         call = mask.signature.bind(
-            {n: v for n, v in given.items() if n in read},
+            bindings_of(mask, q, k),
             batch=batch,
             heads=heads,
             q_len=q_len,
@@ -146,14 +162,20 @@ def test_live_pairs_are_counted_by_ranges(name: str) -> None:
     mask, g = WALKED[name], torch.Generator().manual_seed(1)
     for batch, heads, q_len, k_len, q_start in SHAPES:
         q, k = (torch.randint(-2, 5, (batch, n), generator=g) for n in (q_len, k_len))
-        given: dict[str, object] = {"c": (q, k), "mark": (q % 2, k % 2), "w": 7}
-        bindings = {d.name: given[d.name] for d in (*mask.fields, *mask.params)}
+        given: dict[str, object] = {
+            "c": (q, k),
+            "mark": (q % 2, k % 2),
+            "w": 7,
+            "doc": (in_runs(q_len), in_runs(k_len)),
+        }
+        bindings = bindings_of(mask, q, k)
         call = mask.signature.bind(bindings, batch=batch, heads=heads, q_len=q_len, k_len=k_len, q_start=q_start)
         live = dense_mask(mask.predicate, call).expand(batch, heads, -1, -1)
         assert live_pairs_of(mask.predicate, mask.spaces, call) == int(live.sum())
 
 
-def test_facts_that_lie_closer_in_another_order_are_listed() -> None:
-    mask = SAME & an.mask(lambda q, k: D(k) <= D(q))
+@pytest.mark.parametrize("rest", [lambda q, k: D(k) <= D(q), lambda q, k: DOC(k) == DOC(q)])
+def test_facts_that_lie_closer_in_another_order_are_listed(rest: Callable[..., object]) -> None:
+    mask = SAME & an.mask(rest)
     assert ranges_of(mask.predicate, ex.field(C.decl, ex.K), Side.QUERIES) is None
     assert arrange(mask.predicate, mask.spaces, (64, 64), False).taken.listed

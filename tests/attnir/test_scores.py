@@ -30,6 +30,8 @@ from tests.test_bad_input import wrong
 DOC, N = an.field("doc"), an.field("n")
 SOFT = an.score(lambda s, q, k: an.where(DOC(q) == DOC(k), s, s - 4.0))
 
+TINY, HUGE = an.score(lambda s: -1e12), an.score(lambda s: s * 1e12)
+
 PRINTED: dict[str, Score] = {
     "s": an.score(lambda s: s),
     "s * 0.5 + 1.0": an.score(lambda s: 0.5 * s + 1),
@@ -37,7 +39,9 @@ PRINTED: dict[str, Score] = {
     "(s - 1.0) * 2.0": an.score(lambda s: (s - 1.0) * 2.0),
     "-(s + 1.0)": an.score(lambda s: -(s + 1.0)),
     "0.25": an.score(lambda s: 0.25),
-    "q - k": an.score(lambda s, q, k: q - k),
+    "float(q - k)": an.score(lambda s, q, k: q - k),
+    "float(k % 3)": an.score(lambda k: k % 3),
+    "1.0": an.score(lambda s: 1),
     "s - (q - k) * 0.125": an.score(lambda s, q, k: s - (q - k) * 0.125),
     "where(k < 4, s + log(k + 1), 0.0)": an.score(lambda s, k: an.where(k < 4, s + an.log(k + 1), 0.0)),
     "s * (h + 1)": an.score(lambda s, h: s * (h + 1)),
@@ -72,6 +76,15 @@ def test_scores_change_what_the_one_before_gave() -> None:
     once = an.pattern(an.pattern(an.full(), score=halved), score=shifted)
     assert once == an.pattern(an.full(), score=[halved, shifted])
     assert an.compile(an.full(), score=[halved, shifted]) == an.compile(once)
+
+
+@pytest.mark.parametrize("after", ["-s", "s + s", "s * s", "where(k < 3, s, -s)", "s - s", "s * 2.0 + s"])
+@pytest.mark.parametrize("before", ["q - k", "(q - k) * 3", "q * k", "2", "float(k)"])
+def test_scores_of_integers_stay_real(before: str, after: str) -> None:
+    first, second = (an.parse(f"True; score = {text}") for text in (before, after))
+    assert isinstance(first, Pattern) and isinstance(second, Pattern)
+    both = an.pattern(an.full(), score=[Score(first.score), Score(second.score)])
+    assert an.pattern(an.parse(str(both))) == both
 
 
 def test_a_pattern_without_scores_is_its_mask() -> None:
@@ -205,6 +218,11 @@ DECLARED: list[tuple[type[AttnirError], str, Callable[[], object]]] = [
     (DeclarationError, "finite and at most 1e12, not inf", lambda: an.score(lambda s: s - math.inf)),
     (DeclarationError, "finite and at most 1e12, not nan", lambda: an.score(lambda s: s * math.nan)),
     (DeclarationError, "to hide pairs, use a mask", lambda: an.score(lambda s: s - 1e30)),
+    (DeclarationError, "at most 1e12 in a score, not", lambda: an.score(lambda s: s - 2**50)),
+    (DeclarationError, "at most 1e12 in a score, not", lambda: an.score(lambda s, k: an.where(k < 3, s, 2**41))),
+    (DeclarationError, "-1e+24, lies beyond 1e+12", lambda: an.pattern(an.full(), score=[TINY, HUGE])),
+    (DeclarationError, "lies beyond", lambda: an.pattern(an.full(), score=[HUGE] * 4)),
+    (DeclarationError, "operations", lambda: an.pattern(an.full(), score=[an.score(lambda s: s * s * 0.5)] * 14)),
     (IntegerExpectedError, "`s` is a real number", lambda: an.score(lambda s, k: an.where(s < 0, s, 0.0))),
     (IntegerExpectedError, "`s` is a real number", lambda: an.score(lambda s, k: an.log(s))),
     (IntegerExpectedError, "`s` is a real number", lambda: an.score(lambda s, k: s // 2)),
