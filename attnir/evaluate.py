@@ -108,12 +108,12 @@ class Evaluator:
         side = side_of(position)
         values = self.call.fields[name].on(side)
         index = self.done[position] - self.call.start(side)
-        batch = self.tokens["b"] if values.shape[0] > 1 else torch.zeros_like(index)
+        batch = self.tokens["b"] if values.shape[0] != 1 else torch.zeros_like(index)
         return values[batch, index].long()
 
     def _entry(self, values: Tensor) -> Tensor:
         """A tensor over samples and heads, [B or 1, H or 1], read at those of the tokens."""
-        batch, head = (self.tokens[t] if n > 1 else self._scalar(0) for t, n in zip("bh", values.shape, strict=True))
+        batch, head = (self.tokens[t] if n != 1 else self._scalar(0) for t, n in zip("bh", values.shape, strict=True))
         return values[batch, head].long()
 
     def _table(self, n: Expr) -> Tensor:
@@ -124,8 +124,8 @@ class Evaluator:
             self.tables[key] = row_table(n, self.call)
         table = self.tables[key]
         index = self.done[at] - self.call.start(n.value.side.other)
-        batch = self.tokens["b"] if table.shape[0] > 1 else torch.zeros_like(index)
-        head = self.tokens["h"] if table.shape[1] > 1 else torch.zeros_like(index)
+        batch = self.tokens["b"] if table.shape[0] != 1 else torch.zeros_like(index)
+        head = self.tokens["h"] if table.shape[1] != 1 else torch.zeros_like(index)
         return table[batch, head, index].long()
 
 

@@ -111,3 +111,11 @@ def test_it_says_when_one_head_stands_for_many() -> None:
     attention = an.compile(an.mask(lambda q, k, h: q - k < 16 * (h + 1)))
     assert "head 0 alone: give heads=" in str(attention.explain(64))
     assert "alone" not in str(attention.explain(64, heads=2)) + str(an.compile(an.causal()).explain(64))
+
+
+@pytest.mark.parametrize("is_sorted", [True, False])
+def test_no_samples_of_fields_of_their_own_have_no_pairs(is_sorted: bool) -> None:
+    doc = an.field("doc", sorted=is_sorted)
+    same = an.compile(an.mask(lambda q, k: doc(q) == doc(k)))
+    e = same.explain(40, batch=0, doc=torch.zeros(0, 40, dtype=torch.int64))
+    assert (e.live_pairs, e.visited_pairs) == (0, 0)

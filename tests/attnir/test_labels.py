@@ -111,12 +111,6 @@ def test_walks_are_exact(name: str, shared: bool, transposed: bool) -> None:
     for batch, heads, q_len, k_len, q_start in SHAPES:
         samples = (1,) if shared else (batch,)
         q, k = (torch.randint(-2, 5, (*samples, n), generator=g) for n in (q_len, k_len))
-        given: dict[str, object] = {
-            "c": (q, k),
-            "mark": (q % 2, k % 2),
-            "w": 7,
-            "doc": (in_runs(q_len), in_runs(k_len)),
-        }
         call = mask.signature.bind(
             bindings_of(mask, q, k),
             batch=batch,
@@ -162,12 +156,6 @@ def test_live_pairs_are_counted_by_ranges(name: str) -> None:
     mask, g = WALKED[name], torch.Generator().manual_seed(1)
     for batch, heads, q_len, k_len, q_start in SHAPES:
         q, k = (torch.randint(-2, 5, (batch, n), generator=g) for n in (q_len, k_len))
-        given: dict[str, object] = {
-            "c": (q, k),
-            "mark": (q % 2, k % 2),
-            "w": 7,
-            "doc": (in_runs(q_len), in_runs(k_len)),
-        }
         bindings = bindings_of(mask, q, k)
         call = mask.signature.bind(bindings, batch=batch, heads=heads, q_len=q_len, k_len=k_len, q_start=q_start)
         live = dense_mask(mask.predicate, call).expand(batch, heads, -1, -1)
