@@ -28,6 +28,8 @@ def any_call(leaf: Expr) -> Interval[int]:
             return Interval(0, min(most or POSITION_LIMIT, POSITION_LIMIT) - 1)
         case ParamDecl(low=low, high=high):
             return Interval(low, high)
+        case FieldDecl(limit=int() as limit):
+            return Interval(0, limit - 1)
         case FieldDecl() | TensorDecl():
             return UNKNOWN
         case str():

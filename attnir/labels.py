@@ -9,7 +9,7 @@ fields are permuted, and which reads three facts about a place:
     _order(k)   STEP * (the first place of its label) + position: ascending
     _base(q)    STEP * (the first place of its label on the other side), or a little less where none has that label
 
-A key of q.s label at a position in [a, b) has `_base(q) + a <= _order(k) < _base(q) + b`: a range, found by search.
+A key of q's label at a position in [a, b) has `_base(q) + a <= _order(k) < _base(q) + b`: a range, found by search.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from attnir import expr as ex
+from attnir.axes import SEQUENCES
 from attnir.call import Call, FieldValues
 from attnir.classes import disjuncts
 from attnir.evaluate import Evaluator
@@ -30,10 +31,11 @@ from attnir.real import at
 from attnir.solve import solve
 from attnir.traverse import contains, fields_of, nodes, rebuild, substitute
 
-TOKEN, ORDER, BASE = FieldDecl("_token"), FieldDecl("_order", sorted=True), FieldDecl("_base", sorted=True)
+TOKEN = FieldDecl("_token", limit=POSITION_LIMIT)
+ORDER, BASE = FieldDecl("_order", sorted=True), FieldDecl("_base", sorted=True)
 FACTS = (TOKEN, ORDER, BASE)
 STEP = 4 * POSITION_LIMIT
-TOKENS = {Side.QUERIES: ex.Q, Side.KEYS: ex.K}
+TOKENS = {side: axis.token for side, axis in SEQUENCES.items()}
 
 
 def label_of(predicate: Expr) -> Expr | None:

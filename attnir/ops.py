@@ -120,10 +120,14 @@ class Coordinate:
 
 @dataclass(frozen=True, slots=True)
 class FieldDecl:
-    """A named fact about tokens: one integer per token. `sorted`: it never decreases along the sequence."""
+    """A named fact about tokens: one integer per token. `sorted`: it never decreases along the sequence.
+
+    limit: all values are known to lie in [0, limit), as those of facts that attnir makes itself.
+    """
 
     name: str
     sorted: bool = False
+    limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,20 @@ pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="mutants are t
 # Full and partial tiles on both sides of the walk, a ragged end, grouped heads, widths that differ, dead rows.
 PATTERN = an.window(99, 3) & an.mask(lambda q, k: q != 7)
 CASE = Case(PATTERN, q_len=300, heads=4, kv_heads=2, d=32, dv=16)
+# Labels that are scattered, so that tokens are looked up, and a score with a slope of its own.
+LABEL, ERASED = an.field("label"), an.field("erased")
+ORDERED = Case(
+    an.pattern(
+        an.mask(lambda q, k: LABEL(q) == LABEL(k)) & an.window(150, 9),
+        score=an.score(lambda s, k: an.where(ERASED(k) == 1, 0.0, s)),
+    ),
+    q_len=220,
+    heads=4,
+    kv_heads=2,
+    d=32,
+    dv=16,
+    bindings={"label": torch.arange(220) * 7 % 3, "erased": torch.arange(220) % 4 // 3},
+)
 TILES = {kind: an.Config(32, 32, 4, 1) for kind in ("forward", "dq", "dkv")}
 
 
@@ -31,6 +45,7 @@ class Mutant:
     old: str  # a regular expression
     new: str
     layer: str
+    ordered: bool = False  # tried on ORDERED
 
 
 MUTANTS = {
@@ -60,24 +75,39 @@ MUTANTS = {
     "transposed full tile lost": Mutant("dkv", r"q_tile = tile_full_start \+ at", "q_tile = tile_full_start", "counts"),
     "lse of another head": Mutant("dkv", r"\(b64 \* heads \+ h\) \* q_len", "(b64 * heads) * q_len", "numbers"),
     "gradient of lse ignored": Mutant("delta", r"total = total - tl.load", "total = total - 0 * tl.load", "numbers"),
+    "score lost": Mutant("forward", r"score = tl.where\(.*", "score = s", "numbers", True),
+    "score lost in dkv": Mutant("dkv", r"score = tl.where\(.*", "score = s", "numbers", True),
+    "slope lost in dq": Mutant("dq", r"ds = ds \* .*", "ds = ds", "numbers", True),
+    "slope lost in dkv": Mutant("dkv", r"ds = ds \* .*", "ds = ds", "numbers", True),
+    "keys not looked up": Mutant("forward", r"key_tokens = f__token_k", "key_tokens = keys", "counts", True),
+    "queries not looked up": Mutant("forward", r"query_tokens = .*", "query_tokens = queries", "counts", True),
+    "results not put back": Mutant("dq", r"dq_rows = (.*)query_tokens", r"dq_rows = \1queries", "numbers", True),
+    "lse of a place": Mutant("dkv", r"lse \+ first_row \+ query_tokens", "lse + first_row + queries", "counts", True),
+    "a table of other rows": Mutant(
+        "forward", r"table_1_at \+ \(q_pos - q_start\)", "table_1_at + (q_pos - q_start) // 2", "counts", True
+    ),
+    "a label's end one early": Mutant(
+        "forward", r"(tile_stop = .*tl.minimum\()(.*), k_len", r"\1\2 - 1, k_len", "counts", True
+    ),
 }
 
 
-def caught_by() -> str:
+def caught_by(case: Case) -> str:
     """The first layer that notices something."""
     try:
-        probe_counts("triton", CASE, config=TILES)
+        probe_counts("triton", case, config=TILES)
     except AssertionError:
         return "counts"
     try:
-        check("triton", CASE, config=TILES)
+        check("triton", case, config=TILES)
     except AssertionError:
         return "numbers"
     return "nothing"
 
 
-def test_the_kernels_themselves_pass() -> None:
-    assert caught_by() == "nothing"
+@pytest.mark.parametrize("case", [CASE, ORDERED], ids=["runs", "an order"])
+def test_the_kernels_themselves_pass(case: Case) -> None:
+    assert caught_by(case) == "nothing"
 
 
 @pytest.mark.parametrize("name", MUTANTS)
@@ -98,4 +128,4 @@ def test_a_mutant_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "_write", lambda path, source: None)
     monkeypatch.setattr(launch, "CACHE", cache)
     monkeypatch.setattr(launch, "emit", emit)
-    assert caught_by() == mutant.layer
+    assert caught_by(ORDERED if mutant.ordered else CASE) == mutant.layer
