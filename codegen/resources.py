@@ -53,9 +53,10 @@ LEAST_WORTH = 64  # tokens of a tile along each side, below which no shape is wo
 LAID_OUT = 50  # registers that a walk takes where rows or columns are no runs, or where there are several walks
 PER_AXIS = 20  # and each further axis of a column tile
 OWN_FORWARD = 40  # all of it, in a forward with the instructions of sm_90 and sm_100, which read shared memory
-ORDERED = 20  # more in a forward whose tokens stand in an order, and are looked up
+ORDERED = 0.22  # more for each moving row, in a forward whose tokens stand in an order, and are looked up
 # What changing a score takes for each pair of a tile, by matrix instructions: in the forward, and in the backward.
 SCORED = {"mma": (0.0, 0.0), "wgmma": (0.75, 0.0), "tcgen05": (0.75, 1.5), "mfma": (0.0, 0.0)}
+SCORED_WIDE = 0.2  # and for each column of wide heads, in sm_100's backward: D + Dv above 256
 LEAST = Config(16, 16, 8, 1)  # the tiles that need least where products are three of tf32
 SPLIT_BUDGETS = {
     "forward": {"mma": 255, "wgmma": 155},
@@ -232,9 +233,12 @@ class Estimate:
         forward = self.p.kind == "forward"
         if self.extra.scored:
             budget -= int(SCORED[self.products][not forward] * self.c.block_q * self.c.block_k) // self.threads
+            if self.products == "tcgen05" and not forward and sum(self.p.widths) > 256:
+                budget -= int(SCORED_WIDE * sum(self.p.widths))
         if forward:
             own = self.products in ("wgmma", "tcgen05")
-            return budget - (min(walk, OWN_FORWARD) if own else walk) - ORDERED * self.extra.ordered
+            ordered = int(ORDERED * self.moving) if self.extra.ordered else 0
+            return budget - (min(walk, OWN_FORWARD) if own else walk) - ordered
         # Rows that lie apart have addresses of their own.
         copies = 3 * self.moving * sum(self.p.widths) * self.p.itemsize // 16 // self.threads if walk else 0
         return budget - walk - copies
