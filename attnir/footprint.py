@@ -8,14 +8,13 @@ from functools import lru_cache
 
 from torch import Tensor
 
-from attnir.arrange import Programs
 from attnir.blocks import BlockList
 from attnir.call import Call
 from attnir.evaluate import row_table
 from attnir.expr import Expr, side_of
 from attnir.labels import TOKEN, in_order
 from attnir.ops import FieldDecl, Side, TensorDecl
-from attnir.program import Listed, Status, TileProgram
+from attnir.program import Listed, Programs, Status, TileProgram
 from attnir.traverse import nodes, tensors_of
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from attnir.arrange import Launches, unlisted
 from attnir.call import Call
+from attnir.candidates import unlisted
 from attnir.count import count_launches, count_live, has_ranges
 from attnir.expr import Expr
 from attnir.labels import in_order, label_of, ranges_of
 from attnir.ops import Side
-from attnir.program import Status, Sweep
+from attnir.program import Launches, Status, Sweep
 from attnir.space import Spaces
 
 

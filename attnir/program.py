@@ -205,6 +205,10 @@ class TileProgram:
         return "\n".join(lines)
 
 
+Programs = tuple[TileProgram, ...]  # of one launch: the same rows, predicates that exclude each other
+Launches = tuple[Programs, ...]  # together they have every row once
+
+
 def _check_scalar(program: TileProgram, e: Expr, known: set[Expr]) -> None:
     """A scalar of a tile reads its rows only under ROWMIN, ROWMAX and where a row table is defined, and no column."""
     rows = {SEQUENCES[program.rows.side].token, *(a.token for a in program.rows.axes)}

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from attnir.arrange import Launches
 from attnir.blocks import BlockList, list_blocks
 from attnir.call import Call
 from attnir.footprint import metadata_bytes
-from attnir.program import TileProgram
+from attnir.program import Launches, TileProgram
 
 
 @dataclass(frozen=True, slots=True)

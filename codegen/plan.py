@@ -10,11 +10,12 @@ import json
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 
-from attnir.arrange import Arrangement, Launches, arrange
+from attnir.arrange import Arrangement, arrange
 from attnir.call import Call
 from attnir.codegen.targets import KINDS, Config
 from attnir.errors import BackendError
 from attnir.expr import Expr
+from attnir.program import Launches
 from attnir.scores import Pattern, parse, pattern
 from attnir.signature import value_of
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import attnir as an
-from attnir.arrange import Launches
 from attnir.axes import Layout
 from attnir.call import Call
 from attnir.evaluate import Evaluator, dense_mask
+from attnir.program import Launches
 from attnir.space import Space
 from attnir.value import Value
 from attnir.walk import pair_map, tile_tokens

@@ -78,6 +78,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "classes",
             "nominal",
             "draft",
+            "candidates",
             "arrange",
             "live",
             "footprint",

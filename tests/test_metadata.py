@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 import attnir as an
-from attnir.arrange import WORTH_A_LIST, Launches
+from attnir.arrange import WORTH_A_LIST
 from attnir.call import Call
 from attnir.codegen.triton.metadata import metadata
+from attnir.program import Launches
 from benchmarks.metadata import Metadata, metadata_of, reasons_of, shortened
 from benchmarks.over_compute import call_of, measure
 from benchmarks.realistic import Sized, cataloged

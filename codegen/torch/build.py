@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 
 from torch import Tensor
 
-from attnir.arrange import Programs
 from attnir.blocks import BlockList
 from attnir.call import Call
 from attnir.codegen.lists import block_list
@@ -19,7 +18,7 @@ from attnir.codegen.torch.target import default_tile
 from attnir.evaluate import of_pairs
 from attnir.expr import Expr
 from attnir.labels import TOKEN, in_order
-from attnir.program import Status, TileProgram
+from attnir.program import Programs, Status, TileProgram
 from attnir.real import ONE, SCORE, slope
 from attnir.traverse import reads
 from attnir.walk import runs

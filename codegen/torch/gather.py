@@ -14,11 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from attnir.arrange import Programs
 from attnir.call import Call
 from attnir.codegen.torch.schedule import Span, Visit
 from attnir.evaluate import Evaluator
-from attnir.program import Status, TileProgram
+from attnir.program import Programs, Status, TileProgram
 from attnir.walk import Run, runs, scalars
 
 Indices = NDArray[np.int64]

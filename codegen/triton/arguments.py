@@ -10,12 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from attnir.arrange import Programs
 from attnir.axes import Axis
 from attnir.codegen.triton.spec import NAMES, Spec
 from attnir.expr import Expr, H
 from attnir.footprint import evaluated, reads_of
 from attnir.ops import Op, Searched
+from attnir.program import Programs
 from attnir.traverse import contains, params_of
 
 TENSORS = {

@@ -7,7 +7,6 @@ is transposed in registers. Each result is summed by one instance, in a fixed or
 
 from __future__ import annotations
 
-from attnir.arrange import Programs
 from attnir.codegen.triton.forward import head_offsets, key_tiles, load_keys, load_rows, score_unit
 from attnir.codegen.triton.frame import KEY, QUERY, Frame
 from attnir.codegen.triton.loops import Body, write_loops
@@ -15,7 +14,7 @@ from attnir.codegen.triton.operands import Operand, lanes, lowered, operand, pro
 from attnir.codegen.triton.scores import Pairs
 from attnir.codegen.triton.spec import Spec
 from attnir.codegen.triton.tiles import column_tile, row_tile
-from attnir.program import Status
+from attnir.program import Programs, Status
 
 
 def write_dq(programs: Programs, spec: Spec) -> Frame:

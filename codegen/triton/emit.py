@@ -5,7 +5,6 @@ from __future__ import annotations
 import textwrap
 from itertools import groupby
 
-from attnir.arrange import Programs
 from attnir.codegen.triton.arguments import Argument, arguments, describe_table
 from attnir.codegen.triton.backward import write_delta, write_dkv, write_dq
 from attnir.codegen.triton.forward import write_forward
@@ -13,6 +12,7 @@ from attnir.codegen.triton.operands import TO_BFLOAT16
 from attnir.codegen.triton.operations import helpers
 from attnir.codegen.triton.spec import NAMES, Spec
 from attnir.footprint import reads_of
+from attnir.program import Programs
 
 WRITERS = {"forward": write_forward, "dq": write_dq, "dkv": write_dkv}
 TITLES = {

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from attnir.arrange import Programs
 from attnir.codegen.triton.frame import KEY, QUERY, Frame
 from attnir.codegen.triton.loops import Body, write_loops
 from attnir.codegen.triton.operands import Operand, lanes, lowered, operand, product_over_width, zeros
 from attnir.codegen.triton.scores import Pairs
 from attnir.codegen.triton.spec import Spec
 from attnir.codegen.triton.tiles import column_tile, row_tile
-from attnir.program import Status
+from attnir.program import Programs, Status
 
 
 def write_forward(programs: Programs, spec: Spec) -> Frame:

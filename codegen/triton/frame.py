@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from attnir.arrange import Programs
 from attnir.codegen.triton.arguments import table_reads_head, tile_count
 from attnir.codegen.triton.expressions import Printer, Shape, Text
 from attnir.codegen.triton.operations import ATOM
@@ -19,7 +18,7 @@ from attnir.footprint import Reads, reads_of
 from attnir.interval import Interval
 from attnir.labels import TOKEN
 from attnir.ops import Coordinate, FieldDecl, Of, ParamDecl, Searched, Side, TensorDecl
-from attnir.program import TileProgram
+from attnir.program import Programs, TileProgram
 from attnir.real import SCORE
 from attnir.traverse import contains
 

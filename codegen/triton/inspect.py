@@ -20,13 +20,13 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from attnir.arrange import Programs
 from attnir.codegen.resources import extra_of
 from attnir.codegen.targets import Target
 from attnir.codegen.triton.arguments import arguments
 from attnir.codegen.triton.assembly import LOCAL, MATRIX, Loop, count, gcn_lines, loops, opcodes, sass_lines
 from attnir.codegen.triton.emit import emit
 from attnir.codegen.triton.spec import Spec
+from attnir.program import Programs
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ import torch
 import triton
 from torch import Tensor
 
-from attnir.arrange import Launches, Programs
 from attnir.call import Call
 from attnir.codegen.cache import CACHE
 from attnir.codegen.configure import arrangement_of, configure
@@ -26,6 +25,7 @@ from attnir.codegen.triton.metadata import metadata
 from attnir.codegen.triton.spec import Spec
 from attnir.errors import BackendError
 from attnir.inputs import check_dtype, check_widths
+from attnir.program import Launches, Programs
 from attnir.walk import tile_counts
 
 Values = dict[str, Any]

@@ -6,14 +6,13 @@ from typing import Any
 
 from torch import Tensor
 
-from attnir.arrange import Programs
 from attnir.call import Call
 from attnir.codegen.lists import block_list
 from attnir.codegen.triton.arguments import tile_count
 from attnir.evaluate import row_table
 from attnir.footprint import reads_of
 from attnir.labels import in_order
-from attnir.program import TileProgram
+from attnir.program import Programs, TileProgram
 from attnir.walk import tile_counts
 
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 import pytest
 
 import attnir as an
-from attnir.arrange import Launches, arrange
+from attnir.arrange import arrange
 from attnir.axes import Axis, Layout
 from attnir.expr import TRUE, Expr, const
 from attnir.ops import Op
-from attnir.program import Status, Sweep, TileProgram
+from attnir.program import Launches, Status, Sweep, TileProgram
 from attnir.traverse import rebuild
 from attnir.walk import pair_map
 from tests.layouts import Laid, every, findings

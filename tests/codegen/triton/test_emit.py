@@ -14,12 +14,12 @@ import pytest
 import torch
 
 import attnir as an
-from attnir.arrange import Programs
 from attnir.codegen.plan import Plan
 from attnir.codegen.targets import KINDS, Config
 from attnir.codegen.triton import Spec, arguments, emit
 from attnir.codegen.triton.launch import launches_of
 from attnir.codegen.triton.operands import Operand
+from attnir.program import Programs
 from tests.patterns import PATTERNS
 
 GOLDEN = Path(__file__).parent / "golden"
