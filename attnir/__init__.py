@@ -17,13 +17,13 @@ from attnir.codegen.cache import CacheInfo, cache_info
 from attnir.codegen.targets import Config
 from attnir.errors import AttnirError
 from attnir.facts import Field, field, param, tensor
+from attnir.functions import log, maximum, minimum, where
 from attnir.masks import Mask, causal, full, mask, window
 from attnir.neighborhood import neighborhood
 from attnir.per_head import per_head
 from attnir.reference import reference
 from attnir.scores import Pattern, Score, multiplicity, parse, pattern, score
 from attnir.space import Space, concat, grid
-from attnir.value import log, maximum, minimum, where
 
 __version__ = "0.1.0"
 

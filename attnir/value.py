@@ -274,33 +274,5 @@ def read_field(decl: FieldDecl, token: object) -> Value:
     )
 
 
-def where(condition_: object, a: object, b: object) -> Value:
-    """`a` where the condition holds, else `b`: two integers, two conditions, or, in a score, two real numbers.
-
-    >>> import attnir as an
-    >>> print(an.mask(lambda q, k: k <= an.where(q < 4, 3, q)))
-    k <= where(q < 4, 3, q)
-    """
-    if is_real(a) or is_real(b):
-        return Value(real.where(condition(condition_), number_argument(a), number_argument(b)))
-    take = condition if is_condition(a) and is_condition(b) else _integer
-    return Value(ex.where(condition(condition_), take(a), take(b)))
-
-
 def is_condition(value: object) -> bool:
     return isinstance(value, bool) or (isinstance(value, Value) and value.expr.is_bool)
-
-
-def minimum(a: object, b: object) -> Value:
-    """The smaller of two integers; for use inside a lambda."""
-    return Value(ex.minimum(_integer(a), _integer(b)))
-
-
-def maximum(a: object, b: object) -> Value:
-    """The larger of two integers; for use inside a lambda."""
-    return Value(ex.maximum(_integer(a), _integer(b)))
-
-
-def log(count: object) -> Value:
-    """The natural logarithm of an integer, 0 where it is below 1; for use inside a score."""
-    return Value(real.log(_integer(count)))

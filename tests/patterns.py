@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 import attnir as an
-from attnir import value as tr
+from attnir import functions as tr
 from attnir.call import Call
 from attnir.masks import Mask
 from attnir.signature import first_position

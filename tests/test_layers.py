@@ -41,6 +41,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "reading",
             "pattern_text",
             "value",
+            "functions",
             "real",
             "facts",
             "masks",

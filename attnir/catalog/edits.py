@@ -6,9 +6,9 @@ import torch
 
 from attnir.catalog.registry import Example, entry
 from attnir.facts import field
+from attnir.functions import where
 from attnir.masks import Mask, full, mask
 from attnir.scores import Pattern, pattern, score
-from attnir.value import where
 
 
 @entry(

@@ -10,9 +10,10 @@ import torch
 from attnir.catalog.registry import Example, entry
 from attnir.catalog.sizes import within
 from attnir.facts import field
+from attnir.functions import where
 from attnir.masks import Mask, full, mask
 from attnir.scores import Pattern, multiplicity, pattern
-from attnir.value import Value, where
+from attnir.value import Value
 
 _SOURCE = "HoloCine: Holistic Generation of Cinematic Multi-Shot Long Video Narratives; yihao-meng/HoloCine"
 _CUTS = torch.tensor([0, 24, 40])

@@ -19,11 +19,12 @@ from attnir.errors import (
 )
 from attnir.evaluate import dense_mask
 from attnir.facts import field, param, tensor
+from attnir.functions import where
 from attnir.limits import DEEPEST, LARGEST, RESERVED
 from attnir.masks import Mask, causal, full, mask, window
 from attnir.ops import FieldDecl, ParamDecl
 from attnir.scores import parse
-from attnir.value import Value, where
+from attnir.value import Value
 from tests.meaning import picture
 
 DOC = field("doc", sorted=True)
