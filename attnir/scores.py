@@ -81,6 +81,10 @@ class Pattern(Declared):
     def roots(self) -> tuple[Expr, ...]:
         return (self.predicate,) if self.score is real.SCORE else (self.predicate, self.score)
 
+    def __and__(self, other: Mask) -> Pattern:
+        """The pattern on those of its pairs that a mask allows."""
+        return replace(self, mask=self.mask & other)
+
     def without_spaces(self) -> Pattern:
         """The same, over positions alone."""
         return replace(self, mask=replace(self.mask, spaces=NO_SPACES))

@@ -87,6 +87,13 @@ def test_scores_of_integers_stay_real(before: str, after: str) -> None:
     assert an.pattern(an.parse(str(both))) == both
 
 
+def test_a_pattern_on_fewer_pairs() -> None:
+    soft = an.pattern(an.full(), score=SOFT)
+    assert soft & an.causal() == an.pattern(an.causal(), score=SOFT)
+    with pytest.raises(DeclarationError, match="masks combine with masks"):
+        soft & wrong(soft)
+
+
 def test_a_pattern_without_scores_is_its_mask() -> None:
     pattern = an.pattern(an.causal())
     assert an.compile(pattern) == an.compile(an.causal())
