@@ -52,13 +52,22 @@ def list_blocks(program: TileProgram, call: Call) -> BlockList:
     return _Lister(program, call).build()
 
 
-def sampled_visits(program: TileProgram, call: Call, most: int = 5) -> float:
-    """About how many tiles a block list would have, from a few row tiles that follow no period."""
+def sampled_visits(program: TileProgram, call: Call, rows: int = 5, columns: int = 4096) -> float:
+    """About how many tiles a block list would have, from a few tiles of rows and of columns that follow no period."""
     lister = _Lister(program, call)
-    chosen = sorted({int(lister.rows * ((i + 0.5) * 0.618034 % 1)) for i in range(min(most, lister.rows))})
+    chosen, (every, left) = _spread(lister.rows, rows), (lister.columns, _spread(lister.columns, columns))
+    if len(left) < every:
+        lister.keep(torch.tensor(left, device=call.device))
     visited = sum(int((lister._classify(slice(at, at + 1)) > 0).sum()) for at in chosen)
     repeats = call.batch * call.heads // (lister.batch * lister.heads)
-    return visited * repeats * lister.rows / max(1, len(chosen))
+    return visited * repeats * lister.rows / max(1, len(chosen)) * every / max(1, len(left))
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """At most so many of the numbers below `count`, ascending, evenly apart but in no period."""
+    if count <= most:
+        return list(range(count))
+    return sorted({int(count * ((i + 0.5) * 0.618034 % 1)) for i in range(most)})
 
 
 Piece = tuple[Tensor, tuple[Tensor, ...]]
@@ -74,6 +83,12 @@ class _Lister:
         self.rows, self.row_ends = self._ends(program.rows.side, program.tile[0])
         self.columns, self.column_ends = self._ends(program.columns.side, program.tile[1])
         self.ranges: dict[tuple[str, Side], Interval[Tensor]] = {}
+        self.kept: Tensor | None = None  # of the column tiles; None: all
+
+    def keep(self, columns: Tensor) -> None:
+        """Look at some of the column tiles alone, which are numbered anew."""
+        self.columns, self.kept = len(columns), columns
+        self.column_ends = Interval(self.column_ends.low[columns], self.column_ends.high[columns])
 
     def _ends(self, side: Side, size: int) -> tuple[int, Interval[Tensor]]:
         """How many tiles a side has, and the first and last position of each."""
@@ -159,6 +174,8 @@ class _Lister:
             count = -(-values.shape[1] // size)
             padding = values[:, -1:].expand(-1, count * size - values.shape[1])
             tiles = torch.cat([values, padding], 1).view(values.shape[0], count, size)
+            if self.kept is not None and not is_row:
+                tiles = tiles[:, self.kept]
             self.ranges[name, side] = Interval(tiles.amin(-1), tiles.amax(-1))
         found = self.ranges[name, side]
         if is_row:

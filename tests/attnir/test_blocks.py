@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+import attnir as an
 from attnir import blocks
 from attnir.axes import sequence
-from attnir.blocks import BlockList, list_blocks
+from attnir.blocks import BlockList, list_blocks, sampled_visits
 from attnir.call import Call
 from attnir.expr import Expr
 from attnir.ops import Side
@@ -150,3 +151,14 @@ def test_empty_axes(name: str, q_len: int, k_len: int) -> None:
         call = call_of(named, 1, q_len, k_len)
         found = list_blocks(listing(named.mask(1).predicate, (4, 4), transposed), call)
         assert found.full[1].numel() == found.partial[1].numel() == 0
+
+
+@pytest.mark.parametrize("mask", [an.causal(), an.window(600), an.mask(lambda q, k: (q // 64 + k // 64) % 3 == 0)])
+def test_a_sample_of_rows_and_columns_tells_about_how_many_tiles_there_are(mask: an.Mask) -> None:
+    call = mask.signature.bind({}, batch=2, heads=1, q_len=4096, k_len=4096)
+    listed = (Listed(Status.FULL), Listed(Status.PARTIAL))
+    program = TileProgram(sequence(Side.QUERIES, 16), sequence(Side.KEYS, 16), mask.predicate, (), listed)
+    found = list_blocks(program, call)
+    exact = 2 * (found.full[1].numel() + found.partial[1].numel())
+    assert sampled_visits(program, call, rows=1000, columns=1000) == exact
+    assert sampled_visits(program, call, rows=40, columns=100) == pytest.approx(exact, rel=0.15)
