@@ -56,6 +56,7 @@ OWN_FORWARD = 40  # all of it, in a forward with the instructions of sm_90 and s
 ORDERED = 0.22  # more for each moving row, in a forward whose tokens stand in an order, and are looked up
 # What changing a score takes for each pair of a tile, by matrix instructions: in the forward, and in the backward.
 SCORED = {"mma": (0.0, 0.0), "wgmma": (0.75, 0.0), "tcgen05": (0.75, 1.5), "mfma": (0.0, 0.0)}
+SCORED_SPLIT = 24  # where products are three of tf32
 SCORED_WIDE = 0.2  # and for each column of wide heads, in sm_100's backward: D + Dv above 256
 LEAST = Config(16, 16, 8, 1)  # the tiles that need least where products are three of tf32
 SPLIT_BUDGETS = {
@@ -233,6 +234,7 @@ class Estimate:
         forward = self.p.kind == "forward"
         if self.extra.scored:
             budget -= int(SCORED[self.products][not forward] * self.c.block_q * self.c.block_k) // self.threads
+            budget -= SCORED_SPLIT * self.p.splits
             if self.products == "tcgen05" and not forward and sum(self.p.widths) > 256:
                 budget -= int(SCORED_WIDE * sum(self.p.widths))
         if forward:
