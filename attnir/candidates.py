@@ -16,10 +16,11 @@ from attnir import expr as ex
 from attnir.axes import SEQUENCES, Layout, sequence
 from attnir.blocks import sampled_visits
 from attnir.call import Call
-from attnir.classes import disjuncts, moduli_of, residue
+from attnir.classes import moduli_of, residue
 from attnir.count import count_tiles
 from attnir.cover import cover, in_layouts
 from attnir.digits import carried
+from attnir.disjuncts import disjuncts
 from attnir.draft import Draft, dead, finished
 from attnir.expr import FALSE, TRUE, Expr
 from attnir.labels import label_of, over_places, ranges_of

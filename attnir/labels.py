@@ -23,7 +23,7 @@ from torch import Tensor
 from attnir import expr as ex
 from attnir.axes import SEQUENCES
 from attnir.call import Call, FieldValues
-from attnir.classes import disjuncts
+from attnir.disjuncts import disjuncts
 from attnir.evaluate import Evaluator
 from attnir.expr import FALSE, TRUE, Expr, const
 from attnir.ops import POSITION_LIMIT, FieldDecl, Op, Side

@@ -76,6 +76,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "count",
             "layouts",
             "labels",
+            "disjuncts",
             "classes",
             "nominal",
             "draft",

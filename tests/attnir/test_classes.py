@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attnir import expr as ex
-from attnir.classes import MOST_TERMS, disjuncts, moduli_of, residue
+from attnir.classes import moduli_of, residue
+from attnir.disjuncts import MOST_TERMS, disjuncts
 from attnir.expr import FALSE, TRUE, Expr, H, K, Q, const
 from attnir.ops import Coordinate, Of, ParamDecl, Side
 from tests import strategies as some
