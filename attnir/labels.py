@@ -70,8 +70,9 @@ def _scattered(e: Expr) -> Expr:
     """The same of fields that are not sorted: along places, no field of a call is."""
 
     def change(n: Expr) -> Expr | None:
-        is_sorted = isinstance(n.value, FieldDecl) and n.value.sorted
-        return ex.field(FieldDecl(n.value.name), n.args[0]) if is_sorted and isinstance(n.value, FieldDecl) else None
+        if not (isinstance(n.value, FieldDecl) and n.value.sorted):
+            return None
+        return ex.field(replace(n.value, sorted=False), n.args[0])
 
     return rebuild(e, change)
 

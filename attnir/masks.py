@@ -24,9 +24,21 @@ class Declared(ABC):
     """What is declared over tokens: expressions, how the tokens are arranged, how many heads there have to be."""
 
     __slots__ = ()
-    spaces: Spaces
-    heads: int | None
-    conditions: tuple[Expr, ...] = ()  # `a <= b`, over parameters: what a call is held to
+
+    @property
+    @abstractmethod
+    def spaces(self) -> Spaces:
+        """How the queries, and how the keys are arranged."""
+
+    @property
+    @abstractmethod
+    def heads(self) -> int | None:
+        """How many query heads there have to be; None: any number."""
+
+    @property
+    def conditions(self) -> tuple[Expr, ...]:
+        """What a call is held to: `a <= b`, over parameters."""
+        return ()
 
     @property
     @abstractmethod

@@ -66,15 +66,15 @@ class Pattern(Declared):
         return self.mask.predicate
 
     @property
-    def spaces(self) -> Spaces:  # type: ignore[override]  # a mask's, not one of its own
+    def spaces(self) -> Spaces:
         return self.mask.spaces
 
     @property
-    def heads(self) -> int | None:  # type: ignore[override]
+    def heads(self) -> int | None:
         return self.mask.heads
 
     @property
-    def conditions(self) -> tuple[Expr, ...]:  # type: ignore[override]
+    def conditions(self) -> tuple[Expr, ...]:
         return self.mask.conditions
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import SupportsIndex, cast
 
 import torch
 from torch import Tensor
@@ -134,8 +135,10 @@ def value_of(e: Expr, params: Mapping[str, int]) -> int:
 def _index(value: object) -> int:
     """The integer that is given; one that torch traces stays symbolic, so that a graph serves every value."""
     if isinstance(value, int | torch.SymInt):
-        return value  # type: ignore[return-value]  # a SymInt stands for an int
-    return operator.index(value)  # type: ignore[arg-type]  # a TypeError says what was given
+        return cast(int, value)  # which a SymInt stands for
+    if not isinstance(value, SupportsIndex):
+        raise TypeError
+    return operator.index(value)
 
 
 def _listed(names: list[str]) -> str:

@@ -10,7 +10,7 @@ import operator
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, SupportsIndex, cast
 
 from attnir import expr as ex
 from attnir import real
@@ -40,7 +40,6 @@ class Value:
     """A symbolic integer, condition or, in a score, real number inside a lambda; also what `an.param` returns."""
 
     __slots__ = ("expr",)
-    __hash__ = None  # type: ignore[assignment]  # == builds a comparison, so a Value cannot be a key
 
     def __init__(self, expr: Expr) -> None:
         self.expr = expr
@@ -103,10 +102,12 @@ class Value:
     def __ge__(self, other: object) -> Value:
         return Value(ex.compare(Op.GE, _integer(self), _integer(other)))
 
-    def __eq__(self, other: object) -> Value:  # type: ignore[override]  # a comparison, not an answer
+    # A comparison is recorded, not answered, which mypy takes for a mistake. So a Value has no hash, and is no key.
+
+    def __eq__(self, other: object) -> Value:  # type: ignore[override]  # see above
         return Value(ex.eq(_integer(self), _integer(other)))
 
-    def __ne__(self, other: object) -> Value:  # type: ignore[override]
+    def __ne__(self, other: object) -> Value:  # type: ignore[override]  # see above
         return Value(ex.ne(_integer(self), _integer(other)))
 
     def __and__(self, other: object) -> Value:
@@ -205,7 +206,7 @@ def _integer(value: object) -> Expr:
     if isinstance(value, bool):
         fail(ConditionExpectedError, f"{value} is a condition; an integer is needed here")
     try:
-        number = operator.index(value)  # type: ignore[arg-type]  # the error says what was given
+        number = operator.index(cast(SupportsIndex, value))
     except TypeError:
         fail(IntegerExpectedError, f"an integer is needed here, not {value!r} of type {type(value).__name__}")
     if abs(number) > CONSTANT_LIMIT:

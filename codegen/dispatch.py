@@ -45,7 +45,8 @@ def backward(
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """(dq, dk, dv) on the plan's backend, contiguous; those that are not asked for may be missing."""
     if not _any_work(q, k):
-        return tuple(torch.zeros(t.shape, dtype=t.dtype, device=t.device) for t in (q, k, v))  # type: ignore[return-value]
+        dq, dk, dv = (torch.zeros(t.shape, dtype=t.dtype, device=t.device) for t in (q, k, v))
+        return dq, dk, dv
     backend = plan.backend_on(q.device.type)
     if backend == "triton":
         from attnir.codegen.triton import launch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -101,8 +102,8 @@ def test_the_reference_has_no_tiles_of_its_own() -> None:
     ],
     ids=["ranges", "block lists", "boxes"],
 )
-def test_no_heads_and_no_samples_have_no_pairs(pattern: an.Mask, sizes: dict[str, int]) -> None:
-    e = an.compile(pattern).explain(64, **sizes)  # type: ignore[arg-type]
+def test_no_heads_and_no_samples_have_no_pairs(pattern: an.Mask, sizes: dict[str, Any]) -> None:
+    e = an.compile(pattern).explain(64, **sizes)
     assert (e.live_pairs, e.visited_pairs, e.tiles.empty) == (0, 0, 0)
     assert "live pairs    0 of 0" in str(e)
 

@@ -26,6 +26,7 @@ from attnir.ops import FieldDecl, ParamDecl
 from attnir.scores import parse
 from attnir.value import Value
 from tests.meaning import picture
+from tests.test_bad_input import wrong
 
 DOC = field("doc", sorted=True)
 START = field("start", sorted=True)
@@ -297,8 +298,8 @@ ERRORS: dict[str, tuple[type[AttnirError], list[str], Callable[[], object]]] = {
     "window without keys": (DeclarationError, ["q - (-1)", "an.causal()", "an.full()"], lambda: window(-1, 0)),
     "window of -1": (DeclarationError, ["none", "q - k <= left", "an.full()"], lambda: window(-1)),
     "window past its end": (DeclarationError, ["q + (-3)"], lambda: window(2, -3)),
-    "window of None": (IntegerExpectedError, ["None", "an.causal()"], lambda: window(None, 0)),  # type: ignore[arg-type]
-    "string window": (IntegerExpectedError, ["'w'"], lambda: window("w")),  # type: ignore[arg-type]
+    "window of None": (IntegerExpectedError, ["None", "an.causal()"], lambda: window(wrong(None), 0)),
+    "string window": (IntegerExpectedError, ["'w'"], lambda: window(wrong("w"))),
     "empty range": (ParamError, ["[3, 1]", "`w`"], lambda: param("w", low=3, high=1)),
     "wide range": (ParamError, ["2**30"], lambda: param("w", high=2**31)),
     "float range": (ParamError, ["`w`", "1.5"], lambda: param("w", low=1.5)),  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
@@ -113,7 +114,7 @@ def test_sizes_and_numbers_at_run_time(w: Windows) -> None:
 
 N, M, H = an.param("n", low=1), an.param("m", low=1), an.param("H", low=1)
 LINE, RUN_TIME = an.grid(x=7), an.grid(y=H, x=7)
-HELD: dict[str, tuple[an.Mask, int, dict[str, object], str]] = {
+HELD: dict[str, tuple[an.Mask, int, dict[str, Any], str]] = {
     "stride": (an.neighborhood(LINE, 3, stride=N), 7, {"n": 7}, "`n` = 7: the pattern asks that `n <= 3`, but 7"),
     "kernel": (an.neighborhood(LINE, N), 7, {"n": 8}, "`n` = 8: the pattern asks that `n <= 7`, but 8 is more than 7"),
     "both": (an.neighborhood(LINE, N, stride=M), 7, {"n": 2, "m": 3}, "`m` = 3, `n` = 2: .* `m <= n`, but 3 .* 2"),
@@ -133,7 +134,7 @@ def test_a_call_is_held_to_what_a_declaration_is(name: str) -> None:
     pattern, length, given, words = HELD[name]
     k_len = length + 2 * (name == "with more keys")
     with pytest.raises(ParamError, match=words):
-        an.compile(pattern).explain(length, k_len, heads=pattern.heads or 1, **given)  # type: ignore[arg-type]
+        an.compile(pattern).explain(length, k_len, heads=pattern.heads or 1, **given)
     scored = an.compile(pattern, score=an.score(lambda s: 2 * s))
     with pytest.raises(ParamError, match=words):
         q, k = (torch.zeros(1, pattern.heads or 1, n, 16) for n in (length, k_len))
