@@ -69,7 +69,7 @@ def explain(
         batch=batch,
         heads=heads,
         q_len=q_len,
-        k_len=q_len if k_len is None else k_len,
+        k_len=k_len,
         q_start=q_start,
         device=_device_of(bindings),
     )

@@ -47,17 +47,19 @@ class Signature:
         batch: int,
         heads: int,
         q_len: int,
-        k_len: int,
+        k_len: int | None = None,
         q_start: int | None = None,
         device: torch.device | str = "cpu",
         check: bool = False,
     ) -> Call:
         """Check the sizes of a call and what a user gave for fields, tensors and parameters, and bind them.
 
+        Where k_len is left out there are as many keys as queries.
+
         Raises MissingBindingError, UnknownBindingError, FieldError, NotSortedError (with `check`), ParamError,
         ShapeError.
         """
-        device = torch.device(device)
+        device, k_len = torch.device(device), q_len if k_len is None else k_len
         for name, size in (("q_len", q_len), ("k_len", k_len), ("batch", batch), ("heads", heads)):
             if not isinstance(size, int | torch.SymInt) or size < 0:
                 raise ShapeError(f"{name} is an integer from 0, not {size!r}")

@@ -50,13 +50,7 @@ class Measured:
 
 def call_of(sized: Sized) -> Call:
     m = sized.mask
-    return m.signature.bind(
-        sized.bindings,
-        batch=sized.batch,
-        heads=sized.heads,
-        q_len=sized.q_len,
-        k_len=sized.q_len if sized.k_len is None else sized.k_len,
-    )
+    return m.signature.bind(sized.bindings, batch=sized.batch, heads=sized.heads, q_len=sized.q_len, k_len=sized.k_len)
 
 
 def measure(sized: Sized) -> Measured:

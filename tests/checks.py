@@ -83,8 +83,7 @@ class Case:
 
     @property
     def call(self) -> Call:
-        k_len = self.q_len if self.k_len is None else self.k_len
-        sizes = {"batch": self.batch, "heads": self.heads, "q_len": self.q_len, "k_len": k_len}
+        sizes = {"batch": self.batch, "heads": self.heads, "q_len": self.q_len, "k_len": self.k_len}
         return self.pattern.signature.bind(self.bindings, **sizes, q_start=self.q_start)
 
     def live(self, device: str = "cpu") -> Tensor:

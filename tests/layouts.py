@@ -45,7 +45,7 @@ class Laid:
             batch=self.batch,
             heads=self.heads,
             q_len=self.q_len,
-            k_len=self.q_len if self.k_len is None else self.k_len,
+            k_len=self.k_len,
             q_start=self.q_start,
         )
 

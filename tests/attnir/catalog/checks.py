@@ -24,16 +24,8 @@ def matrix(
     **bindings: object,
 ) -> torch.Tensor:
     """The dense meaning, bool [batch, heads, q_len, k_len]."""
-    k_len = q_len if k_len is None else k_len
-    call = mask.signature.bind(
-        bindings,
-        batch=batch,
-        heads=heads,
-        q_len=q_len,
-        k_len=k_len,
-        q_start=q_start,
-    )
-    return dense_mask(mask.predicate, call).expand(batch, heads, q_len, k_len)
+    call = mask.signature.bind(bindings, batch=batch, heads=heads, q_len=q_len, k_len=k_len, q_start=q_start)
+    return dense_mask(mask.predicate, call).expand(batch, heads, q_len, call.k_len)
 
 
 def weights(pattern: Mask | Pattern, q_len: int, **bindings: object) -> torch.Tensor:
