@@ -67,15 +67,19 @@ class Candidates:
 
     def all(self) -> Iterator[tuple[str, Launches]]:
         """(name, launches) of every candidate, runs of tokens first."""
-        program = cover(self.predicate, self.tile, transposed=self.side is Side.KEYS)
+        program = self.in_runs(self.predicate)
         yield "runs of tokens", ((program,),)
         if program.listed and is_arithmetic(self.predicate):
-            program = cover(self.predicate, self.tile, transposed=self.side is Side.KEYS, lists=False)
-            if not program.listed:
-                yield "runs of tokens without a list", ((program,),)
+            swept = self.in_runs(self.predicate, lists=False)
+            if not swept.listed:
+                yield "runs of tokens without a list", ((swept,),)
         yield from self.laid_out()
         if program.listed:
             yield from self.in_order()
+
+    def in_runs(self, predicate: Expr, *, lists: bool = True) -> TileProgram:
+        """The program of a predicate in runs of tokens."""
+        return cover(predicate, self.tile, transposed=self.side is Side.KEYS, lists=lists)
 
     def laid_out(self) -> Iterator[tuple[str, Launches]]:
         """The candidates in classes and in boxes."""
@@ -99,7 +103,7 @@ class Candidates:
         ranges = None if label is None else ranges_of(self.predicate, label, self.side)
         if label is None or ranges is None:
             return
-        program = cover(ranges, self.tile, transposed=self.side is Side.KEYS, lists=False)
+        program = self.in_runs(ranges, lists=False)
         if not program.listed:
             reason = f"row tables: tokens stand in the order of {label}, those of one label together"
             program = replace(program, predicate=over_places(self.predicate), label=label, reason=reason)
@@ -128,7 +132,7 @@ class Candidates:
     def of_runs(self) -> Programs | None:
         """The programs of rows in runs that visit least, columns in runs or some of them in a class."""
         columns, token = shapes(self.side.other, None), SEQUENCES[self.side.other].token
-        found: list[Programs] = [(cover(self.predicate, self.tile, transposed=self.side is Side.KEYS),)]
+        found: list[Programs] = [(self.in_runs(self.predicate),)]
         for modulus in moduli_of(self.predicate, token)[:MOST_MODULI]:
             laid = sequence(self.side, self.tile[0])
             programs = self.programs(laid, columns, {"": modulus}, f"tokens that are congruent modulo {modulus}")
@@ -194,11 +198,7 @@ class Candidates:
                 continue
             if not key and rows.is_sequence and shape.is_whole:
                 token = SEQUENCES[self.side.other].token
-                program = cover(
-                    substitute(mine, {shape.coordinate(shape.lines[0]): token}),
-                    self.tile,
-                    transposed=self.side is Side.KEYS,
-                )
+                program = self.in_runs(substitute(mine, {shape.coordinate(shape.lines[0]): token}))
                 if program.listed:
                     return None
                 drafts.append(program)
