@@ -11,7 +11,8 @@ import pytest
 import torch
 
 import attnir as an
-from tests.checks import Case, check
+from attnir.testing.case import Case
+from tests.checks import check
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 BACKENDS = ["torch", pytest.param("triton", marks=pytest.mark.gpu) if DEVICE == "cuda" else "triton"]

@@ -14,7 +14,8 @@ import torch
 import attnir as an
 from attnir.codegen.cache import KernelCache
 from attnir.codegen.triton import launch
-from tests.checks import Case, check
+from attnir.testing.case import Case
+from tests.checks import check
 from tests.test_probes import probe_counts
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="mutants are tried in the interpreter, without a GPU")

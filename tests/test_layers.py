@@ -101,7 +101,9 @@ LAYERS: list[tuple[str, set[str]]] = [
     ),
     ("codegen, the targets", {"codegen.torch", "codegen.triton"}),
     ("codegen, the operator", {"codegen.dispatch", "codegen.operator"}),
-    ("api", {"api", "explanation", "explain", "plot", "attnir"}),
+    ("api", {"api", "explanation", "explain", "plot"}),
+    ("testing", {"testing"}),
+    ("the package", {"attnir"}),
     ("frontends", {"frontends"}),
 ]
 LEVEL = {module: level for level, (_, modules) in enumerate(LAYERS) for module in modules}

@@ -11,7 +11,9 @@ import torch
 import attnir as an
 from attnir.codegen.cache import CACHE
 from attnir.codegen.plan import CONFIGURED, Plan
-from tests.checks import Case, check, judge, run
+from attnir.testing.case import Case
+from attnir.testing.judge import judge, run
+from tests.checks import check
 from tests.layouts import disc, every
 from tests.test_axes import BACKENDS, DEVICE
 from tests.test_probes import probe_counts
@@ -145,7 +147,7 @@ def test_not_a_number_in_keys_of_no_tile_does_not_leak(name: str, backend: str) 
     q, k, v, do, _ = case.tensors(DEVICE)
     expected = an.reference(case.pattern)(q, k, v, **case.options(DEVICE))
     k[:, :, hidden] = v[:, :, hidden] = torch.nan
-    assert not bool(case.live(DEVICE)[..., hidden].any())
+    assert not bool(case.live.to(DEVICE)[..., hidden].any())
     leaves = [t.detach().requires_grad_() for t in (q, k, v)]
     attention = an.compile(case.pattern, backend=backend, config=SMALL if backend == "triton" else None)
     o = attention(*leaves, **case.options(DEVICE))

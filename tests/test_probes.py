@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import attnir as an
-from tests.checks import Case
+from attnir.testing.case import Case
 from tests.test_axes import BACKENDS, CASES, DEVICE
 
 # One of each way to find live tiles, and of each size that is awkward; the rest is in the numbers of test_axes.
@@ -53,7 +53,7 @@ def probe_counts(backend: str, c: Case, config: Mapping[str, an.Config] | None =
     q, k, v, do, _ = c.tensors(DEVICE)
     q, v, do = torch.zeros_like(q), integers(*v.shape).to(DEVICE), integers(*do.shape, seed=1).to(DEVICE)
     v.requires_grad_()
-    live = c.live(DEVICE).double()
+    live = c.live.to(DEVICE).double()
     group = c.heads // c.kv_heads
     counts = live.sum(-1)
     o, lse = an.compile(c.pattern, backend=backend, config=config)(q, k, v, return_lse=True, **c.options(DEVICE))
@@ -81,7 +81,7 @@ def test_values_of_one_give_one_on_live_rows_and_zero_on_dead_ones(name: str, ba
     c = CASES[name]
     q, k, v, _, _ = c.tensors(DEVICE)
     o = an.compile(c.pattern, backend=backend)(q, k, torch.ones_like(v), **c.options(DEVICE))
-    live = c.live(DEVICE).any(-1)
+    live = c.live.to(DEVICE).any(-1)
     assert bool((o[~live] == 0).all())
     torch.testing.assert_close(o[live], torch.ones_like(o[live]), rtol=0, atol=4e-6)
 

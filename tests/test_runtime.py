@@ -15,7 +15,8 @@ from attnir.codegen.cache import CACHE
 from attnir.codegen.operator import attend, attend_backward
 from attnir.codegen.plan import read_plan
 from attnir.errors import ConfigError, DerivativeError
-from tests.checks import Case, run
+from attnir.testing.case import Case
+from attnir.testing.judge import run
 
 DOC = an.field("doc", sorted=True)
 PACKED = an.causal() & an.mask(lambda q, k: DOC(q) == DOC(k)) & an.window(an.param("w"), 0)

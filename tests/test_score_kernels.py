@@ -14,10 +14,12 @@ from attnir.codegen.plan import CONFIGURED
 from attnir.expr import Expr
 from attnir.ops import Op
 from attnir.scores import Score
+from attnir.testing.case import Case
+from attnir.testing.expressions import scores
+from attnir.testing.judge import run
 from attnir.traverse import nodes
-from tests.checks import Case, check, run
+from tests.checks import check
 from tests.layouts import every
-from tests.strategies import scores
 from tests.test_axes import BACKENDS, DEVICE
 
 SMALL = dict.fromkeys(CONFIGURED, an.Config(32, 32, 4, 1))

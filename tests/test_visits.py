@@ -15,7 +15,7 @@ from triton.runtime import interpreter
 import attnir as an
 from attnir.codegen.configure import configure, tile_of
 from attnir.codegen.targets import current_target
-from tests.checks import Case
+from attnir.testing.case import Case
 from tests.test_axes import CASES
 
 NAMES = [

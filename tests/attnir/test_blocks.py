@@ -16,8 +16,8 @@ from attnir.call import Call
 from attnir.expr import Expr
 from attnir.ops import Side
 from attnir.program import Listed, Status, TileProgram
-from tests import strategies as some
-from tests.meaning import matrix
+from attnir.testing import expressions as some
+from attnir.testing.meaning import matrix
 from tests.patterns import PATTERNS, call_of
 
 

@@ -10,8 +10,8 @@ from attnir.bounds import bounds, decide
 from attnir.expr import Expr, H, K, Q
 from attnir.interval import INFINITE, UNKNOWN, Interval
 from attnir.ops import ParamDecl
-from tests import strategies as some
-from tests.meaning import meaning
+from attnir.testing import expressions as some
+from attnir.testing.meaning import meaning
 
 WIDE = ex.param(some.WIDE)
 W = ex.param(ParamDecl("w"))

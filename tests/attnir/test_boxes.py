@@ -20,10 +20,10 @@ from attnir.ops import Side
 from attnir.program import Status
 from attnir.space import Space
 from attnir.sweeps import Names
+from attnir.testing.meaning import meaning
 from attnir.traverse import nodes
 from tests import layouts as some
 from tests.layouts import LAID, Laid
-from tests.meaning import meaning
 
 
 def laid_out(space: Space) -> tuple[Layout, Layout]:

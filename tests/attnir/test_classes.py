@@ -13,8 +13,8 @@ from attnir.classes import moduli_of, residue
 from attnir.disjuncts import MOST_TERMS, disjuncts
 from attnir.expr import FALSE, TRUE, Expr, H, K, Q, const
 from attnir.ops import Coordinate, Of, ParamDecl, Side
-from tests import strategies as some
-from tests.meaning import meaning
+from attnir.testing import expressions as some
+from attnir.testing.meaning import meaning
 
 R = ex.coordinate(Coordinate(Side.QUERIES, "residue", Of.FIRST, 8))
 SLOT = ex.coordinate(Coordinate(Side.QUERIES, "slot"))

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from attnir import expr as ex
 from attnir.congruence import congruence
 from attnir.expr import Expr, K, Q
-from tests import strategies as some
-from tests.meaning import meaning
+from attnir.testing import expressions as some
+from attnir.testing.meaning import meaning
 
 
 @given(some.integers, some.every_call)

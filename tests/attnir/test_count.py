@@ -19,9 +19,9 @@ from attnir.facts import param
 from attnir.masks import Mask, causal, mask, window
 from attnir.ops import FieldDecl, ParamDecl
 from attnir.signature import Signature
+from attnir.testing import expressions as some
+from attnir.testing.meaning import matrix
 from attnir.walk import tile_map
-from tests import strategies as some
-from tests.meaning import matrix
 from tests.patterns import PATTERNS, call_of
 
 LONG = 2**20

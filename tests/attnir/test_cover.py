@@ -21,8 +21,8 @@ from attnir.cover import MOST_SWEPT, cover
 from attnir.evaluate import dense_mask
 from attnir.expr import Expr
 from attnir.program import TileProgram
+from attnir.testing import expressions as some
 from attnir.walk import runs, tile_map, walk_pairs
-from tests import strategies as some
 from tests.patterns import PATTERNS, call_of
 
 GOLDEN = Path(__file__).with_name("programs.txt")

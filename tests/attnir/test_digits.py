@@ -10,8 +10,8 @@ from attnir import expr as ex
 from attnir.digits import carried
 from attnir.expr import Expr, const
 from attnir.ops import COMPARISONS, Coordinate, Of, Op, ParamDecl, Side
+from attnir.testing.meaning import meaning
 from attnir.traverse import nodes
-from tests.meaning import meaning
 
 HEIGHT, WIDTH = ParamDecl("height", 1, 2**13), ParamDecl("width", 1, 2**13)
 H, W = ex.param(HEIGHT), ex.param(WIDTH)

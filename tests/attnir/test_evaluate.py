@@ -13,8 +13,8 @@ from attnir.evaluate import Evaluator, dense_mask, live_block, row_table
 from attnir.expr import Expr, K, Q, const
 from attnir.ops import FieldDecl, Op, Searched, Side
 from attnir.signature import Signature
-from tests import strategies as some
-from tests.meaning import matrix, meaning
+from attnir.testing import expressions as some
+from attnir.testing.meaning import matrix, meaning
 from tests.patterns import PATTERNS, call_of
 
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from attnir import expr as ex
 from attnir.expr import FALSE, TRUE, ZERO, B, Expr, H, K, Q, const, sym
 from attnir.ops import FieldDecl, Op, ParamDecl, Searched, Side
+from attnir.testing import expressions as some
+from attnir.testing.meaning import meaning
 from attnir.traverse import at_position, contains, fields_of, nodes, params_of, reads, rebuild, substitute
-from tests import strategies as some
-from tests.meaning import meaning
 
 TOKENS = {"q": 11, "k": 6, "b": 1, "h": 3, "w": 17, "shift": -4, "stop": 5, "wide": -(2**30)}
 W = ex.param(ParamDecl("w"))

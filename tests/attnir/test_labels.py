@@ -18,8 +18,8 @@ from attnir.labels import BASE, ORDER, STEP, TOKEN, in_order, label_of, ranges_o
 from attnir.live import live_pairs_of
 from attnir.ops import Side
 from attnir.program_text import read_program
+from attnir.testing.expressions import KIND, bounds, calls
 from attnir.walk import pair_map
-from tests.strategies import KIND, bounds, calls
 
 C, D, DOC = an.field("c"), an.field("mark"), an.field("doc", sorted=True)
 W = an.param("w")

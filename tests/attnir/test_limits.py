@@ -13,9 +13,9 @@ from attnir.errors import FieldError
 from attnir.expr import Expr, K, Q
 from attnir.limits import field_limit
 from attnir.ops import Op
+from attnir.testing import expressions as some
+from attnir.testing.meaning import meaning
 from attnir.traverse import nodes
-from tests import strategies as some
-from tests.meaning import meaning
 
 X = an.field("x")
 DISC = an.mask(lambda q, k: (X(q) - X(k)) ** 2 <= 64)

@@ -10,8 +10,8 @@ from attnir import expr as ex
 from attnir.expr import Expr, H, K, Q
 from attnir.linear import Linear, linear, simplify
 from attnir.ops import Op
-from tests import strategies as some
-from tests.meaning import meaning
+from attnir.testing import expressions as some
+from attnir.testing.meaning import meaning
 
 tokens = st.fixed_dictionaries(
     {name: st.integers(0, 40) for name in ("q", "k", "b", "h", "w")}

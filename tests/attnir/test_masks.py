@@ -24,8 +24,8 @@ from attnir.limits import DEEPEST, LARGEST, RESERVED
 from attnir.masks import Mask, causal, full, mask, window
 from attnir.ops import FieldDecl, ParamDecl
 from attnir.scores import parse
+from attnir.testing.meaning import picture
 from attnir.value import Value
-from tests.meaning import picture
 from tests.test_bad_input import wrong
 
 DOC = field("doc", sorted=True)

@@ -11,7 +11,7 @@ from attnir import expr as ex
 from attnir.evaluate import dense_mask
 from attnir.expr import FALSE, TRUE, Expr, K, Q
 from attnir.normalise import normalise
-from tests import strategies as some
+from attnir.testing import expressions as some
 
 A, B, C = K <= Q, Q - K < 9, K < 4
 

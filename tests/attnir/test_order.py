@@ -15,8 +15,8 @@ from attnir.cover import cover
 from attnir.expr import K0, K1, Q0, Q1, Q_START, Expr, H, K, Q, const
 from attnir.ops import FieldDecl, Op, ParamDecl
 from attnir.order import STEPS, at_most
-from tests import strategies as some
-from tests.meaning import meaning
+from attnir.testing import expressions as some
+from attnir.testing.meaning import meaning
 from tests.patterns import PATTERNS
 
 W = ex.param(ParamDecl("w"))

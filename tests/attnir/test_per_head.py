@@ -20,8 +20,8 @@ from attnir.errors import (
     UnknownBindingError,
 )
 from attnir.facts import PerCopy
+from attnir.testing.meaning import matrix, picture
 from tests.layouts import Laid
-from tests.meaning import matrix, picture
 from tests.test_bad_input import wrong
 
 ORDERED, OPEN, NEAR = an.causal(), an.full(), an.window(1, 0)

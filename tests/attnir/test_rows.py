@@ -13,8 +13,8 @@ from attnir.axes import KEYS, QUERIES, Axis, sequence
 from attnir.expr import Expr, H, K, Q, sym
 from attnir.ops import FieldDecl, Op, ParamDecl, Searched, Side
 from attnir.rows import direction, highest, lowest
-from tests import strategies as some
-from tests.meaning import meaning
+from attnir.testing import expressions as some
+from attnir.testing.meaning import meaning
 
 DOC, KIND = FieldDecl("doc", sorted=True), FieldDecl("kind")
 W, LEFT = ex.param(ParamDecl("w")), ex.param(ParamDecl("left", low=0))

@@ -21,10 +21,10 @@ from attnir.evaluate import dense_mask, dense_score
 from attnir.expr import Expr
 from attnir.program_text import read_program
 from attnir.scores import Pattern, Score
+from attnir.testing.expressions import calls, predicates, scores
+from attnir.testing.meaning import meaning, pairs
 from attnir.traverse import substitute
 from attnir.walk import pair_map
-from tests.meaning import meaning, pairs
-from tests.strategies import calls, predicates, scores
 from tests.test_bad_input import wrong
 
 DOC, N = an.field("doc"), an.field("n")

@@ -13,9 +13,9 @@ from attnir.call import Call
 from attnir.expr import B, Expr, H, K, Q
 from attnir.ops import FieldDecl, Op, ParamDecl
 from attnir.solve import MOST_BANDS, Band, solve
+from attnir.testing import expressions as some
+from attnir.testing.meaning import matrix, meaning, pairs
 from attnir.traverse import contains
-from tests import strategies as some
-from tests.meaning import matrix, meaning, pairs
 from tests.patterns import PATTERNS, call_of
 
 DOC, KIND = FieldDecl("doc", sorted=True), FieldDecl("kind")

@@ -13,10 +13,10 @@ import attnir as an
 from attnir import expr as ex
 from attnir.errors import AttnirError, DeclarationError, IntegerExpectedError, ShapeError, TextError, UnknownNameError
 from attnir.space import Space
+from attnir.testing.meaning import matrix, meaning, picture
 from tests import layouts as some
 from tests.checks import refused
 from tests.layouts import LAID, Laid
-from tests.meaning import matrix, meaning, picture
 from tests.test_bad_input import wrong
 
 PAGE = an.concat(text=3, image=an.grid(y=2, x=4))

@@ -23,8 +23,8 @@ from attnir.pattern_text import read_predicate
 from attnir.printing import format_predicate
 from attnir.program_text import read_program
 from attnir.scores import parse
-from tests import strategies as some
-from tests.meaning import meaning
+from attnir.testing import expressions as some
+from attnir.testing.meaning import meaning
 from tests.patterns import PATTERNS
 from tests.test_bad_input import wrong
 

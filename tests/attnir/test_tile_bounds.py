@@ -14,10 +14,10 @@ from attnir.bounds import bounds
 from attnir.expr import Expr, K, Q
 from attnir.interval import INFINITE, Integers, Interval
 from attnir.ops import Op, ParamDecl
+from attnir.testing import expressions as some
+from attnir.testing.meaning import meaning
 from attnir.tile_bounds import Tensors, decide_tiles
 from attnir.traverse import nodes
-from tests import strategies as some
-from tests.meaning import meaning
 
 W = ex.param(ParamDecl("w"))
 CPU = torch.device("cpu")

@@ -22,7 +22,7 @@ from attnir.errors import (
 )
 from attnir.facts import field, param
 from attnir.masks import causal, mask, window
-from tests.meaning import meaning
+from attnir.testing.meaning import meaning
 
 Lambda = Callable[..., Any]
 

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from attnir.cover import cover
 from attnir.expr import K, Q
 from attnir.program import Status
+from attnir.testing import expressions as some
+from attnir.testing.meaning import matrix, picture
 from attnir.walk import runs, tile_map, walk_pairs
-from tests import strategies as some
-from tests.meaning import matrix, picture, plain_loop
 from tests.patterns import PATTERNS, call_of
+from tests.plain_loop import plain_loop
 
 
 @given(st.data())

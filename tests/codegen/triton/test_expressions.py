@@ -13,8 +13,9 @@ from attnir.codegen.triton.expressions import Printer, Shape, Text, separated
 from attnir.codegen.triton.operations import ATOM
 from attnir.expr import Expr, K, Q
 from attnir.ops import FieldDecl, ParamDecl
+from attnir.testing.case import Case
 from attnir.traverse import substitute
-from tests.checks import Case, check
+from tests.checks import check
 
 W = ex.param(ParamDecl("w"))
 DOC = FieldDecl("doc", sorted=True)

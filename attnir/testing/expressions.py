@@ -167,8 +167,8 @@ def calls(draw: st.DrawFn, *roots: Expr, longest: int = 12, batch: int | None = 
         keys = draw(_values(f, (*samples, k_len)))
         alone = start + q_len <= k_len and draw(st.booleans())
         given[f.name] = keys if alone else (draw(_values(f, (*draw(st.sampled_from([(), (batch,)])), q_len))), keys)
-    sizes = {"batch": batch, "heads": heads, "q_len": q_len, "k_len": k_len, "q_start": q_start}
-    return Signature(fields_of(*roots), params_of(*roots)).bind(given, **sizes, check=True)
+    signature = Signature(fields_of(*roots), params_of(*roots))
+    return signature.bind(given, batch=batch, heads=heads, q_len=q_len, k_len=k_len, q_start=q_start, check=True)
 
 
 FIELDS = [f"{d.name}({t})" for d in (DOC, START, KIND) for t in "qk"]

@@ -1,4 +1,4 @@
-"""A second meaning of expressions, in plain Python integers, one pair at a time: what the tests compare with.
+"""A second meaning of expressions, in plain Python integers, one pair at a time: what evaluation is compared with.
 
 It shares nothing with `attnir.evaluate` and `attnir.bounds` but the nodes, and it knows no overflow.
 """
@@ -16,7 +16,6 @@ from torch import Tensor
 from attnir.call import Call
 from attnir.expr import Expr
 from attnir.ops import TABLES, Coordinate, FieldDecl, Op, ParamDecl, Searched, Side, TensorDecl
-from attnir.program import Status, Sweep, TileProgram
 
 _PLAIN: dict[Op, Callable[..., Any]] = {
     Op.ADD: operator.add,
@@ -95,7 +94,7 @@ def _searched(e: Expr, tokens: Tokens, call: Call, rows: range) -> int:
     values = call.fields[e.value.field.name].keys if of_keys else call.fields[e.value.field.name].queries
     at = meaning(e.args[1], tokens, call, rows)
     bound = meaning(e.args[0], {**tokens, "q" if of_keys else "k": at}, call)
-    sample = values[tokens["b"] % values.shape[0]].tolist()
+    sample: list[int] = values[tokens["b"] % values.shape[0]].tolist()
     before = sum(x < bound if e.op is Op.LOWER_BOUND else x <= bound for x in sample)
     return before + (0 if of_keys else call.q_start)
 
@@ -118,35 +117,3 @@ def matrix(predicate: Expr, call: Call) -> Tensor:
 def picture(live: Tensor) -> list[str]:
     """A 0/1 matrix as lines of `1` and `.`, one line per query."""
     return ["".join("1" if x else "." for x in row) for row in live.tolist()]
-
-
-def plain_loop(program: TileProgram, call: Call) -> Tensor:
-    """A tile program run as a plain loop: how often each pair counts as live, [B, H, q_len, k_len].
-
-    What a kernel does, in Python: a tile beyond the columns would read outside memory and raises IndexError.
-    """
-    counts = torch.zeros(call.batch, call.heads, call.q_len, call.k_len, dtype=torch.int64)
-    starts, lengths = {"q": call.q_start, "k": 0}, {"q": call.q_len, "k": call.k_len}
-    row, column = program.rows.side, program.columns.side
-    row_tile, column_tile = program.tile
-    for b in range(call.batch):
-        for h in range(call.heads):
-            for at in range(0, lengths[row], row_tile):
-                rows = range(starts[row] + at, starts[row] + min(at + row_tile, lengths[row]))
-                tokens = {"b": b, "h": h, **call.sizes, f"{row}0": rows[0], f"{row}1": rows[-1]}
-                for name, value in program.lets:
-                    tokens[name] = meaning(value, tokens, call, rows)
-                for sweep in program.visits:
-                    assert isinstance(sweep, Sweep)
-                    first, last = (meaning(e, tokens, call, rows) for e in (*sweep.start, *sweep.stop))
-                    for tile in range(first, last):
-                        columns = range(tile * column_tile, min((tile + 1) * column_tile, lengths[column]))
-                        whole = len(columns) == column_tile
-                        if tile < 0 or not columns or not (whole or sweep.status is Status.PARTIAL):
-                            raise IndexError(f"{sweep.status} tile {tile} of {lengths[column]} {column}")
-                        for r in rows:
-                            for c in columns:
-                                pair = {row: r, column: starts[column] + c}
-                                if sweep.status is Status.FULL or meaning(program.predicate, {**tokens, **pair}, call):
-                                    counts[b, h, pair["q"] - call.q_start, pair["k"]] += 1
-    return counts

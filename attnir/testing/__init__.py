@@ -1,0 +1,1 @@
+"""Testing patterns: what they mean, what is checked of them, and random ones."""

@@ -1,0 +1,151 @@
+"""One call of one pattern, in every detail, so that it can be repeated: what properties are checked on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from attnir.call import Call
+from attnir.evaluate import dense_mask, dense_score
+from attnir.expr import Expr
+from attnir.masks import Mask
+from attnir.real import SCORE, slope
+from attnir.scores import Pattern
+
+KINDS = ("normal", "peaked", "constant", "offset")
+LAYOUTS = ("bhsd", "bshd", "padded")
+GUARD = 1  # rows of NaN before and after the tokens of a padded tensor
+
+
+@dataclass(frozen=True)
+class Case:
+    """A call: its sizes, its dtype, what its tensors hold, how they lie in memory, and what is bound.
+
+    pattern          a mask, or a pattern with a score
+    q_len, k_len     lengths, k_len = q_len where left out; q_start as in a call
+    batch, heads     samples and query heads; kv_heads divides heads
+    d, dv            head widths, dv = d where left out
+    kind             "normal"; "peaked", where one key outweighs the others; "constant"; "offset", where k is 30 larger
+    layout           "bhsd", contiguous; "bshd", whose heads lie beside each other; "padded", with NaN around every row
+    scale            as in a call
+    seed             of the random numbers in the tensors
+    bindings         fields, parameters and tensors by name, as in a call
+    tile             (queries, keys) of a tile of the Triton kernels; the compiler's choice where left out
+
+    >>> import attnir as an
+    >>> case = Case(an.causal(), q_len=3, heads=1)
+    >>> case.live[0, 0].int().tolist()
+    [[1, 0, 0], [1, 1, 0], [1, 1, 1]]
+    """
+
+    pattern: Mask | Pattern
+    q_len: int = 129
+    k_len: int | None = None
+    batch: int = 1
+    heads: int = 2
+    kv_heads: int = 1
+    d: int = 64
+    dv: int | None = None
+    dtype: torch.dtype = torch.float32
+    kind: str = "normal"
+    layout: str = "bhsd"
+    q_start: int | None = None
+    scale: float | None = None
+    seed: int = 0
+    bindings: Mapping[str, object] = field(default_factory=dict)
+    tile: tuple[int, int] | None = None
+
+    def tensors(self, device: str = "cpu") -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """q, k, v, do, dlse; rounded to the dtype, so that every executor and the reference start from the same."""
+        g = torch.Generator().manual_seed(self.seed)
+        k_len = self.q_len if self.k_len is None else self.k_len
+        dv = self.d if self.dv is None else self.dv
+        q = self._normal(g, self.heads, self.q_len, self.d)
+        k, v = self._normal(g, self.kv_heads, k_len, self.d), self._normal(g, self.kv_heads, k_len, dv)
+        do = self._normal(g, self.heads, self.q_len, dv)
+        dlse = torch.randn(self.batch, self.heads, self.q_len, generator=g)
+        if self.kind == "peaked":
+            q = q * 8
+            k[:, :, k_len // 3] = k[:, :, k_len // 3] * 4  # one dominant key
+        elif self.kind == "constant":
+            q, k, v = (torch.ones_like(t) for t in (q, k, v))
+        elif self.kind == "offset":
+            k = k + 30
+        q, k, v, do, dlse = (t.to(device) for t in (*map(self.laid_out, (q, k, v, do)), dlse))
+        return q, k, v, do, dlse
+
+    def _normal(self, g: torch.Generator, heads: int, length: int, width: int) -> Tensor:
+        return torch.randn(self.batch, heads, length, width, generator=g).to(self.dtype)
+
+    def laid_out(self, t: Tensor) -> Tensor:
+        """A tensor [B, H, S, D] in the case's dtype and layout."""
+        t = t.to(self.dtype)
+        if self.layout == "bshd":
+            return t.transpose(1, 2).contiguous().transpose(1, 2)
+        if self.layout == "padded":  # rows further apart than they are long, and not at multiples of 16 bytes
+            b, h, s, d = t.shape
+            wide = torch.full((b, h, s + 2 * GUARD, d + 3), torch.nan, dtype=t.dtype, device=t.device)
+            inside = wide[:, :, GUARD : GUARD + s, 1 : 1 + d]
+            inside.copy_(t)
+            return inside
+        return t
+
+    @property
+    def call(self) -> Call:
+        """The pattern bound to the sizes."""
+        return self.pattern.signature.bind(
+            self.bindings,
+            batch=self.batch,
+            heads=self.heads,
+            q_len=self.q_len,
+            k_len=self.k_len,
+            q_start=self.q_start,
+        )
+
+    @property
+    def live(self) -> Tensor:
+        """The dense mask, bool [B, Hq, Sq, Sk], on the CPU."""
+        call = self.call
+        mask = dense_mask(self.pattern.predicate, call)
+        return mask.expand(call.batch, call.heads, call.q_len, call.k_len)
+
+    @property
+    def factor(self) -> float:
+        """What the product of a query and a key is multiplied with."""
+        return float(self.d**-0.5) if self.scale is None else self.scale
+
+    @property
+    def score(self) -> Expr:
+        """What becomes of a score."""
+        return self.pattern.score if isinstance(self.pattern, Pattern) else SCORE
+
+    @property
+    def pairs(self) -> int:
+        """How many pairs (query, key) there are, over all samples and heads."""
+        return self.batch * self.heads * self.q_len * (self.q_len if self.k_len is None else self.k_len)
+
+    def changed(self, s: Tensor) -> Tensor:
+        """What the pattern makes of scores [B, Hq, Sq, Sk], on the CPU."""
+        return dense_score(self.score, self.call)(s)
+
+    def slope(self, s: Tensor) -> Tensor:
+        """The derivative of that."""
+        return dense_score(slope(self.score), self.call)(s)
+
+    def options(self, device: str = "cpu") -> dict[str, object]:
+        """The keywords of the call."""
+        bound = {name: _moved(value, device) for name, value in self.bindings.items()}
+        return {"scale": self.scale, "q_start": self.q_start, **bound}
+
+    def of(self, pattern: Mask | Pattern, **bindings: object) -> Case:
+        """The same call of another pattern, with further bindings."""
+        return replace(self, pattern=pattern, bindings={**self.bindings, **bindings})
+
+
+def _moved(value: object, device: str) -> object:
+    if isinstance(value, tuple):
+        return tuple(_moved(v, device) for v in value)
+    return value.to(device) if isinstance(value, Tensor) else value

@@ -1,0 +1,121 @@
+"""How a kernel's numbers are judged: against dense float64, with a same-dtype eager result as the yardstick.
+
+Per row: rho = |x - ref| / |ref|. Accepted when max rho <= c * (max rho of the yardstick) + 2 ulp, c = 2 forward and 3
+backward, and the global ratio of norms stays under a bound of the dtype, or under the yardstick's where peaked scores
+push that one above the bound. No check has a tolerance of its own.
+
+A result may be a difference of large terms that cancel: the dq of a row with one live key is 0 exactly, whatever the
+terms. So |ref| is taken as at least 1 % of the norm of the sum of the terms' sizes, and 8 float32 roundings of that sum
+are no error: softmax's backward subtracts dO . o from dO . v, which are rounded apart. For kernel and yardstick alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from attnir.reference import masked_softmax, reference
+from attnir.testing.case import Case
+
+GLOBAL = {torch.bfloat16: 5e-3, torch.float16: 1e-3, torch.float32: 1e-5}
+
+Results = dict[str, Tensor]
+
+
+def run(attention: Callable[..., Any], case: Case, device: str = "cpu", *, double: bool = False) -> Results:
+    """o, lse, dq, dk, dv of an attention or a reference; lse enters the loss. double: in float64."""
+    q, k, v, do, dlse = (t.double() if double else t for t in case.tensors(device))
+    leaves = [t.detach().requires_grad_() for t in (q, k, v)]
+    o, lse = attention(*leaves, return_lse=True, **case.options(device))
+    dead = lse == -torch.inf
+    loss = (o * do.to(o.dtype)).sum() + torch.where(dead, 0.0, lse * dlse.to(lse.dtype)).sum()
+    dq, dk, dv = torch.autograd.grad(loss, leaves, allow_unused=True)
+    return {"o": o.detach(), "lse": lse.detach(), "dq": dq, "dk": dk, "dv": dv}
+
+
+def eager(case: Case) -> Results:
+    """The yardstick: plain masked softmax in the case's dtype, with torch's own gradients."""
+    live = case.live
+
+    def attention(q: Tensor, k: Tensor, v: Tensor, **_: object) -> tuple[Tensor, Tensor]:
+        group = q.shape[1] // k.shape[1]
+        k, v = (t.repeat_interleave(group, 1) for t in (k, v))
+        s = (q @ k.transpose(-1, -2)).float() * case.factor
+        scores = torch.where(live, case.changed(s) + 0.0 * s, -torch.inf)
+        alive = live.any(-1, keepdim=True)
+        lse = torch.where(alive, scores, 0.0).logsumexp(-1, keepdim=True)
+        p = torch.where(alive, (torch.where(alive, scores, 0.0) - lse).exp(), 0.0)
+        return p.to(v.dtype) @ v, torch.where(alive, lse, -torch.inf)[..., 0]
+
+    return run(attention, case)
+
+
+def dense(case: Case) -> Results:
+    """The dense float64 meaning from the same rounded inputs."""
+    return run(reference(case.pattern), case, double=True)
+
+
+def judge(got: Results, case: Case) -> dict[str, float]:
+    """Assert that every result is accepted; the largest error of each, for a report."""
+    ref, yardstick, size = dense(case), eager(case), sizes(case)
+    figures = {}
+    dead = ~case.live.any(-1)
+    got = {name: t.detach().cpu() for name, t in got.items()}
+    assert torch.equal(got["lse"] == -torch.inf, dead), "lse is -inf exactly on the rows without a live key"
+    assert bool((got["o"][dead] == 0).all()) and bool((got["dq"][dead] == 0).all()), "a dead row gives zeros"
+    for name, x in got.items():
+        assert x.dtype == (torch.float32 if name == "lse" else case.dtype), f"{name} is {x.dtype}"
+        if name == "lse":
+            # An lse near 0 is a sum of scores that are not: its error is measured against them.
+            a, b, c, s = (t[~dead].double()[..., None] for t in (x, ref[name], yardstick[name], size[name]))
+            figures[name] = _accept(name, (a - b) / s + 1, torch.ones_like(b), (c - b) / s + 1, s, 2, torch.float32)
+        else:
+            factor = 2 if name == "o" else 3
+            figures[name] = _accept(name, x, ref[name], yardstick[name], size[name], factor, case.dtype)
+    return figures
+
+
+def sizes(case: Case) -> Results:
+    """The sums of the sizes of the terms of o, dq, dk, dv: the same products over absolute values, in float64."""
+    q, k, v, do, dlse = (t.double() for t in case.tensors())
+    group = case.heads // case.kv_heads
+    k, v = (t.repeat_interleave(group, 1) for t in (k, v))
+    o, lse = masked_softmax(q, k, v, live := case.live, case.factor, case.changed)
+    before = q @ k.transpose(-1, -2) * case.factor
+    scores = case.changed(before)
+    p = torch.where(live, (scores - lse[..., None]).exp(), 0.0)
+    p = p * (1 + scores.abs() + torch.where(live, lse[..., None], 0.0).abs())  # exp magnifies the rounding of s - lse
+    terms = (do @ v.transpose(-1, -2)).abs() + (do * o).sum(-1, keepdim=True).abs() + dlse.abs()[..., None]
+    ds = p * terms * abs(case.factor) * case.slope(before).abs()
+
+    dk, dv = (over_group(t, group) for t in (ds.transpose(-1, -2) @ q.abs(), p.transpose(-1, -2) @ do.abs()))
+    largest = torch.where(live, scores.abs(), 0.0).amax(-1)
+    return {"lse": 1 + largest, "o": p @ v.abs(), "dq": ds @ k.abs(), "dk": dk, "dv": dv}
+
+
+def over_group(t: Tensor, group: int) -> Tensor:
+    """The sums over the query heads [B, Hq, ...] that share a key head: [B, Hkv, ...]."""
+    return t.reshape(t.shape[0], -1, group, *t.shape[2:]).sum(2)
+
+
+def _accept(
+    name: str, x: Tensor, ref: Tensor, yardstick: Tensor, terms: Tensor, factor: int, dtype: torch.dtype
+) -> float:
+    x, ref, yardstick = x.double(), ref.double(), yardstick.double()
+    assert bool(torch.isfinite(x).all()), f"{name} is not finite"
+    size = torch.maximum(ref.norm(dim=-1), 1e-2 * terms.norm(dim=-1))
+    zero = size == 0
+    assert bool((x[zero] == 0).all()), f"{name} is not 0 where it must be"
+    if bool(zero.all()):
+        return 0.0
+    slack = 8 * torch.finfo(torch.float32).eps * terms.norm(dim=-1)
+    rho, best = (((t - ref).norm(dim=-1) - slack).clamp(min=0)[~zero] / size[~zero] for t in (x, yardstick))
+    limit = factor * float(best.max()) + 2 * torch.finfo(dtype).eps
+    assert float(rho.max()) <= limit, f"{name}: max rho {float(rho.max()):.3e} > {limit:.3e}"
+    ratio, reached = (float((t - ref).norm() / max(ref.norm(), 1e-2 * terms.norm())) for t in (x, yardstick))
+    limit = max(GLOBAL[dtype], reached)
+    assert ratio <= limit, f"{name}: global ratio {ratio:.3e} > {limit:.3e}"
+    return float(rho.max())
