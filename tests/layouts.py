@@ -5,7 +5,6 @@ findings(arrange(mask.predicate, mask.spaces, (16, 8), False).taken.launches, ca
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -13,16 +12,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import attnir as an
-from attnir.axes import Layout
 from attnir.call import Call
-from attnir.evaluate import Evaluator, dense_mask
+from attnir.evaluate import dense_mask
 from attnir.program import Launches
 from attnir.space import Space
-from attnir.value import Value
-from attnir.walk import pair_map, tile_tokens
+from attnir.testing import walks
+from attnir.testing.arranged import KV_LEN, arranged
 
 H, W = an.param("H", low=1, high=64), an.param("W", low=1, high=64)
-KV_LEN = an.tensor("kv_len", "b")
 
 
 @dataclass(frozen=True)
@@ -134,107 +131,15 @@ LAID = {
 
 
 def findings(launches: Launches, case: Laid) -> set[str]:
-    """What is wrong with the launches of a pattern.
-
-    range  a FULL tile across the end of the columns
-    lost   a live pair that is not counted
-    dead   a dead pair that is
-    twice  a live pair that is counted more often than once
-    rows   a row in two launches or in none, or programs of one launch with other rows
-    """
-    call, live = case.call, case.live
-    found = set()
-    rows = torch.zeros(call.length(launches[0][0].rows.side), dtype=torch.int64)
-    for programs in launches:
-        found |= {"rows"} if len({p.rows for p in programs}) != 1 else set()
-        rows += rows_of(programs[0].rows, call)
-    found |= {"rows"} if bool((rows != 1).any()) else set()
-    every_program = [p for programs in launches for p in programs]
-    try:
-        pair_map(every_program, call)
-    except IndexError:
-        found.add("range")
-    counts = pair_map(every_program, call, strict=False).live
-    found |= {"lost"} if bool((live & (counts == 0)).any()) else set()
-    found |= {"dead"} if bool((~live & (counts > 0)).any()) else set()
-    return found | ({"twice"} if bool((live & (counts > 1)).any()) else set())
-
-
-def rows_of(rows: Layout, call: Call) -> Tensor:
-    """How often each row is in a tile of the layout, [length]."""
-    tokens = tile_tokens(rows, call)
-    inside = torch.ones(1, dtype=torch.bool)
-    grid = torch.meshgrid(*(torch.arange(n) for n in rows.box), indexing="ij")
-    for axis, offset in zip(rows.axes, grid, strict=True):
-        inside = inside & (tokens[str(axis.first)] + offset.flatten() <= tokens[str(axis.last)])
-    index = tokens[rows.side.value] - call.start(rows.side)
-    length = call.length(rows.side)
-    inside, index = torch.broadcast_tensors(inside & Evaluator(call, tokens)(rows.among), index)
-    return torch.bincount(index[inside & (index >= 0) & (index < length)], minlength=length)
-
-
-Condition = Callable[..., Value]
-AXES = ("y", "x", "t")
-
-
-@st.composite
-def spaces(draw: st.DrawFn, most: int = 3) -> Space:
-    """A grid of one to three axes, alone or after a run of text."""
-    names = draw(st.permutations(AXES))[: draw(st.integers(1, most))]
-    longest = {1: 23, 2: 8, 3: 5}[len(names)]
-    grid = an.grid(**{name: draw(st.integers(1, longest)) for name in names})
-    return an.concat(text=draw(st.integers(1, 7)), image=grid) if draw(st.booleans()) else grid
-
-
-@st.composite
-def _conditions(draw: st.DrawFn, space: Space) -> an.Mask:
-    """One of the conditions that people write about two tokens of a space."""
-    axes = [a.name for r in space.regions if not r.plain for a in r.axes]
-    sizes = {a.name: a.size.const for r in space.regions for a in r.axes}
-    one, other = draw(st.sampled_from(axes)), draw(st.sampled_from(axes))
-    n, m, r = draw(st.integers(1, 6)), draw(st.integers(0, 4)), draw(st.integers(0, 3))
-
-    def at(token: Value, axis: str = one) -> Value:
-        found: Value = getattr(token, axis)
-        return found
-
-    shapes: list[Condition] = [
-        lambda q, k: abs(at(q) - at(k)) <= m,
-        lambda q, k: (at(q) - at(k) <= m) & (at(k) - at(q) < n),
-        lambda q, k: at(k) <= at(q),
-        lambda q, k: (at(q) - at(k)) % n == 0,
-        lambda q, k: at(k) % n == m % n,
-        lambda q, k: at(q) // n == at(k) // n,
-        lambda q, k: (at(q) - at(k)) ** 2 + (at(q, other) - at(k, other)) ** 2 <= n * n,
-        lambda q, k: abs(at(q) - at(k)) + abs(at(q, other) - at(k, other)) <= m,
-        lambda q, k: at(q, other) + at(k) < n + m,
-        lambda q, k: k <= q,
-        lambda q, k: q - k < 3 * n,
-        lambda q, k: (q - k) % n == r % n,
-        lambda q, k, h: at(k) <= at(q) + h,
-        lambda q, k, h: h % 2 == 0,
-        lambda q, k, b: k < KV_LEN[b],
-    ]
-    if len(space.regions) > 1:
-        shapes += 2 * [lambda q, k: q.in_("text"), lambda q, k: k.in_("text"), lambda q, k: k.in_("image")]
-    if draw(st.integers(0, 3)) == 0:  # a window that keeps its size
-        kernel = {a: draw(st.integers(1, sizes[a])) for a in axes}
-        stride = tuple(draw(st.integers(1, kernel[a])) for a in axes)
-        dilation = tuple(draw(st.integers(1, sizes[a] // kernel[a])) for a in axes)
-        causal = [a for a in axes if draw(st.booleans())]
-        return an.neighborhood(space, tuple(kernel.values()), stride, dilation, causal)
-    return an.mask(draw(st.sampled_from(shapes)), grid=space)
+    """What is wrong with the launches of a pattern; see `attnir.testing.walks`."""
+    return walks.findings(launches, case.live, case.call)
 
 
 @st.composite
 def laid(draw: st.DrawFn) -> Laid:
     """A random pattern over a space, and a call for it."""
-    space = draw(spaces())
-    pattern = draw(_conditions(space))
-    for _ in range(draw(st.integers(0, 3))):
-        more = draw(_conditions(space))
-        pattern = draw(st.sampled_from([pattern & more, pattern & more, pattern | more, pattern & ~more]))
-    length, batch = space.length.const, 2
+    pattern = draw(arranged())
+    length, batch = pattern.lengths[0].const, 2
     q_len, q_start = length, None
     if draw(st.booleans()):
         q_len = draw(st.integers(1, length))

@@ -101,9 +101,7 @@ LAYERS: list[tuple[str, set[str]]] = [
     ),
     ("codegen, the targets", {"codegen.torch", "codegen.triton"}),
     ("codegen, the operator", {"codegen.dispatch", "codegen.operator"}),
-    ("api", {"api", "explanation", "explain", "plot"}),
-    ("testing", {"testing"}),
-    ("the package", {"attnir"}),
+    ("api", {"api", "explanation", "explain", "plot", "verify", "certificate", "testing", "attnir"}),
     ("frontends", {"frontends"}),
 ]
 LEVEL = {module: level for level, (_, modules) in enumerate(LAYERS) for module in modules}
@@ -113,6 +111,7 @@ CIRCLES = {
     ("expr", "printing"): "a node prints itself, and the printer reads nodes",
     ("api", "explain"): "explain is a method of Attention; it names the class as a type alone",
     ("api", "plot"): "plot is a method of Attention; it names the class as a type alone",
+    ("verify", "testing"): "testing takes the place of a user, and is imported when something is verified",
 }
 
 Edge = tuple[str, str]

@@ -14,6 +14,7 @@ from attnir.expr import Expr
 from attnir.masks import Mask
 from attnir.real import SCORE, slope
 from attnir.scores import Pattern
+from attnir.testing.values import resolved
 
 KINDS = ("normal", "peaked", "constant", "offset")
 LAYOUTS = ("bhsd", "bshd", "padded")
@@ -32,7 +33,7 @@ class Case:
     layout           "bhsd", contiguous; "bshd", whose heads lie beside each other; "padded", with NaN around every row
     scale            as in a call
     seed             of the random numbers in the tensors
-    bindings         fields, parameters and tensors by name, as in a call
+    bindings         fields, parameters and tensors by name, as in a call; `Values` stand for a tensor
     tile             (queries, keys) of a tile of the Triton kernels; the compiler's choice where left out
 
     >>> import attnir as an
@@ -97,13 +98,18 @@ class Case:
     def call(self) -> Call:
         """The pattern bound to the sizes."""
         return self.pattern.signature.bind(
-            self.bindings,
+            self.bound,
             batch=self.batch,
             heads=self.heads,
             q_len=self.q_len,
             k_len=self.k_len,
             q_start=self.q_start,
         )
+
+    @property
+    def bound(self) -> dict[str, object]:
+        """The bindings as the call takes them."""
+        return {name: resolved(value) for name, value in self.bindings.items()}
 
     @property
     def live(self) -> Tensor:
@@ -137,12 +143,18 @@ class Case:
 
     def options(self, device: str = "cpu") -> dict[str, object]:
         """The keywords of the call."""
-        bound = {name: _moved(value, device) for name, value in self.bindings.items()}
-        return {"scale": self.scale, "q_start": self.q_start, **bound}
+        on_device = {name: _moved(value, device) for name, value in self.bound.items()}
+        return {"scale": self.scale, "q_start": self.q_start, **on_device}
 
     def of(self, pattern: Mask | Pattern, **bindings: object) -> Case:
-        """The same call of another pattern, with further bindings."""
-        return replace(self, pattern=pattern, bindings={**self.bindings, **bindings})
+        """The same call of another pattern, with those of the bindings, and of further ones, that it reads."""
+        reads = {
+            *(d.name for d in pattern.fields),
+            *(t.name for t in pattern.tensors),
+            *(p.name for p in pattern.params),
+        }
+        every = {**self.bindings, **bindings}
+        return replace(self, pattern=pattern, bindings={name: v for name, v in every.items() if name in reads})
 
 
 def _moved(value: object, device: str) -> object:

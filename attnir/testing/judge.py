@@ -11,7 +11,7 @@ are no error: softmax's backward subtracts dO . o from dO . v, which are rounded
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -27,9 +27,15 @@ Results = dict[str, Tensor]
 
 def run(attention: Callable[..., Any], case: Case, device: str = "cpu", *, double: bool = False) -> Results:
     """o, lse, dq, dk, dv of an attention or a reference; lse enters the loss. double: in float64."""
-    q, k, v, do, dlse = (t.double() if double else t for t in case.tensors(device))
-    leaves = [t.detach().requires_grad_() for t in (q, k, v)]
-    o, lse = attention(*leaves, return_lse=True, **case.options(device))
+    tensors = [t.double() if double else t for t in case.tensors(device)]
+    return differentiated(attention, tensors, case.options(device))
+
+
+def differentiated(attention: Callable[..., Any], tensors: Sequence[Tensor], options: Mapping[str, object]) -> Results:
+    """The same of q, k, v, do and dlse."""
+    *given, do, dlse = tensors
+    leaves = [t.detach().requires_grad_() for t in given]
+    o, lse = attention(*leaves, return_lse=True, **options)
     dead = lse == -torch.inf
     loss = (o * do.to(o.dtype)).sum() + torch.where(dead, 0.0, lse * dlse.to(lse.dtype)).sum()
     dq, dk, dv = torch.autograd.grad(loss, leaves, allow_unused=True)

@@ -93,7 +93,7 @@ def _searched(e: Expr, tokens: Tokens, call: Call, rows: range) -> int:
     of_keys = e.value.side is Side.KEYS
     values = call.fields[e.value.field.name].keys if of_keys else call.fields[e.value.field.name].queries
     at = meaning(e.args[1], tokens, call, rows)
-    bound = meaning(e.args[0], {**tokens, "q" if of_keys else "k": at}, call)
+    bound: int = meaning(e.args[0], {**tokens, "q" if of_keys else "k": at}, call)
     sample: list[int] = values[tokens["b"] % values.shape[0]].tolist()
     before = sum(x < bound if e.op is Op.LOWER_BOUND else x <= bound for x in sample)
     return before + (0 if of_keys else call.q_start)

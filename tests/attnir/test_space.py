@@ -13,6 +13,7 @@ import attnir as an
 from attnir import expr as ex
 from attnir.errors import AttnirError, DeclarationError, IntegerExpectedError, ShapeError, TextError, UnknownNameError
 from attnir.space import Space
+from attnir.testing.arranged import spaces
 from attnir.testing.meaning import matrix, meaning, picture
 from tests import layouts as some
 from tests.checks import refused
@@ -107,7 +108,7 @@ def test_random_patterns_over_spaces_mean_the_same_in_plain_integers(case: Laid)
     assert torch.equal(small.live, matrix(case.pattern.predicate, small.call))
 
 
-@given(some.spaces(), some.spaces())
+@given(spaces(), spaces())
 @settings(max_examples=50)
 def test_spaces_of_either_side_read_back(one: Space, other: Space) -> None:
     for grid in (one, (one, None), (None, other), (one, other)):

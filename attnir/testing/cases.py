@@ -1,0 +1,159 @@
+"""Random cases: sizes, dtypes, layouts and bindings for a pattern, as far as its arrangement and its promises allow.
+
+Sizes are small, so that every pair can be looked at; the lengths at which tiles, words and rounding change come now and
+then. A case costs at most MOST_PAIRS pairs, and in the Triton interpreter MOST_TILES tiles.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from hypothesis import assume
+from hypothesis import strategies as st
+
+import attnir as an
+from attnir.call import Call
+from attnir.errors import AttnirError
+from attnir.ops import FieldDecl, ParamDecl, TensorDecl
+from attnir.promises import check_sizes, check_sorted
+from attnir.real import SCORE
+from attnir.signature import value_of
+from attnir.testing.case import KINDS, LAYOUTS, Case
+from attnir.testing.patterns import patterns
+from attnir.testing.values import Drawn, Runs, Values
+
+LENGTHS = (1, 2, 31, 127, 129, 257, 521, 1025)
+WIDTHS = (16, 64, 72, 80, 96, 128, 192, 1, 5, 24, 256)
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+GROUPS = (1, 2, 3, 7, 8)
+TILES = (16, 32, 64, 128)
+MOST_PAIRS = 600_000
+MOST_TILES = 160  # of all samples and heads
+LARGEST_SCORE = 1e3  # beyond, rounding of the score itself decides which key weighs how much
+
+lengths = st.one_of(st.integers(1, 24), st.integers(1, 80), st.sampled_from(LENGTHS))
+
+
+@st.composite
+def cases(draw: st.DrawFn, pattern: an.Mask | an.Pattern | None = None) -> Case:
+    """A call of a pattern, or of a random one.
+
+    >>> from hypothesis import find
+    >>> find(cases(an.causal()), lambda case: case.q_len > 3).q_len
+    4
+    """
+    declared = draw(patterns()) if pattern is None else an.pattern(pattern)
+    params = {p.name: draw(_param(p)) for p in declared.params}
+    q_len, k_len, q_start = draw(_lengths(declared, params))
+    group, kv_heads = draw(_heads(declared.heads))
+    batch = draw(st.sampled_from([1, 1, 2, 3]))
+    sizes: dict[str, Any] = {"batch": batch, "heads": group * kv_heads, "q_len": q_len, "k_len": k_len}
+    assume(batch * group * kv_heads * q_len * k_len <= MOST_PAIRS)
+    given = {t.name: Values(draw(_per_copy(t, batch, group * kv_heads, k_len))) for t in declared.tensors}
+    for decl in declared.fields:
+        given[decl.name] = draw(_field(decl, batch, q_len, k_len, q_start))
+    kind = draw(st.sampled_from(KINDS)) if declared.score is SCORE else "normal"
+    case = Case(
+        declared,
+        **sizes,
+        kv_heads=kv_heads,
+        d=draw(st.sampled_from(WIDTHS)),
+        dv=draw(st.sampled_from([None, None, None, *WIDTHS])),
+        dtype=draw(st.sampled_from(DTYPES)),
+        kind=kind,
+        layout=draw(st.sampled_from(LAYOUTS)),
+        q_start=q_start,
+        scale=draw(st.sampled_from([None, None, None, 0.7, -0.3])) if kind == "normal" else None,
+        seed=draw(st.integers(0, 99)),
+        bindings={**params, **given},
+        tile=draw(_tile(batch * group * kv_heads, q_len, k_len)),
+    )
+    assume(allowed(case))
+    return case
+
+
+def allowed(case: Case) -> bool:
+    """Whether a call takes the bindings of a case, and float32 holds what its score makes of scores."""
+    try:
+        call = case.call
+        check_sizes(call, *case.pattern.roots)
+        for decl in case.pattern.fields:
+            check_sorted(decl, call.fields[decl.name])
+    except AttnirError:
+        return False
+    return case.score is SCORE or _largest(case, call) < LARGEST_SCORE
+
+
+def _largest(case: Case, call: Call) -> float:
+    """About the largest size of a score."""
+    q, k, *_ = (t.double() for t in case.tensors())
+    k = k.repeat_interleave(case.heads // case.kv_heads, 1)
+    return float(case.changed(q @ k.transpose(-1, -2) * case.factor).abs().max())
+
+
+def _param(p: ParamDecl) -> st.SearchStrategy[int]:
+    near = st.integers(max(p.low, min(p.high, 0)), max(p.low, min(p.high, 24)))
+    wide = st.integers(max(p.low, -12), min(p.high, max(p.low, 100)))
+    return st.one_of(near, near, wide, st.sampled_from([p.low, p.high]))
+
+
+@st.composite
+def _lengths(draw: st.DrawFn, p: an.Pattern, params: dict[str, int]) -> tuple[int, int, int | None]:
+    """(q_len, k_len, q_start): those of the spaces, where there are some."""
+    queries, keys = (None if space is None else value_of(space.length, params) for space in p.spaces)
+    k_len = draw(lengths) if keys is None else keys
+    if queries is None:
+        q_len = k_len if draw(st.integers(0, 2)) == 0 else draw(lengths)
+        start = draw(st.one_of(st.none(), st.none(), st.integers(0, 70)))
+        return q_len, k_len, start
+    if draw(st.integers(0, 2)) and queries * k_len <= MOST_PAIRS:
+        return queries, k_len, draw(st.sampled_from([None, 0]))
+    q_len = draw(st.integers(1, min(queries, max(1, MOST_PAIRS // (4 * k_len)))))
+    return q_len, k_len, draw(st.integers(0, queries - q_len))
+
+
+@st.composite
+def _heads(draw: st.DrawFn, fixed: int | None) -> tuple[int, int]:
+    """(query heads to a key head, key heads)."""
+    if fixed is not None:
+        group = draw(st.sampled_from([g for g in range(1, fixed + 1) if fixed % g == 0]))
+        return group, fixed // group
+    return draw(st.sampled_from([1, 1, 1, *GROUPS])), draw(st.sampled_from([1, 1, 2]))
+
+
+@st.composite
+def _per_copy(draw: st.DrawFn, t: TensorDecl, batch: int, heads: int, k_len: int) -> Runs | Drawn:
+    shape = tuple({"b": batch, "h": heads}[a] for a in t.axes)
+    return Drawn(shape, 0, draw(st.integers(0, k_len)), draw(st.integers(0, 99)))
+
+
+@st.composite
+def _field(draw: st.DrawFn, f: FieldDecl, batch: int, q_len: int, k_len: int, q_start: int | None) -> Any:
+    """Values for the keys, or for queries and keys."""
+    start = max(0, k_len - q_len) if q_start is None else q_start
+    keys = draw(_tokens(f, batch, k_len))
+    if start + q_len <= k_len and draw(st.booleans()):
+        return keys
+    return draw(_tokens(f, batch, q_len)), keys
+
+
+@st.composite
+def _tokens(draw: st.DrawFn, f: FieldDecl, batch: int, length: int) -> Values:
+    """Values of a field: runs, or by chance; for all samples, or for each."""
+    dtype = draw(st.sampled_from([torch.int64, torch.int64, torch.int32, torch.int16, torch.int8, torch.bool]))
+    low = draw(st.integers(-3, 3))
+    if draw(st.booleans()):
+        run = draw(st.one_of(st.integers(1, 8), st.integers(1, 60)))
+        modulus = 0 if f.sorted else draw(st.sampled_from([0, 2, 3, 5]))
+        if length // run + 3 < 127:
+            return Values(Runs(length, run, low, modulus), torch.int64 if dtype is torch.bool else dtype)
+    shape = draw(st.sampled_from([(length,), (1, length), (batch, length)]))
+    high = 1 if dtype is torch.bool else low + draw(st.one_of(st.integers(0, 4), st.integers(0, 60)))
+    return Values(Drawn(shape, 0 if dtype is torch.bool else low, high, draw(st.integers(0, 99)), f.sorted), dtype)
+
+
+def _tile(copies: int, q_len: int, k_len: int) -> st.SearchStrategy[tuple[int, int]]:
+    """Tiles of the Triton kernels: small ones, as far as there are not too many of them."""
+    pairs = [(m, n) for m in TILES for n in TILES if copies * -(-q_len // m) * -(-k_len // n) <= MOST_TILES]
+    return st.sampled_from(pairs[:6] or [(TILES[-1], TILES[-1])])

@@ -1,0 +1,66 @@
+"""Executors: what computes a case, the torch target or the Triton kernels, on a GPU or in the interpreter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from attnir.api import compile
+from attnir.codegen.plan import CONFIGURED, Plan
+from attnir.codegen.targets import Config, current_target
+from attnir.masks import Mask
+from attnir.scores import Pattern, pattern
+from attnir.testing.case import Case
+
+TORCH_TILE = (64, 64)
+
+
+@dataclass(frozen=True, slots=True)
+class Executor:
+    """A backend on a device.
+
+    >>> Executor.of("torch").backend
+    'torch'
+    """
+
+    backend: str
+    device: str = "cpu"
+
+    @staticmethod
+    def of(backend: str) -> Executor:
+        """The executor of a backend on this machine: on the GPU, where there is one and the backend is Triton."""
+        gpu = backend == "triton" and torch.cuda.is_available()
+        return Executor(backend, "cuda" if gpu else "cpu")
+
+    def attention(self, case: Case, declared: Mask | Pattern | None = None) -> Callable[..., Any]:
+        """The attention of a case's pattern, or of another one, with the case's tiles."""
+        config = None
+        if self.backend == "triton" and case.tile is not None:
+            config = dict.fromkeys(CONFIGURED, Config(*case.tile, 4, 1))
+        return compile(case.pattern if declared is None else declared, backend=self.backend, config=config)
+
+    def tile(self, case: Case, *, transposed: bool) -> tuple[int, int]:
+        """(row tokens, column tokens) of a tile."""
+        from attnir.codegen.configure import configure, tile_of
+
+        if self.backend != "triton":
+            return TORCH_TILE
+        if case.tile is not None:
+            return case.tile[::-1] if transposed else case.tile
+        kind = "dkv" if transposed else "forward"
+        chosen = configure(Plan(pattern(case.pattern)), kind, current_target(), case.d, case.dv or case.d, case.dtype)
+        return tile_of(kind, chosen.config)
+
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        """The interpreter computes with NumPy, which warns of what hardware says nothing of."""
+        with np.errstate(all="ignore"):
+            yield
+
+    def __str__(self) -> str:
+        return f"{self.backend} on {self.device}"

@@ -1,0 +1,116 @@
+"""Laws: calls that differ in a way that has to make no difference, compared with each other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from attnir import expr as ex
+from attnir.errors import DeclarationError
+from attnir.expr import Expr, K, Q
+from attnir.masks import Mask
+from attnir.ops import FieldDecl
+from attnir.scores import Pattern, pattern
+from attnir.testing.case import Case
+from attnir.testing.executor import Executor
+from attnir.traverse import substitute
+
+PLACE = FieldDecl("permuted_place")  # of every key in the sequence before it was permuted
+SHIFT = 37
+
+Pair = tuple[Tensor, Tensor]  # o, lse
+
+
+def _plain(case: Case) -> Case:
+    """In float32, without peaks: what two orders of additions make of it differs little."""
+    return replace(case, dtype=torch.float32, kind="normal")
+
+
+def _called(case: Case, on: Executor, declared: Pattern | Mask, *tensors: Tensor, **more: object) -> Pair:
+    options = {**case.of(declared).options(on.device), **more}
+    with on.quiet():
+        o, lse = on.attention(case, declared)(*(t.to(on.device) for t in tensors), return_lse=True, **options)
+    return o.detach().cpu(), lse.detach().cpu()
+
+
+def _same(found: Pair, expected: Pair) -> None:
+    torch.testing.assert_close(found[1], expected[1], rtol=1e-5, atol=2e-5, msg=lambda m: f"lse differs\n{m}")
+    torch.testing.assert_close(found[0], expected[0], rtol=1e-5, atol=2e-5, msg=lambda m: f"o differs\n{m}")
+
+
+def slices(given: Case, on: Executor) -> None:
+    """The first sample and the first heads alone give their slice of the whole."""
+    case = _plain(given)
+    if case.pattern.heads or any("b" in t.axes or "h" in t.axes for t in case.pattern.tensors):
+        return  # they say how many there are
+    q, k, v, _, _ = case.tensors()
+    whole = _called(case, on, case.pattern, q, k, v)
+    alone = replace(case, batch=1, bindings={n: _first_sample(v, case.batch) for n, v in case.bound.items()})
+    part = _called(alone, on, case.pattern, q[:1, :1], k[:1, :1], v[:1, :1])
+    _same(part, (whole[0][:1, :1], whole[1][:1, :1]))
+
+
+def _first_sample(value: object, batch: int) -> object:
+    if isinstance(value, tuple):
+        return tuple(_first_sample(v, batch) for v in value)
+    return value[:1] if isinstance(value, Tensor) and value.dim() == 2 else value
+
+
+def shifts(given: Case, on: Executor) -> None:
+    """Every position moved by SHIFT, behind keys that nobody sees, gives the same."""
+    case = _plain(given)
+    if case.pattern.fields or any(case.pattern.spaces):
+        return  # whose values stand at positions
+    declared = pattern(case.pattern)
+    try:
+        moved = _changed(declared, {Q: ex.sub(Q, ex.const(SHIFT)), K: ex.sub(K, ex.const(SHIFT))}, K >= SHIFT)
+    except DeclarationError:  # its numbers get too wide
+        return
+    q, k, v, _, _ = case.tensors()
+    behind = (torch.cat([torch.full_like(t[:, :, :1], 9.0).expand(-1, -1, SHIFT, -1), t], 2) for t in (k, v))
+    _same(
+        _called(case, on, moved, q, *behind, q_start=case.call.q_start + SHIFT),
+        _called(case, on, declared, q, k, v),
+    )
+
+
+def permutes(given: Case, on: Executor) -> None:
+    """Keys in another order, with a mask that looks up where each stood, give the same."""
+    case = _plain(given)
+    if case.pattern.fields or any(case.pattern.spaces):
+        return  # whose values stand at positions
+    declared = pattern(case.pattern)
+    try:
+        looked_up = _changed(declared, {K: ex.field(PLACE, K)}, ex.TRUE)
+    except DeclarationError:  # its numbers get too wide
+        return
+    q, k, v, _, _ = case.tensors()
+    order = torch.randperm(k.shape[2], generator=torch.Generator().manual_seed(case.seed))
+    place = torch.zeros(q.shape[2], dtype=torch.int64), order
+    permuted = _called(case.of(looked_up, **{PLACE.name: place}), on, looked_up, q, k[:, :, order], v[:, :, order])
+    _same(permuted, _called(case, on, declared, q, k, v))
+
+
+def merges(given: Case, on: Executor) -> None:
+    """The keys before a border and those from it on, each with their own softmax, merge to the whole by their lse."""
+    case = _plain(given)
+    declared = pattern(case.pattern)
+    border = (case.call.k_len + 1) // 2
+    try:
+        halves = [_changed(declared, {}, condition) for condition in (K < border, K >= border)]
+    except DeclarationError:  # they get too long
+        return
+    q, k, v, _, _ = case.tensors()
+    (oa, la), (ob, lb) = (_called(case, on, half, q, k, v) for half in halves)
+    lse = torch.logaddexp(la, lb)
+    base = torch.where(lse == -torch.inf, 0.0, lse)
+    o = oa * (la - base).exp()[..., None] + ob * (lb - base).exp()[..., None]
+    _same((o, lse), _called(case, on, declared, q, k, v))
+
+
+def _changed(declared: Pattern, tokens: dict[Expr, Expr], condition: Expr) -> Pattern:
+    """The pattern with other tokens, on the pairs of a condition."""
+    predicate = substitute(declared.predicate, tokens) & condition
+    return Pattern(replace(declared.mask, predicate=predicate), substitute(declared.score, tokens))

@@ -1,0 +1,87 @@
+"""Random masks over positions: the well-known pieces with random numbers, and what `&`, `|` and `~` make of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import strategies as st
+
+import attnir as an
+from attnir.testing.arranged import KV_LEN
+from attnir.testing.expressions import predicates
+
+DOC, START, KIND = an.field("doc", sorted=True), an.field("start", sorted=True), an.field("kind")
+WIDTH, BLOCK = an.param("w", low=0, high=40), an.param("stop", low=1, high=9)
+REACH = an.tensor("reach", "h")
+
+near = st.one_of(st.integers(0, 12), st.integers(0, 12), st.integers(13, 90))  # distances
+blocks = st.one_of(st.integers(1, 9), st.sampled_from([16, 24, 32, 40]))
+
+
+def _pieces(n: int, m: int, size: int) -> list[Callable[..., Any]]:
+    """The pieces, for two distances and a size."""
+    return [
+        lambda q, k: k <= q,
+        lambda q, k: q >= 0,
+        lambda q, k: (q - k <= n) & (k - q <= m),
+        lambda q, k: (q - k <= n) & (k <= q),
+        lambda q, k: (q - k <= WIDTH) & (k <= q),
+        lambda q, k: abs(q - k) <= WIDTH + m,
+        lambda q, k: k < n,
+        lambda q, k: k >= n,
+        lambda q, k: (k >= n) & (k < n + m),
+        lambda q, k: (q - k) % size == 0,
+        lambda q, k: k % size == m % size,
+        lambda q, k: q % size != n % size,
+        lambda q, k: q // size == k // size,
+        lambda q, k: k // size <= q // size,
+        lambda q, k: k // BLOCK <= q // BLOCK,
+        lambda q, k: (q // size + k // size) % 2 == 0,
+        lambda q, k: (q * k) % size == 0,
+        lambda q, k: abs(q + k - n) <= m,
+        lambda q, k: 2 * k <= q + n,
+        lambda q, k: (q - k) * (q - k) <= n * m,
+        lambda q, k: DOC(q) == DOC(k),
+        lambda q, k: START(q) <= k,
+        lambda q, k: k - START(q) < n,
+        lambda q, k: KIND(q) == KIND(k),
+        lambda q, k: (KIND(k) == 1) | (KIND(q) == 1),
+        lambda q, k: KIND(k) > m % 4,
+        lambda q, k, h: q - k <= m * (h + 1),
+        lambda q, k, h: (h % 2 == 0) | (q - k < n),
+        lambda q, k, h: abs(q - k) <= REACH[h],
+        lambda q, k, b: k < n * (b + 1),
+        lambda q, k, b: k < KV_LEN[b],
+    ]
+
+
+@st.composite
+def pieces(draw: st.DrawFn) -> an.Mask:
+    """One of the well-known pieces."""
+    return an.mask(draw(st.sampled_from(_pieces(draw(near), draw(near), draw(blocks)))))
+
+
+def _composed(masks: st.SearchStrategy[an.Mask]) -> st.SearchStrategy[an.Mask]:
+    return st.one_of(
+        st.builds(lambda a, b: a & b, masks, masks),
+        st.builds(lambda a, b: a | b, masks, masks),
+        st.builds(lambda a, b: a & ~b, masks, masks),
+        st.builds(lambda a: ~a, masks),
+    )
+
+
+@st.composite
+def by_head(draw: st.DrawFn) -> an.Mask:
+    """Two masks, each for some of the heads."""
+    first, then = draw(pieces()), draw(pieces())
+    cut = draw(st.integers(1, 2))
+    return an.per_head([(slice(0, cut), first), (slice(cut, draw(st.sampled_from([None, cut + 1]))), then)])
+
+
+positional = st.one_of(
+    st.recursive(pieces(), _composed, max_leaves=4),
+    st.recursive(pieces(), _composed, max_leaves=4),
+    predicates.map(an.Mask),
+    by_head(),
+)

@@ -1,0 +1,100 @@
+"""Probes that need no tolerance: what a kernel visits shows in exact integers and ones, and in NaN that must not leak."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from attnir.codegen.plan import Plan
+from attnir.scores import Pattern, pattern
+from attnir.testing.case import Case
+from attnir.testing.executor import Executor
+from attnir.testing.judge import Results, differentiated, over_group, run
+from attnir.walk import pair_map
+
+
+def unscored(case: Case) -> Case:
+    """The case in float32, of its mask alone: a score would make no integers."""
+    mask = case.pattern.mask if isinstance(case.pattern, Pattern) else case.pattern
+    return replace(case.of(mask), dtype=torch.float32)
+
+
+def _integers(case: Case, t: Tensor, seed: int) -> Tensor:
+    drawn = torch.randint(-4, 5, t.shape, generator=torch.Generator().manual_seed(seed))
+    return case.laid_out(drawn.float())
+
+
+def counts_keys(given: Case, on: Executor) -> None:
+    """q = 0: lse = log(live keys), o * count = the integer sum of v; integer dO: dV is the sum over the live queries.
+
+    o is one division away from the sum, which rounding to the next integer undoes exactly.
+    """
+    case = unscored(given)
+    q, k, v, do, _ = case.tensors()
+    q, v, do = torch.zeros_like(q), _integers(case, v, 0), _integers(case, do, 1)
+    live, group = case.live.double(), case.heads // case.kv_heads
+    count = live.sum(-1)
+    leaf = v.to(on.device).requires_grad_()
+    with on.quiet():
+        attention = on.attention(case, case.pattern)
+        o, lse = attention(q.to(on.device), k.to(on.device), leaf, return_lse=True, **case.options(on.device))
+        # Rows scaled by their count make dV a sum of integers: P = 1 / count, so P^T (count * dO) = live^T dO.
+        (dv,) = torch.autograd.grad(o, leaf, (do * count[..., None].float()).to(on.device))
+    o, lse, dv = (t.detach().cpu().double() for t in (o, lse, dv))
+    expected = torch.where(count > 0, count.log(), -torch.inf)
+    torch.testing.assert_close(lse, expected, rtol=0, atol=2e-6, msg=lambda m: f"lse is not log(live keys)\n{m}")
+    sums = live @ v.double().repeat_interleave(group, 1)
+    _near_integers("o x live keys", o * count[..., None], sums)
+    _near_integers("dV", dv, over_group(live.transpose(-1, -2) @ do.double(), group))
+
+
+def _near_integers(name: str, found: Tensor, exact: Tensor) -> None:
+    assert bool(torch.isfinite(found).all()), f"{name} is not finite"
+    wrong = (found.round() != exact).any(-1)
+    assert not bool(wrong.any()), f"{name} is not the sum over live pairs at (b, h, row) {wrong.nonzero()[:3].tolist()}"
+    assert bool(((found - exact).abs() < 0.02).all()), f"{name} is far from an integer"
+
+
+def gives_ones(case: Case, on: Executor) -> None:
+    """v = 1: o is 1 on live rows and 0 on dead ones."""
+    plain = replace(case, dtype=torch.float32)
+    q, k, v, _, _ = plain.tensors(on.device)
+    with on.quiet():
+        o = on.attention(plain)(q, k, torch.ones_like(v), **plain.options(on.device)).cpu()
+    alive = plain.live.any(-1)
+    assert bool((o[~alive] == 0).all()), "a row without a live key is not 0"
+    torch.testing.assert_close(o[alive], torch.ones_like(o[alive]), rtol=0, atol=4e-6)
+
+
+def leaks_nothing(case: Case, on: Executor) -> None:
+    """NaN in keys and values that no visited tile holds, and around every tensor, changes no bit of the results."""
+    guarded = replace(case, layout="padded")
+    hidden = unseen(guarded, on)
+    with on.quiet():
+        attention = on.attention(guarded)
+        clean = run(attention, guarded, on.device)
+        q, k, v, do, dlse = guarded.tensors(on.device)
+        for t in (k, v):
+            t[hidden.to(on.device)] = torch.nan
+        _same_bits(clean, differentiated(attention, (q, k, v, do, dlse), guarded.options(on.device)))
+
+
+def _same_bits(clean: Results, spoilt: Results) -> None:
+    for name, expected in clean.items():
+        found = spoilt[name]
+        assert bool(torch.isfinite(found).all()) or name == "lse", f"NaN leaks into {name}"
+        assert torch.equal(found, expected), f"{name} is another one where unvisited keys hold NaN"
+
+
+def unseen(case: Case, on: Executor) -> Tensor:
+    """Keys that lie in no visited tile, forward or transposed, of a query head that shares them: bool [B, Hkv, Sk]."""
+    plan, call = Plan(pattern(case.pattern)).on(case.call), case.call
+    seen = torch.zeros(case.live.shape, dtype=torch.bool)
+    for transposed in (False, True):
+        found = plan.launches(on.tile(case, transposed=transposed), transposed=transposed)
+        visits = pair_map([p for programs in found for p in programs], call)
+        seen = seen | (visits.full + visits.partial > 0)
+    keys = seen.any(2).view(case.batch, case.kv_heads, -1, call.k_len)  # of the query heads of each key head
+    return ~keys.any(2)

@@ -1,0 +1,154 @@
+"""The properties that every pattern has, on every executor: what is proved of a case. Each raises AssertionError.
+
+Those of the language and the analysis come first: they need no kernel and no tolerance. `probes.py` and `laws.py` hold
+those of kernels; the numbers come last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+
+from attnir.arrange import Arrangement
+from attnir.codegen.plan import Plan, read_plan
+from attnir.count import count_launches
+from attnir.evaluate import dense_mask
+from attnir.live import live_pairs_of
+from attnir.normalise import normalise
+from attnir.program_text import read_program
+from attnir.scores import parse, pattern
+from attnir.testing.case import Case
+from attnir.testing.executor import Executor
+from attnir.testing.judge import judge, run
+from attnir.testing.laws import merges, permutes, shifts, slices
+from attnir.testing.meaning import matrix, meaning, pairs
+from attnir.testing.probes import counts_keys, gives_ones, leaks_nothing
+from attnir.testing.walks import MEANINGS, findings
+from attnir.walk import pair_map
+
+FEW_PAIRS = 1500  # that plain Python looks at, one by one
+SOME_PAIRS = 8000  # for which more tiles, and laws of several calls, are tried
+SMALL_TILES = ((4, 4), (2, 8))
+
+Check = Callable[[Case, Executor], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Property:
+    """A property: `check` raises AssertionError where a case does not have it. `level` says what it is about.
+
+    level    "language", "analysis" or "kernel"; those of kernels are checked on every executor
+    largest  the most pairs of a case that it is checked on
+    """
+
+    name: str
+    level: str
+    says: str
+    check: Check
+    largest: int = 1 << 30
+
+    def applies(self, case: Case) -> bool:
+        return case.pairs <= self.largest
+
+
+def text(case: Case, _: Executor) -> None:
+    """What a pattern, a plan and its programs print is read back as the same."""
+    declared = pattern(case.pattern)
+    assert pattern(parse(str(declared))) == declared, f"reads back as {parse(str(declared))}"
+    plan = Plan(declared)
+    assert read_plan(plan.text()) == plan, "a plan reads back as another one"
+    for _way, found in _arrangements(case, ((16, 16),)):
+        for programs in found.taken.launches:
+            for p in programs:
+                assert str(read_program(str(p))) == str(p), f"a program reads back as another one:\n{p}"
+
+
+def means(case: Case, _: Executor) -> None:
+    """The dense mask, and the score of every pair, are what plain Python says."""
+    call, predicate = case.call, case.pattern.predicate
+    assert torch.equal(case.live, matrix(predicate, call)), "the dense mask is not what plain Python says"
+    assert torch.equal(case.live, dense_mask(normalise(predicate), call).expand_as(case.live)), "normalised: another"
+    s = torch.linspace(-3, 3, case.pairs, dtype=torch.float64).view(case.live.shape)
+    score = case.score
+    each = zip(pairs(call), s.flatten().tolist(), strict=True)
+    expected = [float(meaning(score, {**tokens, "s": x}, call)) for tokens, x in each]
+    found = case.changed(s).expand(s.shape).flatten()
+    torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64), rtol=1e-6, atol=1e-6)
+
+
+def slopes(case: Case, _: Executor) -> None:
+    """The derivative of the score is torch's own."""
+    s = torch.linspace(-3, 3, case.pairs, dtype=torch.float64).view(case.live.shape).requires_grad_()
+    changed = case.changed(s) + 0.0 * s
+    (expected,) = torch.autograd.grad(changed.sum(), s)
+    found = case.slope(s.detach()).expand(s.shape)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+def walks(case: Case, _: Executor) -> None:
+    """Every layout, both ways, visits every live pair once, counts no dead one, and says FULL of live tiles only."""
+    for way, found in _arrangements(case, _tiles(case)):
+        for candidate in (found.taken, *found.others):
+            if wrong := findings(candidate.launches, case.live, case.call):
+                said = "; ".join(MEANINGS[w] for w in sorted(wrong))
+                programs = "\n".join(str(p) for launch in candidate.launches for p in launch)
+                raise AssertionError(f"{way}, {candidate.name}: {said}\n{programs}")
+
+
+def counts(case: Case, _: Executor) -> None:
+    """The numbers of live pairs and of visited tiles are exact."""
+    call, plan = case.call, Plan(pattern(case.pattern)).on(case.call)
+    live = int(case.live.sum())
+    found = live_pairs_of(plan.predicate, plan.pattern.spaces, call)
+    assert found == live, f"{found} live pairs are counted, there are {live}"
+    tile = case.tile or (16, 16)
+    launches = plan.arrangement(tile).taken.launches
+    tiles = count_launches(launches, call)
+    visits = pair_map([p for programs in launches for p in programs], call)
+    visited = int((visits.full + visits.partial).sum())
+    held = (tiles.full + tiles.partial) * tile[0] * tile[1]
+    assert visited <= held, f"{held} pairs in {tiles} cannot hold the {visited} that are visited"
+    assert int(visits.full.sum()) <= tiles.full * tile[0] * tile[1], "more pairs in FULL tiles than these hold"
+
+
+def numbers(case: Case, executor: Executor) -> dict[str, float]:
+    """o, lse and every gradient are as near to float64 as a same-dtype eager result is, row by row."""
+    with executor.quiet():
+        return judge(run(executor.attention(case), case, executor.device), case)
+
+
+def _tiles(case: Case) -> tuple[tuple[int, int], ...]:
+    own = (case.tile or (16, 16), (64, 64))
+    return (*own, *SMALL_TILES) if case.pairs <= SOME_PAIRS else own
+
+
+def _arrangements(case: Case, tiles: tuple[tuple[int, int], ...]) -> Iterator[tuple[str, Arrangement]]:
+    plan = Plan(pattern(case.pattern)).on(case.call)
+    for tile in tiles:
+        for transposed in (False, True):
+            way = "transposed" if transposed else "forward"
+            yield f"{way}, tiles of {tile[0]} x {tile[1]}", plan.arrangement(tile, transposed=transposed)
+
+
+PROPERTIES: dict[str, Property] = {
+    p.name: p
+    for p in (
+        Property("text", "language", "printed text reads back as the same pattern and programs", text),
+        Property("means", "language", "the dense meaning is what plain Python says, pair by pair", means, FEW_PAIRS),
+        Property("slopes", "language", "the derivative of a score is torch's", slopes, SOME_PAIRS),
+        Property("walks", "analysis", "every live pair is visited exactly once, in every layout, both ways", walks),
+        Property("counts", "analysis", "live pairs and visited tiles are counted exactly", counts),
+        Property("keys", "kernel", "with q = 0 lse, o and dV give exact integers", counts_keys),
+        Property("ones", "kernel", "v = 1 gives 1 on live rows and 0 on dead ones", gives_ones),
+        Property(
+            "leaks", "kernel", "NaN that no visited tile holds, and around tensors, changes no bit", leaks_nothing
+        ),
+        Property("slices", "kernel", "a sample and a head alone give their slice of the result", slices, SOME_PAIRS),
+        Property("shifts", "kernel", "positions that are all moved give the same", shifts, SOME_PAIRS),
+        Property("permutes", "kernel", "keys that are permuted with the mask give the same", permutes, SOME_PAIRS),
+        Property("merges", "kernel", "keys that are split in two merge by their lse", merges, SOME_PAIRS),
+        Property("numbers", "kernel", "o, lse, dQ, dK and dV against dense float64, row by row", numbers),
+    )
+}

@@ -1,0 +1,55 @@
+"""What launches of tile programs visit, pair by pair, and what is wrong with it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from attnir.axes import Layout
+from attnir.call import Call
+from attnir.evaluate import Evaluator
+from attnir.program import Launches
+from attnir.walk import pair_map, tile_tokens
+
+MEANINGS = {
+    "range": "a FULL tile reaches across the end of its columns, or a tile lies outside of the call",
+    "lost": "a live pair is in no visited tile",
+    "dead": "a dead pair counts as live",
+    "twice": "a live pair is counted more often than once",
+    "rows": "a row is in two launches or in none, or programs of one launch have different rows",
+}
+
+
+def findings(launches: Launches, live: Tensor, call: Call) -> set[str]:
+    """What is wrong with the launches of a pattern whose live pairs are `live`, bool [B, H, q_len, k_len].
+
+    The keys of MEANINGS that apply; none where every live pair is visited exactly once and no dead one is counted.
+    """
+    found = set()
+    rows = torch.zeros(call.length(launches[0][0].rows.side), dtype=torch.int64)
+    for programs in launches:
+        found |= {"rows"} if len({p.rows for p in programs}) != 1 else set()
+        rows += rows_of(programs[0].rows, call)
+    found |= {"rows"} if bool((rows != 1).any()) else set()
+    every_program = [p for programs in launches for p in programs]
+    try:
+        pair_map(every_program, call)
+    except IndexError:
+        found.add("range")
+    counts = pair_map(every_program, call, strict=False).live
+    found |= {"lost"} if bool((live & (counts == 0)).any()) else set()
+    found |= {"dead"} if bool((~live & (counts > 0)).any()) else set()
+    return found | ({"twice"} if bool((live & (counts > 1)).any()) else set())
+
+
+def rows_of(rows: Layout, call: Call) -> Tensor:
+    """How often each row is in a tile of the layout, [length]."""
+    tokens = tile_tokens(rows, call)
+    inside = torch.ones(1, dtype=torch.bool)
+    grid = torch.meshgrid(*(torch.arange(n) for n in rows.box), indexing="ij")
+    for axis, offset in zip(rows.axes, grid, strict=True):
+        inside = inside & (tokens[str(axis.first)] + offset.flatten() <= tokens[str(axis.last)])
+    index = tokens[rows.side.value] - call.start(rows.side)
+    length = call.length(rows.side)
+    inside, index = torch.broadcast_tensors(inside & Evaluator(call, tokens)(rows.among), index)
+    return torch.bincount(index[inside & (index >= 0) & (index < length)], minlength=length)

@@ -1,0 +1,1 @@
+"""Verifying a pattern: random calls of it, held to every property."""
