@@ -24,6 +24,7 @@ from attnir.per_head import per_head
 from attnir.reference import reference
 from attnir.scores import Pattern, Score, multiplicity, parse, pattern, score
 from attnir.space import Space, concat, grid
+from attnir.verify import Report, verify
 
 __version__ = "0.1.0"
 
@@ -35,6 +36,7 @@ __all__ = [
     "Field",
     "Mask",
     "Pattern",
+    "Report",
     "Score",
     "Space",
     "cache_info",
@@ -58,6 +60,7 @@ __all__ = [
     "reference",
     "score",
     "tensor",
+    "verify",
     "where",
     "window",
 ]

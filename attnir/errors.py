@@ -100,3 +100,7 @@ class DerivativeError(AttnirError, RuntimeError):
 
 class ConfigError(AttnirError, ValueError):
     """A kernel configuration that cannot work on the target."""
+
+
+class VerificationError(AttnirError, AssertionError):
+    """A call of a pattern that does not compute what the pattern means; shows a script that repeats it."""

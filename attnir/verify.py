@@ -1,1 +1,78 @@
 """Verifying a pattern: random calls of it, held to every property."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from attnir.codegen.plan import BACKENDS
+from attnir.errors import BackendError, VerificationError
+from attnir.masks import Mask
+from attnir.scores import Pattern, Score
+from attnir.scores import pattern as declare
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was verified. Prints as text.
+
+    pattern   the pattern, as text
+    backend   what computed it, and where
+    seed      of the calls that were drawn
+    cases     how many calls
+    checks    how often each property was checked, by its name
+    figures   the largest error of each result beside the norm of its row, by (dtype, result)
+    """
+
+    pattern: str
+    backend: str
+    seed: int
+    cases: int
+    checks: dict[str, int]
+    figures: dict[tuple[str, str], float]
+
+    def __str__(self) -> str:
+        checks = ", ".join(f"{name} {n}" for name, n in self.checks.items())
+        errors = ", ".join(f"{dtype} {name} {error:.1e}" for (dtype, name), error in sorted(self.figures.items()))
+        return "\n".join(
+            [
+                f"pattern       {self.pattern}",
+                f"verified      {self.cases} calls on {self.backend}, seed {self.seed}",
+                f"checks        {checks}",
+                f"errors        {errors or 'none measured'}",
+            ]
+        )
+
+
+def verify(
+    pattern: Mask | Pattern,
+    *,
+    score: Score | Iterable[Score] = (),
+    backend: str = "torch",
+    cases: int = 40,
+    seed: int = 0,
+) -> Report:
+    """Try a pattern: random calls of it, each held to every property of `attnir.testing.PROPERTIES`.
+
+    Lengths, widths, dtypes, layouts, fields and parameters are drawn, the same ones for the same seed. The backend is
+    "torch", or "triton": the kernels, on a GPU or else in Triton's interpreter, which is slow.
+
+    >>> import attnir as an
+    >>> print(an.verify(an.causal() & an.window(16), cases=3).checks["numbers"])
+    3
+
+    Raises VerificationError, with a script of a few lines that shows what fails.
+    """
+    from attnir.testing.cases import cases as drawn
+    from attnir.testing.executor import Executor
+    from attnir.testing.fuzzing import Limits, fuzz
+
+    if backend not in BACKENDS[:2]:
+        raise BackendError(f"what is verified is torch or triton, against the reference; not {backend!r}")
+    declared, on = declare(pattern, score=score), Executor.of(backend)
+    tally = fuzz(drawn(declared), (on,), Limits(cases=cases), seed)
+    for failure in tally.failures:
+        raise VerificationError(f"{failure.error}\nThis script shows it:\n\n{failure.script}")
+    checks = {name: n for (name, _), n in tally.checks.items()}
+    figures = {(dtype, name): error for (_, dtype, name), error in tally.figures.items()}
+    return Report(str(declared), str(on), seed, tally.cases, checks, figures)

@@ -148,13 +148,13 @@ class Case:
 
     def of(self, pattern: Mask | Pattern, **bindings: object) -> Case:
         """The same call of another pattern, with those of the bindings, and of further ones, that it reads."""
-        reads = {
-            *(d.name for d in pattern.fields),
-            *(t.name for t in pattern.tensors),
-            *(p.name for p in pattern.params),
-        }
-        every = {**self.bindings, **bindings}
-        return replace(self, pattern=pattern, bindings={name: v for name, v in every.items() if name in reads})
+        signature, every = pattern.signature, {**self.bindings, **bindings}
+        reads = [
+            *(f.name for f in signature.fields),
+            *(t.name for t in signature.tensors),
+            *(p.name for p in signature.params),
+        ]
+        return replace(self, pattern=pattern, bindings={name: every[name] for name in reads})
 
 
 def _moved(value: object, device: str) -> object:

@@ -29,7 +29,8 @@ DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 GROUPS = (1, 2, 3, 7, 8)
 TILES = (16, 32, 64, 128)
 MOST_PAIRS = 600_000
-MOST_TILES = 160  # of all samples and heads
+MOST_TILES = 60  # of all samples and heads
+MANY_ROWS = 64  # of results: over fewer, the largest error of the yardstick says little where errors are large
 LARGEST_SCORE = 1e3  # beyond, rounding of the score itself decides which key weighs how much
 
 lengths = st.one_of(st.integers(1, 24), st.integers(1, 80), st.sampled_from(LENGTHS))
@@ -53,14 +54,17 @@ def cases(draw: st.DrawFn, pattern: an.Mask | an.Pattern | None = None) -> Case:
     given = {t.name: Values(draw(_per_copy(t, batch, group * kv_heads, k_len))) for t in declared.tensors}
     for decl in declared.fields:
         given[decl.name] = draw(_field(decl, batch, q_len, k_len, q_start))
-    kind = draw(st.sampled_from(KINDS)) if declared.score is SCORE else "normal"
+    rows = batch * kv_heads * min(q_len, k_len)
+    d = draw(st.sampled_from(WIDTHS))
+    measured = rows >= MANY_ROWS
+    kind = draw(st.sampled_from(KINDS)) if measured and d >= 16 and declared.score is SCORE else "normal"
     case = Case(
         declared,
         **sizes,
         kv_heads=kv_heads,
-        d=draw(st.sampled_from(WIDTHS)),
+        d=d,
         dv=draw(st.sampled_from([None, None, None, *WIDTHS])),
-        dtype=draw(st.sampled_from(DTYPES)),
+        dtype=draw(st.sampled_from(DTYPES if measured else DTYPES[:1])),
         kind=kind,
         layout=draw(st.sampled_from(LAYOUTS)),
         q_start=q_start,
@@ -153,7 +157,7 @@ def _tokens(draw: st.DrawFn, f: FieldDecl, batch: int, length: int) -> Values:
     return Values(Drawn(shape, 0 if dtype is torch.bool else low, high, draw(st.integers(0, 99)), f.sorted), dtype)
 
 
-def _tile(copies: int, q_len: int, k_len: int) -> st.SearchStrategy[tuple[int, int]]:
-    """Tiles of the Triton kernels: small ones, as far as there are not too many of them."""
+def _tile(copies: int, q_len: int, k_len: int) -> st.SearchStrategy[tuple[int, int] | None]:
+    """Tiles of the Triton kernels: the compiler's choice, or such that there are not too many of them."""
     pairs = [(m, n) for m in TILES for n in TILES if copies * -(-q_len // m) * -(-k_len // n) <= MOST_TILES]
-    return st.sampled_from(pairs[:6] or [(TILES[-1], TILES[-1])])
+    return st.sampled_from([*pairs[:6], None])

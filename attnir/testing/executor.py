@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,8 +35,13 @@ class Executor:
 
     @staticmethod
     def of(backend: str) -> Executor:
-        """The executor of a backend on this machine: on the GPU, where there is one and the backend is Triton."""
+        """The executor of a backend on this machine: on the GPU, where there is one and the backend is Triton.
+
+        Without a GPU Triton interprets, which it has to know before it is imported.
+        """
         gpu = backend == "triton" and torch.cuda.is_available()
+        if backend == "triton" and not gpu and "triton" not in sys.modules:
+            os.environ.setdefault("TRITON_INTERPRET", "1")
         return Executor(backend, "cuda" if gpu else "cpu")
 
     def attention(self, case: Case, declared: Mask | Pattern | None = None) -> Callable[..., Any]:
@@ -63,4 +70,5 @@ class Executor:
             yield
 
     def __str__(self) -> str:
-        return f"{self.backend} on {self.device}"
+        interpreted = self.backend == "triton" and self.device == "cpu"
+        return f"{self.backend} on {self.device}" + (", interpreted" if interpreted else "")

@@ -1,4 +1,4 @@
-"""Probes that need no tolerance: what a kernel visits shows in exact integers and ones, and in NaN that must not leak."""
+"""Probes that need no tolerance: what is visited shows in exact integers and ones, and in NaN that must not leak."""
 
 from __future__ import annotations
 

@@ -1,0 +1,159 @@
+"""The engine of `verify`, of certificates and of the fuzzer: draws cases, checks properties, shrinks what fails.
+
+A round is one run of hypothesis with a seed of its own. The first failure of a round is shrunk: only the property that
+failed, on the executor where it did, is checked again, and the last case that fails in the same way is kept.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from hypothesis import HealthCheck, Phase, Verbosity, given, settings
+from hypothesis import seed as seeded
+from hypothesis import strategies as st
+
+from attnir.testing.case import Case
+from attnir.testing.coverage import Coverage
+from attnir.testing.executor import Executor
+from attnir.testing.properties import PROPERTIES, Property
+from attnir.testing.script import script
+
+EXAMPLES = 60  # of a round
+SHRINKING = 60.0  # seconds, at most, for one failure
+
+Strategy = st.SearchStrategy[Case]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A property that a case does not have on an executor. `error` is what was raised."""
+
+    case: Case
+    name: str
+    backend: str
+    error: str
+    kind: str
+
+    @property
+    def script(self) -> str:
+        """A stand-alone Python script that fails in the same way."""
+        return script(self.case, self.backend, self.name, self.error)
+
+    def like(self, other: Failure) -> bool:
+        """Whether it is the same property, executor and exception."""
+        return (self.name, self.backend, self.kind) == (other.name, other.backend, other.kind)
+
+
+@dataclass
+class Tally:
+    """What a run has done so far.
+
+    checks      how often each property was checked, by (property, backend)
+    seconds     what that took
+    figures     the largest error of each result, by (backend, dtype, result), beside the norm of its row
+    """
+
+    cases: int = 0
+    checks: Counter[tuple[str, str]] = field(default_factory=Counter)
+    seconds: dict[tuple[str, str], float] = field(default_factory=dict)
+    figures: dict[tuple[str, str, str], float] = field(default_factory=dict)
+    covered: Coverage = field(default_factory=Coverage)
+    failures: list[Failure] = field(default_factory=list)
+
+    def add_figures(self, case: Case, backend: str, found: object) -> None:
+        for name, error in found.items() if isinstance(found, dict) else ():
+            at = (backend, str(case.dtype).removeprefix("torch."), name)
+            self.figures[at] = max(error, self.figures.get(at, 0.0))
+
+
+def first_failure(case: Case, executors: Sequence[Executor], tally: Tally | None = None) -> Failure | None:
+    """The first property that a case does not have; those of kernels are checked on every executor."""
+    for p in PROPERTIES.values():
+        if p.applies(case):
+            for on in executors if p.level == "kernel" else executors[:1]:
+                if failure := checked(p, case, on, tally):
+                    return failure
+    return None
+
+
+def checked(p: Property, case: Case, on: Executor, tally: Tally | None = None) -> Failure | None:
+    """The failure of a property on an executor, if it fails; any exception is one."""
+    began = time.monotonic()
+    backend = on.backend if p.level == "kernel" else ""
+    try:
+        found = p.check(case, on)
+    except Exception as error:
+        kind = type(error).__name__
+        said = str(error) if isinstance(error, AssertionError) else f"{kind}: {error}"
+        return Failure(case, p.name, on.backend, said, kind)
+    if tally is not None:
+        tally.checks[p.name, backend] += 1
+        tally.seconds[p.name, backend] = tally.seconds.get((p.name, backend), 0.0) + time.monotonic() - began
+        tally.add_figures(case, backend, found)
+    return None
+
+
+class _Round:
+    """One run of hypothesis: the first failure, and the smallest that shrinking found like it."""
+
+    def __init__(self, strategy: Strategy, executors: Sequence[Executor], tally: Tally, until: Callable[[], bool]):
+        self.strategy, self.executors, self.tally, self.until = strategy, executors, tally, until
+        self.first: Failure | None = None
+        self.smallest: Failure | None = None
+        self.stop = float("inf")
+
+    def __call__(self, data: st.DataObject) -> None:
+        if self.until() if self.first is None else time.monotonic() > self.stop:
+            return
+        case = data.draw(self.strategy)
+        failure = self._again(case) if self.first else self._anew(case)
+        if failure is not None:
+            self.smallest = failure
+            raise AssertionError(failure.error)
+
+    def _anew(self, case: Case) -> Failure | None:
+        self.tally.cases += 1
+        self.tally.covered.add(case)
+        failure = first_failure(case, self.executors, self.tally)
+        if failure is not None:
+            self.first, self.stop = failure, time.monotonic() + SHRINKING
+        return failure
+
+    def _again(self, case: Case) -> Failure | None:
+        assert self.first is not None
+        p = PROPERTIES[self.first.name]
+        on = next(e for e in self.executors if e.backend == self.first.backend)
+        failure = checked(p, case, on) if p.applies(case) else None
+        return failure if failure is not None and failure.like(self.first) else None
+
+
+def run_round(
+    strategy: Strategy, executors: Sequence[Executor], seed: int, tally: Tally, until: Callable[[], bool], examples: int
+) -> Failure | None:
+    """Check up to `examples` drawn cases, or until `until` says so; the smallest failure, which joins the tally."""
+    body = _Round(strategy, executors, tally, until)
+
+    def test(data: st.DataObject) -> None:
+        body(data)
+
+    configured = settings(
+        max_examples=examples,
+        database=None,
+        deadline=None,
+        derandomize=False,
+        phases=(Phase.generate, Phase.shrink),
+        suppress_health_check=list(HealthCheck),
+        report_multiple_bugs=False,
+        verbosity=Verbosity.quiet,
+    )
+    try:
+        seeded(seed)(configured(given(st.data())(test)))()
+    except Exception:  # the failure itself, or hypothesis on one that it could not repeat once time was up
+        if body.smallest is None:
+            raise
+    if body.smallest is not None:
+        tally.failures.append(body.smallest)
+    return body.smallest

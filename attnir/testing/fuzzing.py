@@ -1,0 +1,60 @@
+"""Fuzzing: rounds of random cases until the time, or the number of cases, is used up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from hypothesis import strategies as st
+
+from attnir.testing.case import Case
+from attnir.testing.engine import EXAMPLES, Failure, Tally, run_round
+from attnir.testing.executor import Executor
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a run ends: after a number of seconds or of cases, or at the first failure unless it is to go on."""
+
+    seconds: float | None = None
+    cases: int | None = None
+    keep_going: bool = False
+
+
+def fuzz(
+    strategy: st.SearchStrategy[Case],
+    executors: Sequence[Executor],
+    limits: Limits,
+    seed: int = 0,
+    watch: Callable[[Tally], None] = lambda tally: None,
+) -> Tally:
+    """Check random cases on executors, round by round; each failure is shrunk, and one of each sort is kept.
+
+    `watch` is called after every case. The same seed draws the same cases, as far as the limits let it.
+    """
+    tally, end = Tally(), time.monotonic() + (limits.seconds or float("inf"))
+
+    def done() -> bool:
+        watch(tally)
+        return time.monotonic() >= end or (limits.cases is not None and tally.cases >= limits.cases)
+
+    number = 0
+    while not done() and (limits.keep_going or not tally.failures):
+        left = EXAMPLES if limits.cases is None else min(EXAMPLES, limits.cases - tally.cases)
+        run_round(strategy, executors, _seed(seed, number), tally, done, left)
+        number += 1
+    return tally
+
+
+def _seed(seed: int, number: int) -> int:
+    return seed * 1_000_003 + number
+
+
+def different(failures: Sequence[Failure]) -> list[Failure]:
+    """One failure of each sort, the shortest."""
+    kept: list[Failure] = []
+    for failure in sorted(failures, key=lambda f: len(f.script)):
+        if not any(failure.like(other) for other in kept):
+            kept.append(failure)
+    return kept
