@@ -1,18 +1,16 @@
-"""Generated sources: made once, kept on disk, checked when read, loaded as modules.
+"""Generated sources: made once, kept on disk, checked when read, loaded as modules. Certificates are kept beside them.
 
-A source's name is the hash of the kernel's structure; its first line is the hash of the rest, so a file that is cut
-or altered by accident is noticed and made again. Only text is stored; what runs is the text that was verified, not
-what lies on disk a moment later. Writes are atomic, so processes that generate the same kernel at once do not
-disturb each other. The folder belongs to the user alone: `ATTNIR_CACHE_DIR`, or `attnir` in the user's cache folder.
+An entry's name is its kind and the hash of what it follows from; `store.py` seals it, so one that is damaged is noticed
+and made again. Only text is stored; what runs is the text that was verified, not what lies on disk a moment later.
+A disk that fails costs a warning and the next process's time, and changes no result.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import linecache
 import os
-import stat
-import tempfile
 import threading
 import types
 import warnings
@@ -20,6 +18,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
+
+from attnir.codegen.store import Damaged, cache_folder, read_sealed, seal, write_sealed
 
 
 class CacheInfo(NamedTuple):
@@ -42,6 +42,11 @@ class KernelCache:
     def info(self) -> CacheInfo:
         return CacheInfo(**self._counts)
 
+    def used(self) -> tuple[str, ...]:
+        """The file names of the kernels that this process loaded or generated, in alphabetical order."""
+        with self._lock:
+            return tuple(sorted(Path(str(module.__file__)).name for module in self._modules.values()))
+
     def clear(self) -> None:
         """Forget the kernels of this process and set the counts to zero; the folder stays as it is."""
         with self._lock:
@@ -50,58 +55,55 @@ class KernelCache:
 
     def load(self, name: str, structure: str, generate: Callable[[], str]) -> types.ModuleType:
         """The module of the kernel `name` with this structure; `generate` writes its source if nobody has yet."""
-        digest = hashlib.sha256(f"{_generator()}\n{name}\n{structure}".encode()).hexdigest()
+        digest = _digest(name, structure)
         with self._lock:
             if digest in self._modules:
                 self._counts["reused"] += 1
                 return self._modules[digest]
-            path = cache_folder() / f"{name}_{digest[:20]}.py"
-            source = self._read(path)
-            self._counts["generated" if source is None else "loaded"] += 1
-            if source is None:
-                source = generate()
+            path = cache_folder() / f"{name}_{digest}.py"
+            found = self._read(path)
+            source = generate() if found is None else found
+            if found is None:
                 self._write(path, source)
             module = self._modules[digest] = _execute(path, source)
+            self._counts["generated" if found is None else "loaded"] += 1
             return module
+
+    def keep(self, name: str, structure: str, text: str) -> None:
+        """Keep a text that is no kernel, JSON, under its kind and what it follows from. It is never executed."""
+        self._write(_text_path(name, structure), text)
+
+    def find(self, name: str, structure: str) -> str | None:
+        """The text that was kept; None where none was, or where it is damaged."""
+        return self._read(_text_path(name, structure))
 
     def _read(self, path: Path) -> str | None:
         try:
-            if not _private(path.parent):
-                return None
-            text = path.read_text(encoding="utf-8")
-        except (FileNotFoundError, NotADirectoryError):
+            text = read_sealed(path)
+        except (Damaged, OSError) as error:
+            self._warn(f"attnir: {path.name} in the cache is damaged ({error}); it is made again")
             return None
-        except (OSError, UnicodeDecodeError) as error:
-            self._warn(f"attnir: the cached kernel {path.name} cannot be read ({error}); it is made again")
-            return None
-        head, _, source = text.partition("\n")
-        if head == _seal(source):
-            return source
-        self._warn(f"attnir: the cached kernel {path.name} is damaged; it is made again")
-        return None
+        if text is not None:
+            with contextlib.suppress(OSError):
+                os.utime(path)  # when an entry was used last, for those who prune; many disks note no reading
+        return text
 
-    def _write(self, path: Path, source: str) -> None:
+    def _write(self, path: Path, text: str) -> None:
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if not _private(path.parent):
-                self._warn(
-                    f"attnir: {path.parent} can be written by others, so kernels are not kept there; chmod 700 it"
-                )
-                return
-            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    file.write(f"{_seal(source)}\n{source}")
-                os.replace(temporary, path)
-            except BaseException:
-                os.unlink(temporary)
-                raise
+            write_sealed(path, text)
         except OSError as error:
-            self._warn(f"attnir: kernels are not kept on disk ({error}); set ATTNIR_CACHE_DIR to a folder of your own")
+            # Of the names in the error one is of a temporary file, which would make each warning a new one.
+            where = path if isinstance(error, IsADirectoryError) else path.parent
+            self._warn(
+                f"attnir: kernels and certificates are not kept on disk ({where}: {error.strerror}); "
+                "set ATTNIR_CACHE_DIR to a folder of your own"
+            )
 
     def _warn(self, message: str) -> None:
-        if message not in self._warned:
+        with self._lock:
+            told = message in self._warned
             self._warned.add(message)
+        if not told:
             warnings.warn(message, RuntimeWarning, stacklevel=2)
 
 
@@ -116,28 +118,17 @@ def _generator() -> str:
     return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
 
 
-def _seal(source: str) -> str:
-    return f"# attnir kernel, sha256 {hashlib.sha256(source.encode()).hexdigest()}"
+def _digest(name: str, structure: str) -> str:
+    return hashlib.sha256(f"{_generator()}\n{name}\n{structure}".encode()).hexdigest()[:DIGITS]
 
 
-def cache_folder() -> Path:
-    """Where generated sources are kept."""
-    if given := os.environ.get("ATTNIR_CACHE_DIR"):
-        return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "attnir"
-
-
-def _private(folder: Path) -> bool:
-    """Whether nobody else can put a file into the folder."""
-    if os.name != "posix":
-        return True
-    status = folder.stat()
-    return status.st_uid == os.getuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+def _text_path(name: str, structure: str) -> Path:
+    return cache_folder() / f"{name}_{_digest(name, structure)}.json"
 
 
 def _execute(path: Path, source: str) -> types.ModuleType:
     """Run the source as a module. Debuggers and Triton read its lines through linecache, from the verified text."""
-    lines = [f"{_seal(source)}\n", *source.splitlines(keepends=True)]
+    lines = [f"{seal(path.name, source)}\n", *source.splitlines(keepends=True)]
     name = str(path)
     linecache.cache[name] = (sum(map(len, lines)), None, lines, name)
     module = types.ModuleType(path.stem)
@@ -146,6 +137,7 @@ def _execute(path: Path, source: str) -> types.ModuleType:
     return module
 
 
+DIGITS = 20  # of the hash in an entry's name
 CACHE = KernelCache()
 
 

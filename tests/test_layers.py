@@ -91,6 +91,8 @@ LAYERS: list[tuple[str, set[str]]] = [
         {
             "codegen",
             "codegen.cache",
+            "codegen.store",
+            "codegen.entries",
             "codegen.lists",
             "codegen.plan",
             "codegen.configure",

@@ -86,3 +86,31 @@ def test_many_processes_generate_the_same_kernel_at_once(folder: Path) -> None:
     processes = [subprocess.Popen([sys.executable, "-c", script], env=environment) for _ in range(4)]
     assert [p.wait(120) for p in processes] == [0] * 4
     assert len(list(folder.iterdir())) == 30, "no temporary file is left"
+
+
+def test_a_certificate_is_kept_beside_the_kernels_sealed_like_them_and_never_run(folder: Path) -> None:
+    text = '{"seed": 1}\nraise SystemExit("run")\n'
+    assert KernelCache().find("certificate", "s") is None
+    KernelCache().keep("certificate", "s", text)
+    assert KernelCache().find("certificate", "s") == text
+    assert KernelCache().find("certificate", "other") is None and KernelCache().find("other", "s") is None
+    (entry,) = folder.iterdir()
+    assert entry.name.startswith("certificate_") and entry.suffix == ".json"
+    assert KernelCache().info() == (0, 0, 0) and KernelCache().used() == ()
+    entry.write_bytes(entry.read_bytes().replace(b"1", b"2"))
+    cache = KernelCache()
+    with pytest.warns(RuntimeWarning, match="made again"):
+        assert cache.find("certificate", "s") is None
+    cache.keep("certificate", "s", text)
+    assert cache.find("certificate", "s") == text
+
+
+def test_the_kernels_of_a_process_are_named(folder: Path) -> None:
+    KernelCache().load("forward", "s", generate)
+    cache = KernelCache()
+    assert cache.used() == ()
+    for kind in ("forward", "dq", "forward"):
+        cache.load(kind, "s", generate)
+    assert cache.used() == tuple(sorted(p.name for p in folder.iterdir())) and len(cache.used()) == 2
+    cache.clear()
+    assert cache.used() == ()
