@@ -28,7 +28,7 @@ def fill(folder: Path) -> list[str]:
     for kind in ("forward", "dq", "dkv"):
         cache.load(kind, "s", lambda: f"answer = {'1' * 1000}\n")
     cache.keep("certificate", "s", '{"seed": 1}' + " " * 1000)
-    names = sorted((p.name for p in folder.iterdir()), key=lambda name: name.startswith("c"))
+    names = sorted((p.name for p in folder.iterdir()), key=lambda name: (name.startswith("c"), name))
     for days, name in enumerate(names):
         past = time.time() - days * DAY
         os.utime(folder / name, (past, past))
