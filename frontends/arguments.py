@@ -4,38 +4,73 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
+import torch
 import typer
 
 import attnir as an
+from attnir.frontends.loading import is_named, load
+from attnir.frontends.values import Given
 
-PatternText = Annotated[str, typer.Argument(help='a pattern as text: "causal & ((abs(q - k) <= 256) | (k < 4))"')]
+PatternText = Annotated[
+    str,
+    typer.Argument(help='a pattern as text, "causal & ((abs(q - k) <= 256) | (k < 4))", or by name, module:name'),
+]
 Length = Annotated[int, typer.Argument(help="the number of tokens", min=1, max=2**28)]
 Params = Annotated[
     list[str] | None, typer.Option("--set", help="a parameter of the pattern, name=value; may be repeated")
 ]
+Fields = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--field", help='a field, by its position i or from a file: "doc=i // 300", doc=FILE.npy, doc=FILE.pt'
+    ),
+]
+Tensors = Annotated[
+    list[str] | None, typer.Option("--tensor", help='integers by sample or head: n=1,2,3; by both: "n=1,2;3,4"')
+]
 TileSize = Annotated[tuple[int, int] | None, typer.Option(help="query rows and key columns of a tile")]
 Target = Annotated[str | None, typer.Option(help="sm_80, sm_90, sm_100, gfx942; default: the GPU here, else sm_90")]
+Width = Annotated[int, typer.Option(help="the width of a head of q and k, 1 to 256")]
+ValueWidth = Annotated[int | None, typer.Option(help="the width of a head of v; default: that of q and k")]
+Kind = Literal["forward", "delta", "dq", "dkv"]
+DtypeName = Literal["bf16", "fp16", "fp32"]
+Dtype = Annotated[DtypeName, typer.Option(help="of q, k and v")]
+Backend = Literal["triton", "torch", "reference"]
+DTYPES: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
 @contextmanager
 def in_words() -> Iterator[None]:
-    """Errors as the command line says them."""
+    """Errors as the command line says them: in words, with exit code 2."""
     try:
         yield
     except (an.AttnirError, OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from None
 
 
-def attention_of(text: str, *, tensors: bool = False) -> an.Attention:
-    """The attention of a text; `tensors`: whether it may read some, as fields or by sample and head."""
+def pattern_of(text: str) -> an.Mask | an.Pattern | an.Attention:
+    """What a text says, or what stands where it points to."""
     with in_words():
-        attention = an.compile(an.parse(text))
+        return load(text) if is_named(text) else an.parse(text)
+
+
+def attention_of(text: str, *, tensors: bool = False, backend: Backend | None = None) -> an.Attention:
+    """The attention of a text; `tensors`: whether it may read some, as fields or by sample and head."""
+    found = pattern_of(text)
+    with in_words():
+        if not isinstance(found, an.Attention):
+            attention = an.compile(found, backend=backend)
+        elif backend is None:
+            attention = found
+        else:
+            plan = found.plan
+            attention = an.compile(found.pattern, backend=backend, check=plan.check, config=dict(plan.configs))
     if tensors:
         return attention
     if needed := [f.name for f in attention.pattern.fields] + [t.name for t in attention.pattern.tensors]:
-        raise typer.BadParameter(f"a tensor is needed for {', '.join(needed)}, and a command line has none; use Python")
+        raise typer.BadParameter(f"a tensor is needed for {', '.join(needed)}, and this command has none; use Python")
     return attention
 
 
@@ -46,3 +81,15 @@ def bindings_of(given: list[str] | None) -> dict[str, Any]:
         return {name.strip(): int(value) for name, _, value in pairs}
     except ValueError:
         raise typer.BadParameter(f"--set takes name=integer, not {' '.join(given or [])}") from None
+
+
+def bound(
+    attention: an.Attention,
+    length: int,
+    keys: int | None,
+    q_start: int | None,
+    *given: list[str] | None,
+) -> dict[str, Any]:
+    """What --set, --field and --tensor give, in this order, at a length."""
+    with in_words():
+        return Given(*(words or () for words in given)).bind(attention, length, keys, q_start)

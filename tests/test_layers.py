@@ -93,6 +93,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "codegen.cache",
             "codegen.store",
             "codegen.entries",
+            "codegen.occupancy",
             "codegen.lists",
             "codegen.plan",
             "codegen.configure",

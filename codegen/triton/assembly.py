@@ -100,3 +100,31 @@ def count(lines: Iterable[Line], pattern: re.Pattern[str]) -> int:
 def opcodes(lines: Iterable[Line]) -> Counter[str]:
     """How often each instruction stands in the code, without its modifiers."""
     return Counter(line.opcode.split(".")[0] for line in lines if line.opcode)
+
+
+# What instructions do, by their opcodes, the first that matches; of NVIDIA's machine code, and of AMD's.
+KINDS = {
+    "matrix": MATRIX,
+    "spilled": LOCAL,
+    "control": re.compile(
+        r"BRA|BAR|EXIT|CALL|RET|LDGDEPBAR|DEPBAR|NOP|WARP|BSYNC|BSSY|ELECT|YIELD|NANOSLEEP|ERRBAR|MEMBAR|FENCE|SYNCS|"
+        r"CCTL|s_(c?branch|wait|barrier|endpgm|nop|setprio|sched)"
+    ),
+    "global": re.compile(r"LDG|STG|LD\b|ST\b|RED|ATOM|UTMA|UBLKCP|global_|buffer_|flat_|s_load"),
+    "shared": re.compile(r"LDS|STS|LDTM|STTM|ds_"),
+    "exp, log": re.compile(r"MUFU|v_(exp|log|rcp|rsq)_"),
+    "select": MASKING,
+    "float": re.compile(r"F|H(FMA|ADD|MUL|MNMX)|I2F|v_(pk_)?\w+_(f|bf)(16|32)|v_cvt"),
+}
+
+
+def mix(counts: Counter[str]) -> Counter[str]:
+    """How many instructions do what: matrix products, memory, float arithmetic, ...; "integer" is all the rest.
+
+    >>> mix(Counter({"HGMMA": 8, "MUFU": 64, "FFMA": 70, "IADD3": 5, "BRA": 1}))["integer"]
+    5
+    """
+    found: Counter[str] = Counter(dict.fromkeys([*KINDS, "integer"], 0))
+    for opcode, n in counts.items():
+        found[next((kind for kind, pattern in KINDS.items() if pattern.match(opcode)), "integer")] += n
+    return found

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import re
-import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from attnir.codegen.triton.arguments import arguments
 from attnir.codegen.triton.assembly import LOCAL, MATRIX, Loop, count, gcn_lines, loops, opcodes, sass_lines
 from attnir.codegen.triton.emit import emit
 from attnir.codegen.triton.spec import Spec
+from attnir.codegen.triton.tools import run_tool
 from attnir.program import Programs
 
 
@@ -33,21 +33,25 @@ from attnir.program import Programs
 class Report:
     """What one kernel uses on one target.
 
-    registers  per thread (gfx942: vector registers, accumulation registers included)
-    spills     instructions that move spilled registers to memory or back (gfx942: bytes of scratch memory)
-    shared     bytes of shared memory
-    matrix     the matrix instructions and how many there are, such as HGMMA
-    loops      the innermost loops, full tiles first, then partial ones
-    masked     score-shaped comparisons and selections in the loop over full tiles, before the last lowering; of
-               integers only where products are split, because splitting compares and selects for every element
-    masking    instructions in the loop over full tiles that do the like, those of its own control included
-    divided    integer divisions of whole vectors in the loop over full tiles
+    registers     per thread (gfx942: vector registers, accumulation registers included)
+    spills        instructions that move spilled registers to memory or back (gfx942: bytes of scratch memory)
+    shared        bytes of shared memory
+    columns       of tensor memory, where the target has it
+    matrix        the matrix instructions and how many there are, such as HGMMA
+    instructions  all of them, by opcode
+    loops         the innermost loops, full tiles first, then partial ones
+    masked        score-shaped comparisons and selections in the loop over full tiles, before the last lowering; of
+                  integers only where products are split, because splitting compares and selects for every element
+    masking       instructions in the loop over full tiles that do the like, those of its own control included
+    divided       integer divisions of whole vectors in the loop over full tiles
     """
 
     registers: int
     spills: int
     shared: int
+    columns: int
     matrix: Counter[str]
+    instructions: Counter[str]
     loops: tuple[Loop, ...]
     masked: int
     masking: int
@@ -66,7 +70,11 @@ def inspect(kind: str, programs: Programs, spec: Spec, target: Target) -> Report
     divided = count_in_first_loop(compiled.asm["ttgir"], _DIVIDING_OP)
     found = loops(lines)
     masking = (found[0].comparing if spec.splits else found[0].masking) if found else 0
-    return Report(registers, spills, compiled.metadata.shared, matrix, found, masked, masking, divided, assembly)
+    used = compiled.metadata
+    columns = getattr(used, "tmem_size", None) or 0  # which only targets that have tensor memory say
+    return Report(
+        registers, spills, used.shared, columns, matrix, instructions, found, masked, masking, divided, assembly
+    )
 
 
 def broken(kind: str, programs: Programs, spec: Spec, target: Target, report: Report) -> list[str]:
@@ -146,8 +154,8 @@ def _read_sass(compiled: Any) -> tuple[int, int, str, list[Any]]:
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(compiled.asm["cubin"])
         file.flush()
-        usage = _tool(triton.knobs.nvidia.cuobjdump.path, "-res-usage", file.name)
-        assembly = _tool(triton.knobs.nvidia.nvdisasm.path, "-c", file.name)
+        usage = run_tool(triton.knobs.nvidia.cuobjdump.path, "-res-usage", file.name)
+        assembly = run_tool(triton.knobs.nvidia.nvdisasm.path, "-c", file.name)
     lines = sass_lines(assembly)
     return int(_found(r"REG:(\d+)", usage)), count(lines, LOCAL), assembly, lines
 
@@ -156,10 +164,6 @@ def _read_gcn(compiled: Any) -> tuple[int, int, str, list[Any]]:
     assembly = compiled.asm["amdgcn"]
     registers = int(_found(r"\.vgpr_count:\s+(\d+)", assembly))
     return registers, int(_found(r"\.private_segment_fixed_size:\s+(\d+)", assembly)), assembly, gcn_lines(assembly)
-
-
-def _tool(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def _found(pattern: str, text: str) -> str:

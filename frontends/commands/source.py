@@ -2,23 +2,45 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.syntax import Syntax
 
-from attnir.frontends.arguments import PatternText, Target, attention_of, in_words
+from attnir.frontends.arguments import (
+    DTYPES,
+    Dtype,
+    Kind,
+    PatternText,
+    Target,
+    ValueWidth,
+    Width,
+    attention_of,
+    in_words,
+)
 
 
 def source(
     pattern: PatternText,
-    kind: Annotated[str, typer.Option(help="forward, delta, dq or dkv")] = "forward",
-    d: Annotated[int, typer.Option(help="the width of a head, 1 to 256")] = 64,
+    kind: Annotated[Kind, typer.Option(help="which kernel")] = "forward",
+    d: Width = 64,
+    dv: ValueWidth = None,
+    dtype: Dtype = "bf16",
     target: Target = None,
+    out: Annotated[Path | None, typer.Option(help="write it to this file")] = None,
 ) -> None:
     """Print the Triton source of a kernel."""
     with in_words():
-        text = attention_of(pattern, tensors=True).source(kind, d=d, target=target)
+        text = attention_of(pattern, tensors=True).source(kind, d=d, dv=dv, dtype=DTYPES[dtype], target=target)
+        if out is not None:
+            out.write_text(text if text.endswith("\n") else f"{text}\n", encoding="utf-8")
+    if out is not None:
+        typer.echo(f"wrote {out}, {len(text.splitlines())} lines")
+        return
     console = Console()
-    console.print(Syntax(text, "python", background_color="default") if console.is_terminal else text, soft_wrap=True)
+    if console.is_terminal:
+        console.print(Syntax(text, "python", background_color="default"), soft_wrap=True)
+    else:
+        typer.echo(text)

@@ -1,0 +1,129 @@
+"""`attnir inspect`: what the kernels of a pattern become on a target, compiled without a GPU."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import attnir as an
+from attnir.codegen.targets import Target as Gpu
+from attnir.codegen.targets import current_target
+from attnir.errors import BackendError
+from attnir.frontends.arguments import (
+    DTYPES,
+    Dtype,
+    DtypeName,
+    Kind,
+    PatternText,
+    Target,
+    ValueWidth,
+    Width,
+    attention_of,
+    in_words,
+)
+from attnir.inputs import check_widths
+
+if TYPE_CHECKING:
+    from attnir.codegen.triton.survey import Finding
+
+Kinds = Literal[Kind, "all"]
+ALL = ("forward", "delta", "dq", "dkv")
+
+
+def inspect(
+    pattern: PatternText,
+    kind: Annotated[Kinds, typer.Option(help="which kernel")] = "all",
+    d: Width = 64,
+    dv: ValueWidth = None,
+    dtype: Dtype = "bf16",
+    target: Target = None,
+    assembly: Annotated[Path | None, typer.Option(metavar="FILE", help="write the machine code there")] = None,
+) -> None:
+    """Compile the kernels for a GPU that need not be here; show what they use. Exits with 1 if a promise is broken."""
+    attention = attention_of(pattern, tensors=True)
+    with in_words():
+        gpu = Gpu.parse(target) if target else current_target()
+        found = _survey(attention, ALL if kind == "all" else (kind,), gpu, d, d if dv is None else dv, dtype)
+        if assembly is not None:
+            assembly.write_text("\n".join(f"// {_name(f, found)} on {gpu}\n{f.report.assembly}" for f in found))
+    console = Console(highlight=False)
+    console.print(f"{attention.pattern}\n{gpu}, D = {d}, Dv = {d if dv is None else dv}, {dtype}\n", markup=False)
+    console.print(_resources(found))
+    console.print("shared: bytes; fit: instances that a processor of the GPU holds at a time, and what limits them\n")
+    console.print(_instructions(found))
+    console.print("its loop: over full tiles", markup=False)
+    if assembly is not None:
+        typer.echo(f"\nwrote {assembly}")
+    problems = [f"{_name(f, found)}: {problem}" for f in found for problem in f.problems]
+    if problems:
+        console.print("\n[red]broken promises[/red]")
+        for problem in problems:
+            console.print(f"  {problem}", markup=False)
+        raise typer.Exit(1)
+    console.print("\nno spills, and every other promise is kept", markup=False)
+
+
+def _survey(
+    attention: an.Attention, kinds: tuple[str, ...], gpu: Gpu, d: int, dv: int, dtype: DtypeName
+) -> list[Finding]:
+    """What the kernels become. Triton compiles here, even where the environment asks for its interpreter."""
+    check_widths(d, dv)
+    if "triton" not in sys.modules:
+        os.environ["TRITON_INTERPRET"] = "0"  # which Triton reads when it is imported
+    try:
+        from attnir.codegen.triton.launch import interpreted
+        from attnir.codegen.triton.survey import survey
+    except ImportError as error:
+        raise BackendError(f"{error}: inspect compiles with Triton; pip install triton") from None
+    if interpreted():
+        raise BackendError("Triton is interpreting in this process, and compiles nothing; start another one")
+    try:
+        return [f for kind in kinds for f in survey(attention.plan, kind, gpu, d, dv, DTYPES[dtype])]
+    except (RuntimeError, subprocess.CalledProcessError) as error:
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        raise BackendError(f"the kernels do not compile for {gpu}: {said[0]}") from error
+
+
+def _name(f: Finding, among: list[Finding]) -> str:
+    """The kernel's name, with its number where the kind has several launches."""
+    several = sum(other.kind == f.kind for other in among) > 1
+    return f"{f.kind} {f.launch + 1}" if several else f.kind
+
+
+def _resources(found: list[Finding]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("kernel", no_wrap=True, style="cyan")
+    for name in ("tiles", "warps", "stages", "registers", "spills", "shared", "fit"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("limit", no_wrap=True)
+    for f in found:
+        r, c, held = f.report, f.config, f.occupancy
+        spills = f"[red]{r.spills:,}[/red]" if r.spills else "0"
+        cut = (f"{c.block_q} x {c.block_k}", f"{c.num_warps}", f"{c.num_stages}")
+        table.add_row(_name(f, found), *cut, f"{r.registers}", spills, f"{r.shared:,}", f"{held.instances}", held.limit)
+    return table
+
+
+def _instructions(found: list[Finding]) -> Table:
+    """What the instructions do: a column for each kernel, and one for its loop over full tiles."""
+    from attnir.codegen.triton.assembly import mix
+
+    columns = [(_name(f, found), mix(f.report.instructions)) for f in found]
+    loops = [("its loop", mix(f.report.loops[0].counts)) if f.report.loops else None for f in found]
+    shown = [column for pair in zip(columns, loops, strict=True) for column in pair if column is not None]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("instructions", style="cyan", no_wrap=True)
+    for name, _ in shown:
+        table.add_column(name, justify="right")
+    for kind in shown[0][1]:
+        if any(counts[kind] for _, counts in shown):
+            table.add_row(kind, *(f"{counts[kind]:,}" for _, counts in shown))
+    table.add_row("all", *(f"{counts.total():,}" for _, counts in shown))
+    return table

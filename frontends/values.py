@@ -1,0 +1,138 @@
+"""Values of fields, tensors and parameters, as a command line gives them.
+
+    --set w=512                       a parameter
+    --field "doc=i // 300"            a field: an integer, or a condition, of the position i
+    --field doc=ids.npy               or the values of all keys, from a file of NumPy or torch
+    --tensor "n=100,90,80"            an integer for each sample, or head; rows are separated by `;`
+
+Expressions are read by attnir's own reader; nothing is evaluated as Python, and no file is unpickled as code.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import attnir as an
+from attnir.call import Call
+from attnir.errors import FieldError, ParamError, TextError
+from attnir.evaluate import Evaluator
+from attnir.expr import K
+from attnir.limits import size_problem, width_problem
+from attnir.reading import Reader
+from attnir.signature import first_position
+
+FILES = (".npy", ".pt", ".pth")
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a command line binds, as it was typed: NAME=VALUE each."""
+
+    params: Sequence[str] = ()
+    fields: Sequence[str] = ()
+    tensors: Sequence[str] = ()
+
+    def bind(
+        self, attention: an.Attention, q_len: int, k_len: int | None = None, q_start: int | None = None
+    ) -> dict[str, object]:
+        """The bindings of a call of this size.
+
+        Raises ParamError, FieldError and TextError for what cannot be read, and for what is missing.
+        """
+        q, k = _positions(attention, q_len, q_len if k_len is None else k_len, q_start)
+        found: dict[str, object] = {name: _integer(name, text) for name, text in _named("--set", self.params)}
+        found |= {name: _field(name, text, q, k) for name, text in _named("--field", self.fields)}
+        found |= {name: _copies(name, text) for name, text in _named("--tensor", self.tensors)}
+        _check_missing(attention, found)
+        return found
+
+
+def _named(option: str, given: Sequence[str]) -> list[tuple[str, str]]:
+    pairs = [text.partition("=") for text in given]
+    for name, equals, value in pairs:
+        if not (name.strip() and equals and value.strip()):
+            raise TextError(f"{option} takes name=value, not {name + equals + value!r}")
+    return [(name.strip(), value.strip()) for name, _, value in pairs]
+
+
+def _check_missing(attention: an.Attention, found: dict[str, object]) -> None:
+    """Raise where the pattern reads what was not given, and say how a command line gives it."""
+    s = attention.signature
+    ways = {
+        f.name: f'the field `{f.name}`; give --field "{f.name}=i // 300" or --field {f.name}=FILE.npy' for f in s.fields
+    }
+    ways |= {t.name: f"the tensor `{t.name}`; give --tensor {t.name}=1,2,3" for t in s.tensors}
+    ways |= {p.name: f"the parameter `{p.name}`; give --set {p.name}=16" for p in s.params}
+    if missing := [way for name, way in ways.items() if name not in found]:
+        raise TextError(f"the pattern reads {missing[0]}")
+
+
+def _integer(name: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ParamError(f"--set takes name=integer, not {name}={text}") from None
+
+
+def _positions(attention: an.Attention, q_len: int, k_len: int, q_start: int | None) -> tuple[Tensor, Tensor]:
+    """The positions of queries and keys, as a call places them."""
+    queries, keys = attention.signature.spaces
+    apart = queries is not None and queries != keys
+    start = first_position(0 if apart and q_start is None else q_start, q_len, k_len)
+    return start + torch.arange(q_len), torch.arange(max(0, k_len))  # a call says what is wrong with less
+
+
+def _field(name: str, text: str, q: Tensor, k: Tensor) -> object:
+    if text.endswith(FILES):
+        return _loaded(name, Path(text))
+    return tuple(values_of(text, positions) for positions in (q, k))
+
+
+def values_of(text: str, positions: Tensor) -> Tensor:
+    """An expression of the position i, at some positions; int64.
+
+    >>> values_of("i // 2 + 1", torch.arange(5)).tolist(), values_of("i < 2", torch.arange(3)).tolist()
+    ([1, 1, 2, 2, 3], [1, 1, 0])
+
+    Raises TextError for what is no integer and no condition of i.
+    """
+    e = Reader(text, {"i": K}).read()
+    if e.is_real:
+        raise TextError(f"a field has integers; {text!r} is a real number")
+    if problem := size_problem(e) or width_problem(e, 1):
+        raise TextError(f"{text!r}: {problem}")
+    call = Call(1, 1, 0, 0, 0, {}, {}, positions.device)
+    return Evaluator(call, {"k": positions})(e).to(torch.int64).expand(positions.shape).contiguous()
+
+
+def _loaded(name: str, path: Path) -> Tensor:
+    """The integers in a file."""
+    try:
+        if path.suffix == ".npy":
+            found = torch.from_numpy(np.load(path, allow_pickle=False))
+        else:
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, ValueError, TypeError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        why = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise FieldError(f"the values of `{name}` cannot be read from {path}: {why}") from None
+    if not isinstance(found, Tensor):
+        raise FieldError(f"{path} holds {type(found).__name__}, not the tensor of integers that `{name}` takes")
+    return found
+
+
+def _copies(name: str, text: str) -> Tensor:
+    """The integers of a tensor over samples or heads; over both where rows are separated."""
+    try:
+        rows = [[int(n) for n in row.split(",")] for row in text.split(";")]
+        return torch.tensor(rows if len(rows) > 1 else rows[0])
+    except (ValueError, RuntimeError):
+        raise FieldError(
+            f'--tensor takes name=1,2,3, or rows of one length, "name=1,2;3,4"; not {name}={text}'
+        ) from None
