@@ -18,7 +18,7 @@ from attnir.catalog import Entry
 from attnir.frontends.arguments import in_words
 from attnir.frontends.gallery import call_of, description, grouped
 
-ITEM = re.compile(r"- `(.*?)`: (.*)")  # a parameter in a description
+ITEM = re.compile(r"^- (.*?): (.*)$", re.MULTILINE)  # a parameter in a description
 
 
 def catalog(
@@ -63,10 +63,13 @@ def _show(console: Console, entry: Entry) -> None:
     """One entry: what it is, its parameters, the paper, the call of its example, the pattern that the call gives."""
     x = entry.example
     console.print(f"[bold cyan]{entry.name}[/bold cyan]  {escape(entry.summary)}")
-    items = [line for paragraph in description(entry) for line in paragraph.splitlines()]
-    for line in (line for line in items if not ITEM.match(line)):
-        console.print(Padding(escape(line.replace("`", "")), (1, 2, 0, 2)))
-    meanings = {m[1]: m[2] for line in items if (m := ITEM.match(line))}
+    paragraphs = [p.replace("`", "") for p in description(entry)]
+    meanings: dict[str, str] = {}
+    for paragraph in paragraphs:
+        if found := ITEM.findall(paragraph):
+            meanings |= found
+        else:
+            console.print(Padding(escape(" ".join(paragraph.split())), (1, 2, 0, 2)))
     _titled(console, "parameters", _parameters(entry, meanings))
     _titled(console, "example", Syntax(call_of(entry), "python", background_color="default", word_wrap=True))
     _titled(console, "its pattern", escape(str(entry.build(**x.params))))
@@ -91,5 +94,5 @@ def _parameters(entry: Entry, meanings: dict[str, str]) -> RenderableType:
     table.add_column()
     for names, meaning in meanings.items():
         given = [n if defaults[n] is inspect.Parameter.empty else f"{n}={defaults[n]!r}" for n in names.split(", ")]
-        table.add_row("\n".join(given), escape(meaning.replace("`", "")))
+        table.add_row("\n".join(given), escape(meaning))
     return table
