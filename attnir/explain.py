@@ -72,6 +72,7 @@ def explain(
         k_len=k_len,
         q_start=q_start,
         device=_device_of(bindings),
+        check=True,  # counts of a field that is not as declared would be of another pattern
     )
     check_sizes(call, *attention.pattern.roots)
     described = Target.parse(target) if target else current_target()

@@ -120,3 +120,9 @@ def test_no_samples_of_fields_of_their_own_have_no_pairs(is_sorted: bool) -> Non
     same = an.compile(an.mask(lambda q, k: doc(q) == doc(k)))
     e = same.explain(40, batch=0, doc=torch.zeros(0, 40, dtype=torch.int64))
     assert (e.live_pairs, e.visited_pairs) == (0, 0)
+
+
+def test_a_field_that_is_not_sorted_as_declared_has_no_counts() -> None:
+    own = an.compile(an.mask(lambda q, k: DOC(q) == DOC(k)))
+    with pytest.raises(an.AttnirError, match="declared sorted"):
+        own.explain(64, doc=9 - torch.arange(64) // 10)
