@@ -11,11 +11,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 # Threads that spin while they wait for each other slow every contestant down on a machine that has other work.
@@ -27,6 +25,7 @@ from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 from torch.nn.functional import scaled_dot_product_attention
 
 import attnir as an
+from attnir.frontends.timing import medians
 from benchmarks.patterns import WINDOW, Case, grids, sequences
 
 HEADS, D = 8, 64
@@ -54,19 +53,6 @@ def contestants(case: Case) -> dict[str, Runner]:
         "flex": lambda q, k, v: compiled(q, k, v, block_mask=blocks),
         "dense mask": lambda q, k, v: scaled_dot_product_attention(q, k, v, attn_mask=dense),
     }
-
-
-def medians(actions: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median milliseconds of each action, taken in turn so that noise meets all of them."""
-    taken: dict[str, list[float]] = {name: [] for name in actions}
-    for action in actions.values():
-        action()
-    for _ in range(repeats):
-        for name, action in actions.items():
-            began = time.perf_counter()
-            action()
-            taken[name].append(1e3 * (time.perf_counter() - began))
-    return {name: median(times) for name, times in taken.items()}
 
 
 def forward(case: Case, repeats: int) -> dict[str, float]:

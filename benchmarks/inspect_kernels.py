@@ -35,12 +35,11 @@ from dataclasses import dataclass
 import torch
 
 import attnir as an
-from attnir.codegen.configure import configure
 from attnir.codegen.plan import CONFIGURED, Plan
 from attnir.codegen.targets import Target
-from attnir.codegen.triton.inspect import Report, broken, inspect
-from attnir.codegen.triton.launch import launches_of
-from attnir.codegen.triton.spec import NAMES, Spec
+from attnir.codegen.triton.inspect import Report
+from attnir.codegen.triton.spec import NAMES
+from attnir.codegen.triton.survey import kernels
 
 _doc = an.field("doc", sorted=True)
 _cluster, _n = an.field("cluster"), an.field("n")
@@ -82,14 +81,12 @@ class Case:
         target = Target.parse(self.target)
         d, _, dv = self.width.partition("/")
         widths, plan = (int(d), int(dv or d)), Plan(an.pattern(PATTERNS[self.pattern]))
-        config = configure(plan, self.kind, target, *widths, DTYPES[self.dtype]).config
-        spec = Spec(DTYPES[self.dtype], *widths, config, target.family, grouped=True, aligned=self.aligned)
-        programs = launches_of(plan, self.kind, config)[-1]
+        kernel = kernels(plan, self.kind, target, *widths, DTYPES[self.dtype], aligned=self.aligned)[-1]
         try:
-            report = inspect(self.kind, programs, spec, target)
+            found = kernel.inspect()
         except Exception as error:  # a kernel that does not compile is a finding, and the others are still of interest
-            return str(config), None, [f"{type(error).__name__}: {error}"]
-        return str(config), report, broken(self.kind, programs, spec, target, report)
+            return str(kernel.config), None, [f"{type(error).__name__}: {error}"]
+        return str(kernel.config), found.report, list(found.problems)
 
 
 def _inspect(case: Case) -> tuple[Case, str, Report | None, list[str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -14,21 +13,40 @@ from attnir.codegen.targets import Config, Target
 from attnir.codegen.triton.inspect import Report, broken, inspect
 from attnir.codegen.triton.launch import launches_of
 from attnir.codegen.triton.spec import Spec
+from attnir.program import Programs
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One kernel on a target: its configuration, what it uses, how many fit a processor, which promises it breaks."""
+    """What a kernel uses, how many instances a processor of the target holds, and which promises it breaks."""
 
-    kind: str
-    launch: int  # which of the kernel's launches, from 0
-    config: Config
     report: Report
     occupancy: Occupancy
     problems: tuple[str, ...]
 
 
-def survey(
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """One launch of a kernel on a target, as the compiler configures it."""
+
+    name: str  # its kind, with a number where there are several launches
+    kind: str
+    programs: Programs
+    spec: Spec
+    target: Target
+
+    @property
+    def config(self) -> Config:
+        return self.spec.config
+
+    def inspect(self) -> Finding:
+        """Compile it and take it apart. Triton must not be interpreting in this process."""
+        report = inspect(self.kind, self.programs, self.spec, self.target)
+        held = occupancy(self.target, self.config.num_warps, report.registers, report.shared, report.columns)
+        return Finding(report, held, tuple(broken(self.kind, self.programs, self.spec, self.target, report)))
+
+
+def kernels(
     plan: Plan,
     kind: str,
     target: Target,
@@ -38,11 +56,10 @@ def survey(
     *,
     grouped: bool = True,
     aligned: bool = True,
-) -> Iterator[Finding]:
-    """The kernel of each launch of a kind, "forward", "dq", "dkv" or "delta", as the compiler configures it."""
+) -> tuple[Kernel, ...]:
+    """The kernels of a kind, "forward", "dq", "dkv" or "delta": one for each launch."""
     config = configure(plan, kind, target, d, dv, dtype).config
     spec = Spec(dtype, d, dv, config, target.family, grouped=grouped, aligned=aligned)
-    for i, programs in enumerate(launches_of(plan, kind, config)):
-        report = inspect(kind, programs, spec, target)
-        held = occupancy(target, config.num_warps, report.registers, report.shared, report.columns)
-        yield Finding(kind, i, config, report, held, tuple(broken(kind, programs, spec, target, report)))
+    launches = launches_of(plan, kind, config)
+    names = [f"{kind} {i + 1}" for i in range(len(launches))] if len(launches) > 1 else [kind]
+    return tuple(Kernel(name, kind, programs, spec, target) for name, programs in zip(names, launches, strict=True))

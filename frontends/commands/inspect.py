@@ -31,9 +31,10 @@ from attnir.frontends.arguments import (
 from attnir.inputs import check_widths
 
 if TYPE_CHECKING:
-    from attnir.codegen.triton.survey import Finding
+    from attnir.codegen.triton.survey import Finding, Kernel
 
 Kinds = Literal[Kind, "all"]
+Found = dict[str, tuple["Kernel", "Finding"]]  # by the kernel's name
 ALL = ("forward", "delta", "dq", "dkv")
 
 
@@ -52,7 +53,8 @@ def inspect(
         gpu = Gpu.parse(target) if target else current_target()
         found = _survey(attention, ALL if kind == "all" else (kind,), gpu, d, d if dv is None else dv, dtype)
         if assembly is not None:
-            assembly.write_text("\n".join(f"// {_name(f, found)} on {gpu}\n{f.report.assembly}" for f in found))
+            texts = (f"// {name} on {gpu}\n{f.report.assembly}" for name, (_, f) in found.items())
+            assembly.write_text("\n".join(texts))
     console = Console(highlight=False)
     console.print(f"{attention.pattern}\n{gpu}, D = {d}, Dv = {d if dv is None else dv}, {dtype}\n", markup=False)
     console.print(_resources(found))
@@ -61,7 +63,7 @@ def inspect(
     console.print("its loop: over full tiles", markup=False)
     if assembly is not None:
         typer.echo(f"\nwrote {assembly}")
-    problems = [f"{_name(f, found)}: {problem}" for f in found for problem in f.problems]
+    problems = [f"{name}: {problem}" for name, (_, f) in found.items() for problem in f.problems]
     if problems:
         console.print("\n[red]broken promises[/red]")
         for problem in problems:
@@ -70,54 +72,48 @@ def inspect(
     console.print("\nno spills, and every other promise is kept", markup=False)
 
 
-def _survey(
-    attention: an.Attention, kinds: tuple[str, ...], gpu: Gpu, d: int, dv: int, dtype: DtypeName
-) -> list[Finding]:
+def _survey(attention: an.Attention, kinds: tuple[str, ...], gpu: Gpu, d: int, dv: int, dtype: DtypeName) -> Found:
     """What the kernels become. Triton compiles here, even where the environment asks for its interpreter."""
     check_widths(d, dv)
     if "triton" not in sys.modules:
         os.environ["TRITON_INTERPRET"] = "0"  # which Triton reads when it is imported
     try:
         from attnir.codegen.triton.launch import interpreted
-        from attnir.codegen.triton.survey import survey
+        from attnir.codegen.triton.survey import kernels
     except ImportError as error:
         raise BackendError(f"{error}: inspect compiles with Triton; pip install triton") from None
     if interpreted():
         raise BackendError("Triton is interpreting in this process, and compiles nothing; start another one")
     try:
-        return [f for kind in kinds for f in survey(attention.plan, kind, gpu, d, dv, DTYPES[dtype])]
+        asked = [k for kind in kinds for k in kernels(attention.plan, kind, gpu, d, dv, DTYPES[dtype])]
+        return {k.name: (k, k.inspect()) for k in asked}
     except (RuntimeError, subprocess.CalledProcessError) as error:
         said = str(error).strip().splitlines() or [type(error).__name__]
         raise BackendError(f"the kernels do not compile for {gpu}: {said[0]}") from error
 
 
-def _name(f: Finding, among: list[Finding]) -> str:
-    """The kernel's name, with its number where the kind has several launches."""
-    several = sum(other.kind == f.kind for other in among) > 1
-    return f"{f.kind} {f.launch + 1}" if several else f.kind
-
-
-def _resources(found: list[Finding]) -> Table:
+def _resources(found: Found) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("kernel", no_wrap=True, style="cyan")
     for name in ("tiles", "warps", "stages", "registers", "spills", "shared", "fit"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("limit", no_wrap=True)
-    for f in found:
-        r, c, held = f.report, f.config, f.occupancy
+    for name, (kernel, f) in found.items():
+        r, c, held = f.report, kernel.config, f.occupancy
         spills = f"[red]{r.spills:,}[/red]" if r.spills else "0"
         cut = (f"{c.block_q} x {c.block_k}", f"{c.num_warps}", f"{c.num_stages}")
-        table.add_row(_name(f, found), *cut, f"{r.registers}", spills, f"{r.shared:,}", f"{held.instances}", held.limit)
+        table.add_row(name, *cut, f"{r.registers}", spills, f"{r.shared:,}", f"{held.instances}", held.limit)
     return table
 
 
-def _instructions(found: list[Finding]) -> Table:
+def _instructions(found: Found) -> Table:
     """What the instructions do: a column for each kernel, and one for its loop over full tiles."""
     from attnir.codegen.triton.assembly import mix
 
-    columns = [(_name(f, found), mix(f.report.instructions)) for f in found]
-    loops = [("its loop", mix(f.report.loops[0].counts)) if f.report.loops else None for f in found]
-    shown = [column for pair in zip(columns, loops, strict=True) for column in pair if column is not None]
+    shown = []
+    for name, (_, f) in found.items():
+        shown.append((name, mix(f.report.instructions)))
+        shown += [("its loop", mix(loop.counts)) for loop in f.report.loops[:1]]
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("instructions", style="cyan", no_wrap=True)
     for name, _ in shown:

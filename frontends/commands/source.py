@@ -33,9 +33,10 @@ def source(
 ) -> None:
     """Print the Triton source of a kernel."""
     with in_words():
-        text = attention_of(pattern, tensors=True).source(kind, d=d, dv=dv, dtype=DTYPES[dtype], target=target)
+        attention = attention_of(pattern, tensors=True)
+        text = attention.source(kind, d=d, dv=dv, dtype=DTYPES[dtype], target=target).rstrip("\n")
         if out is not None:
-            out.write_text(text if text.endswith("\n") else f"{text}\n", encoding="utf-8")
+            out.write_text(f"{text}\n", encoding="utf-8")
     if out is not None:
         typer.echo(f"wrote {out}, {len(text.splitlines())} lines")
         return

@@ -1,12 +1,15 @@
-"""The command line: explain, source, plot, and what it says to bad input."""
+"""The commands that take a pattern, and the catalog: their options, and what they say to bad input."""
 
 from __future__ import annotations
 
+import re
+from inspect import signature
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+import attnir as an
 from attnir.frontends.cli import app
 
 
@@ -44,6 +47,80 @@ def test_source_needs_no_values_of_fields() -> None:
     assert code == 0 and "def forward(" in text and "table_0" in text
 
 
+def test_fields_and_tensors_are_given() -> None:
+    sizes = ("64", "--tile", "16", "16")
+    code, text = run("explain", "doc = field(sorted=True); causal & (doc(q) == doc(k))", *sizes, "--field", "doc=i//32")
+    assert code == 0 and f"live pairs    {32 * 33:,}" in text
+    code, text = run("explain", "n = tensor(b); causal & (k < n[b])", *sizes, "--tensor", "n=1,2", "--batch", "2")
+    assert code == 0 and f"live pairs    {64 + 64 + 63}" in text
+
+
+def test_the_kernel_that_is_meant_is_given() -> None:
+    code, text = run("explain", "causal", "64", "--d", "128", "--dv", "64", "--dtype", "fp32", "--backend", "torch")
+    assert code == 0 and "torch tiles" in text and "D = 128, Dv = 64" in text
+    code, text = run("source", "causal", "--d", "128", "--dv", "64", "--dtype", "fp16")
+    assert code == 0 and "fp16, D = 128, Dv = 64" in text
+
+
+def test_a_source_is_written_to_a_file(tmp_path: Path) -> None:
+    out = tmp_path / "kernel.py"
+    code, text = run("source", "causal", "--kind", "dq", "--out", str(out))
+    assert code == 0 and "kernel.py" in text
+    assert out.read_text() == run("source", "causal", "--kind", "dq")[1]
+
+
+def test_the_catalog_is_listed_and_searched() -> None:
+    code, text = run("catalog")
+    assert code == 0 and f"{len(an.catalog.names())} entries" in text
+    assert all(f"  {name} " in text and an.catalog.get(name).summary in text for name in an.catalog.names())
+    code, text = run("catalog", "--search", "LONGFORMER")
+    assert code == 0 and "dilated-window" in text and "halo" not in text
+    assert run("catalog", "--search", "no such thing")[0] == 1
+
+
+@pytest.mark.parametrize("name", an.catalog.names())
+def test_an_entry_is_shown_in_full(name: str) -> None:
+    code, text = run("catalog", name)
+    words, entry = " ".join(text.split()), an.catalog.get(name)
+    assert code == 0 and entry.summary in words and " ".join(entry.source.split()) in words
+    assert all(f"{parameter}=" in words or f" {parameter} " in words for parameter in signature(entry.build).parameters)
+    assert str(entry.build(**entry.example.params)).replace(" ", "") in words.replace(" ", "")
+
+
+def test_times_are_measured_beside_those_of_dense_attention() -> None:
+    short = ("--length", "48", "--heads", "2", "--d", "16", "--repeat", "2")
+    code, text = run("bench", "causal", *short)
+    assert code == 0 and re.search(r"^attnir +[\d.]+ ms  1.00x +[\d.]+ ms  1.00x", text, re.MULTILINE)
+    assert re.search(r"^dense, masked +[\d.]+ ms +[\d.]+x", text, re.MULTILINE) and "left out" not in text
+    code, text = run("bench", "window(5)", *short)
+    assert code == 0 and "dense, masked " in text and "dense, unmasked is left out" in text
+    code, text = run("bench", "causal; score = 0.5 * s", *short)
+    assert code == 0 and "dense, masked is left out: the pattern changes scores" in text
+    code, text = run(
+        "bench",
+        "doc = field(); n = tensor(h); (doc(q) == doc(k)) & (k < n[h])",
+        *short,
+        "--field",
+        "doc=i//9",
+        "--tensor",
+        "n=30,40",
+    )
+    assert code == 0 and "dense, masked " in text
+
+
+def test_a_dense_mask_that_is_too_large_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("attnir.frontends.contest.MOST_BYTES", 1000)
+    code, text = run("bench", "window(5)", "--length", "48", "--repeat", "1", "--d", "16")
+    assert code == 0 and "a shorter --length has it" in text and "attnir" in text
+
+
+def test_what_triton_interprets_is_not_inspected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process of its own compiles whatever the environment says: see test_terminal.py."""
+    monkeypatch.setattr("attnir.codegen.triton.launch.interpreted", lambda: True)
+    code, text = run("inspect", "causal", "--kind", "delta")
+    assert code == 2 and "Triton is interpreting in this process" in text
+
+
 def test_plot_writes_a_picture(tmp_path: Path) -> None:
     code, text = run("plot", "causal", "64", str(tmp_path / "m.png"))
     assert code == 0 and (tmp_path / "m.png").exists(), text
@@ -64,6 +141,19 @@ def test_plot_says_what_it_wrote(tmp_path: Path) -> None:
         (["explain", "w = param(); window(w)", "64", "--set", "w=x"], "name=integer"),
         (["explain", "doc = field(); doc(q) == doc(k)", "64"], "--field doc=FILE.npy"),
         (["explain", "n = tensor(b); causal & (k < n[b])", "64"], "--tensor n=1,2,3"),
+        (["explain", "causal", "64", "--dtype", "int8"], "int8"),
+        (["explain", "causal", "64", "--backend", "reference"], "reference"),
+        (["explain", "doc = field(sorted=True); doc(q) == doc(k)", "64", "--field", "doc=-i"], "declared sorted"),
+        (["explain", "nowhere:mask", "64"], "no module 'nowhere'"),
+        (["source", "causal", "--out", "nowhere/kernel.py"], "nowhere/kernel.py"),
+        (["bench", "doc = field(); doc(q) == doc(k)"], "--field doc=FILE.npy"),
+        (["bench", "causal", "--d", "300"], "D = 300"),
+        (["bench", "causal", "--backend", "flex"], "flex"),
+        (["bench", "h = heads(3); h < 2", "--heads", "4", "--length", "16"], "3 query heads"),
+        (["inspect", "causal", "--d", "0"], "D = 0"),
+        (["inspect", "causal", "--target", "sm_70"], "unknown target 'sm_70'"),
+        (["catalog", "windwo"], "near it: window"),
+        (["catalog", "halo", "--search", "x"], "not both"),
         (["plot", "n = tensor(b, h); causal & (k < n[b, h])", "64", "x.png"], "needed for n, "),
         (["explain", "causal", "64", "--heads", "-1"], "heads"),
         (["explain", "causal", "64", "--q-start", "-1"], "q_start=-1"),

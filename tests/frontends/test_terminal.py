@@ -18,6 +18,7 @@ import time
 import attnir as an
 
 near = an.causal() & an.window(7)
+greedy = an.compile(near, config={"forward": an.Config(128, 128, 4, 2)})
 
 
 def slow():
@@ -113,6 +114,13 @@ def test_a_table_fits_the_terminal(folder: Path, call: str) -> None:
     for shown in (narrow, usual):
         assert "…" not in shown.text and shown.code == wide.code == 0
         assert sorted(set(shown.words.split())) == sorted(set(wide.words.split()))
+
+
+def test_a_broken_promise_is_told_and_counts_as_found(folder: Path) -> None:
+    call = "inspect masks:greedy --kind forward --d 128 --target sm_90 --assembly kernel.sass"
+    shown = show(*call.split(), cwd=folder)
+    assert shown.code == 1 and re.search(r"broken promises forward: \d+ spills", shown.words), shown.text
+    assert "// forward on sm_90" in (folder / "kernel.sass").read_text()
 
 
 def test_colours_can_be_refused(folder: Path) -> None:
