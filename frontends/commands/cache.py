@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from attnir.codegen.entries import DAY, Entry, clear, entries, prune
 from attnir.codegen.store import cache_folder
@@ -31,14 +32,14 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="as JSON, for pro
         return
     console = Console()
     if found:
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        table.add_column("name", overflow="fold")
+        table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
+        table.add_column("name", no_wrap=True)
         table.add_column("bytes", justify="right", no_wrap=True)
         table.add_column("used", no_wrap=True)
-        table.add_column("what", overflow="ellipsis", no_wrap=True)
+        table.add_column("what", overflow="ellipsis", no_wrap=True, ratio=1)  # the others come first
         for e in found:
-            table.add_row(e.name, f"{e.size:,}", _ago(time.time() - e.used), e.about() or e.kind)
-        console.print(table, markup=False)
+            table.add_row(e.name, f"{e.size:,}", _ago(time.time() - e.used), Text(e.about() or e.kind))
+        console.print(table, highlight=False)
     typer.echo(_total(found))
 
 

@@ -152,14 +152,24 @@ def test_nothing_is_helped_with_the_commands(folder: Path) -> None:
     assert shown.code == 2 and all(name in shown.text for name in ROWS)
 
 
+KERNELS = """
+import torch
+import attnir as an
+
+t = torch.randn(1, 1, 20, 16)
+for pattern in (an.causal(), an.causal() & an.mask(lambda q, k: (q + 12345) * 678 != k * (k + 90123) + 45678)):
+    an.compile(pattern, backend="triton")(t, t, t)
+"""
+
+
 def test_a_cache_with_kernels_is_listed_within_the_width(folder: Path) -> None:
-    kernels = (
-        'import attnir as an, torch\nt = torch.randn(1, 1, 20, 16)\nan.compile(an.causal(), backend="triton")(t, t, t)'
-    )
+    """Names, sizes and ages stand whole; what a kernel is for takes what is left."""
     made = environment({"TRITON_INTERPRET": "1"})
-    subprocess.run([COMMAND[0], "-c", kernels], env=made, check=True, capture_output=True)
-    shown = show("cache", "list", columns=120, cwd=folder)
-    assert re.search(
-        r"^forward_[0-9a-f]{20}\.py +[\d,]+ +just now +fp32, D = 16, Dv = 16; where k <= q$", shown.text, re.M
-    )
-    assert shown.lines[-1].startswith("1 entry, ") and shown.coloured is False
+    subprocess.run([COMMAND[0], "-c", KERNELS], env=made, check=True, capture_output=True)
+    for columns in (80, 120):
+        shown = show("cache", "list", columns=columns, cwd=folder)
+        long, short = sorted(shown.lines[1:3], key=lambda line: not line.endswith("…"))
+        entry = r"forward_[0-9a-f]{20}\.py +[\d,]+ +just now +fp32, D = 16"
+        assert re.match(entry, long) and len(long) <= columns, shown.text
+        assert re.match(entry + r", Dv = (16; where k <= q)?" if columns == 120 else entry, short), shown.text
+        assert "2 entries, " in shown.text
