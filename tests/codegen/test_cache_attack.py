@@ -184,6 +184,13 @@ def test_an_altered_entry_is_told_once_made_again_and_never_run(folder: Path, tr
     check_repaired(entry, whole)
 
 
+def test_what_is_too_long_is_not_read(folder: Path) -> None:
+    entry, whole = written(folder)
+    assert store.read_own(entry, len(whole)) == whole
+    with pytest.raises(store.Damaged, match="more than"):
+        store.read_own(entry, len(whole) - 1)
+
+
 def test_an_entry_under_another_name_is_not_taken(folder: Path, traps: str) -> None:
     """The seal holds the name: a file that is sound in itself, but of another kernel, is damage as well."""
     entry, whole = written(folder)
