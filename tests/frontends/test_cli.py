@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from inspect import signature
 from pathlib import Path
 
@@ -129,6 +130,21 @@ def test_plot_writes_a_picture(tmp_path: Path) -> None:
 def test_plot_says_what_it_wrote(tmp_path: Path) -> None:
     code, text = run("plot", "causal", "64", str(tmp_path / "m"))
     assert code == 0 and f"wrote {tmp_path / 'm.png'}" in text.replace("\n", "") and (tmp_path / "m.png").exists()
+
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+QUICK = [
+    line
+    for line in re.findall(r"^.venv/bin/attnir (.*)$", README, re.MULTILINE)
+    if not line.startswith(("bench", "inspect"))
+]
+
+
+@pytest.mark.parametrize("line", QUICK)
+def test_the_shell_of_the_readme_runs(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, text = run(*shlex.split(line, comments=True))
+    assert code == 0, text
 
 
 @pytest.mark.parametrize(
