@@ -15,14 +15,16 @@ from attnir.frontends.commands.cache import cache
 from attnir.frontends.commands.catalog import catalog
 from attnir.frontends.commands.doctor import doctor
 from attnir.frontends.commands.explain import explain
+from attnir.frontends.commands.fuzz import fuzz
 from attnir.frontends.commands.gallery import gallery
 from attnir.frontends.commands.inspect import inspect
 from attnir.frontends.commands.plot import plot
 from attnir.frontends.commands.source import source
+from attnir.frontends.commands.verify import verify
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
-for command in (explain, source, plot, bench, inspect, catalog, gallery, doctor):
+for command in (explain, source, plot, verify, fuzz, bench, inspect, catalog, gallery, doctor):
     app.command()(command)
 app.add_typer(cache, name="cache")
 

@@ -96,6 +96,10 @@ def checked(p: Property, case: Case, on: Executor, tally: Tally | None = None) -
     return None
 
 
+class _Enough(KeyboardInterrupt):
+    """Ends a round, whatever hypothesis still would try: it stops for an interrupt alone."""
+
+
 class _Round:
     """One run of hypothesis: the first failure, and the smallest that shrinking found like it."""
 
@@ -107,7 +111,7 @@ class _Round:
 
     def __call__(self, data: st.DataObject) -> None:
         if self.until() if self.first is None else time.monotonic() > self.stop:
-            return
+            raise _Enough
         case = data.draw(self.strategy)
         failure = self._again(case) if self.first else self._anew(case)
         if failure is not None:
@@ -151,7 +155,9 @@ def run_round(
     )
     try:
         seeded(seed)(configured(given(st.data())(test)))()
-    except Exception:  # the failure itself, or hypothesis on one that it could not repeat once time was up
+    except _Enough:
+        pass
+    except Exception:  # the failure, which is kept; else an error of what draws
         if body.smallest is None:
             raise
     if body.smallest is not None:

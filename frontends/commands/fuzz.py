@@ -1,0 +1,77 @@
+"""`attnir fuzz`: random patterns on random calls, for as long as one likes. What fails becomes a script and is kept."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from attnir.frontends.arguments import in_words
+from attnir.frontends.fuzz_report import Watch, show_failure, show_tally
+from attnir.testing.cases import cases as drawn
+from attnir.testing.corpus import keep, replay, scripts_of
+from attnir.testing.engine import Tally
+from attnir.testing.executor import Executor
+from attnir.testing.fuzzing import Limits, different
+from attnir.testing.fuzzing import fuzz as run
+
+TARGETS = ("torch", "triton")
+
+
+def fuzz(
+    target: Annotated[str, typer.Option(help="what computes each call: torch, triton, or both, by commas")] = "torch",
+    time: Annotated[float | None, typer.Option(help="seconds; default: 60, unless --cases is given", min=0)] = None,
+    cases: Annotated[int | None, typer.Option(help="how many random calls", min=1)] = None,
+    seed: Annotated[int | None, typer.Option(help="of what is drawn; default: another one each time", min=0)] = None,
+    corpus: Annotated[Path, typer.Option(help="scripts to replay first; where new ones go")] = Path("tests/corpus"),
+    keep_going: Annotated[bool, typer.Option("--keep-going", help="go on after a failure, for others")] = False,
+) -> None:
+    """Draw random patterns and calls, check every property on every target, shrink what fails to a script.
+
+    Exit codes: 0 clean, 1 something failed, 2 bad input.
+    """
+    console = Console(soft_wrap=True)
+    executors = [Executor.of(name) for name in _targets(target)]
+    seed = random.randrange(1_000_000) if seed is None else seed
+    limits = Limits(60.0 if time is None and cases is None else time, cases, keep_going)
+    with in_words():
+        failed = _replayed(console, corpus)
+    console.print(f"fuzzing {', '.join(map(str, executors))}, seed {seed}", highlight=False)
+    with Watch(console, limits) as watch:
+        tally = run(drawn(), executors, limits, seed, watch)
+    show_tally(console, tally)
+    if _kept(console, tally, corpus) or failed:
+        raise typer.Exit(1)
+
+
+def _targets(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in TARGETS:
+            raise typer.BadParameter(f"a target is torch or triton, or both by commas; not {name!r}")
+    return names
+
+
+def _replayed(console: Console, corpus: Path) -> bool:
+    """Replay the scripts of the corpus; whether one of them is not as it should be."""
+    replays = [replay(path) for path in scripts_of(corpus)]
+    for found in replays:
+        if found.problem:
+            console.print(f"{found.path}: {found.problem}", markup=False, highlight=False)
+    if replays:
+        failed, waived = (
+            sum(map(bool, marks)) for marks in zip(*((r.problem, r.waived) for r in replays), strict=True)
+        )
+        console.print(f"replayed {len(replays)} scripts of {corpus}: {failed} fail, {waived} waived", highlight=False)
+    return any(found.problem for found in replays)
+
+
+def _kept(console: Console, tally: Tally, corpus: Path) -> bool:
+    """Show the failures and write their scripts; whether there are some."""
+    for failure in different(tally.failures):
+        with in_words():
+            show_failure(console, failure, keep(failure, corpus))
+    return bool(tally.failures)
