@@ -29,7 +29,7 @@ DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 GROUPS = (1, 2, 3, 7, 8)
 TILES = (16, 32, 64, 128)
 MOST_PAIRS = 600_000
-MOST_TILES = 60  # of all samples and heads
+MOST_TILES = 24  # of all samples and heads
 MANY_ROWS = 64  # of results: over fewer, the largest error of the yardstick says little where errors are large
 LARGEST_SCORE = 1e3  # beyond, rounding of the score itself decides which key weighs how much
 

@@ -21,18 +21,19 @@ from attnir.program_text import read_program
 from attnir.scores import parse, pattern
 from attnir.testing.case import Case
 from attnir.testing.executor import TORCH_TILE, Executor
-from attnir.testing.judge import judge, run
+from attnir.testing.judge import judge
 from attnir.testing.laws import merges, permutes, shifts, slices
 from attnir.testing.meaning import matrix, meaning, pairs
-from attnir.testing.probes import counts_keys, gives_ones, leaks_nothing
+from attnir.testing.probes import counts_keys, gives_ones, spoilt
 from attnir.testing.walks import MEANINGS, findings
 from attnir.walk import pair_map
 
 FEW_PAIRS = 1500  # that plain Python looks at, one by one
 SOME_PAIRS = 4000  # for which more tiles, and laws of several calls, are tried
-MANY_PAIRS = 40_000  # for which a call is made twice
 SMALLEST = (16, 16)  # tile that a Triton kernel has
-SMALL_TILES = ((4, 4), (2, 8))
+SMALL_TILES = ((4, 4), (2, 8))  # by turns
+
+LAWS = 4
 
 Check = Callable[[Case, Executor], object]
 
@@ -43,6 +44,7 @@ class Property:
 
     level    "language", "analysis" or "kernel"; those of kernels are checked on every executor
     largest  the most pairs of a case that it is checked on
+    turn     laws take turns: it is checked on every LAWS-th case, by the case's seed
     """
 
     name: str
@@ -50,9 +52,10 @@ class Property:
     says: str
     check: Check
     largest: int = 1 << 30
+    turn: int | None = None
 
     def applies(self, case: Case) -> bool:
-        return case.pairs <= self.largest
+        return case.pairs <= self.largest and self.turn in (None, case.seed % LAWS)
 
 
 def text(case: Case, _: Executor) -> None:
@@ -115,15 +118,17 @@ def counts(case: Case, _: Executor) -> None:
     assert int(visits.full.sum()) <= tiles.full * tile[0] * tile[1], "more pairs in FULL tiles than these hold"
 
 
-def numbers(case: Case, executor: Executor) -> dict[str, float]:
-    """o, lse and every gradient are as near to float64 as a same-dtype eager result is, row by row."""
-    with executor.quiet():
-        return judge(run(executor.attention(case), case, executor.device), case)
+def numbers(case: Case, on: Executor) -> dict[str, float]:
+    """o, lse and every gradient are as near to float64 as a same-dtype eager result is, row by row.
+
+    Keys and values that no visited tile holds are NaN, and so is what lies around padded tensors: none of it leaks.
+    """
+    return judge(spoilt(case, on), case)
 
 
 def _tiles(case: Case) -> tuple[tuple[int, int], ...]:
     own = (case.tile or SMALLEST, TORCH_TILE)
-    return (*own, *SMALL_TILES) if case.pairs <= SOME_PAIRS else own
+    return (*own, SMALL_TILES[case.seed % 2]) if case.pairs <= SOME_PAIRS else own
 
 
 def _arrangements(case: Case, tiles: tuple[tuple[int, int], ...]) -> Iterator[tuple[str, Arrangement]]:
@@ -144,17 +149,10 @@ PROPERTIES: dict[str, Property] = {
         Property("counts", "analysis", "live pairs and visited tiles are counted exactly", counts),
         Property("keys", "kernel", "with q = 0 lse, o and dV give exact integers", counts_keys),
         Property("ones", "kernel", "v = 1 gives 1 on live rows and 0 on dead ones", gives_ones),
-        Property(
-            "leaks",
-            "kernel",
-            "NaN that no visited tile holds changes no bit",
-            leaks_nothing,
-            MANY_PAIRS,
-        ),
-        Property("slices", "kernel", "a sample and a head alone give their slice of the result", slices, SOME_PAIRS),
-        Property("shifts", "kernel", "positions that are all moved give the same", shifts, SOME_PAIRS),
-        Property("permutes", "kernel", "keys that are permuted with the mask give the same", permutes, SOME_PAIRS),
-        Property("merges", "kernel", "keys that are split in two merge by their lse", merges, SOME_PAIRS),
-        Property("numbers", "kernel", "o, lse, dQ, dK and dV against dense float64, row by row", numbers),
+        Property("slices", "kernel", "a sample and a head alone give their slice of the result", slices, SOME_PAIRS, 0),
+        Property("shifts", "kernel", "positions that are all moved give the same", shifts, SOME_PAIRS, 1),
+        Property("permutes", "kernel", "keys that are permuted with the mask give the same", permutes, SOME_PAIRS, 2),
+        Property("merges", "kernel", "keys that are split in two merge by their lse", merges, SOME_PAIRS, 3),
+        Property("numbers", "kernel", "o, lse and gradients are near dense float64, row by row; no NaN leaks", numbers),
     )
 }
