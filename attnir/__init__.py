@@ -13,6 +13,7 @@ torch.Size([1, 4, 1000, 64])
 
 from attnir import catalog
 from attnir.api import Attention, compile
+from attnir.certificate import Certificate
 from attnir.codegen.cache import CacheInfo, cache_info
 from attnir.codegen.targets import Config
 from attnir.errors import AttnirError
@@ -32,6 +33,7 @@ __all__ = [
     "Attention",
     "AttnirError",
     "CacheInfo",
+    "Certificate",
     "Config",
     "Field",
     "Mask",

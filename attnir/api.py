@@ -9,6 +9,7 @@ from typing import Literal, overload
 import torch
 from torch import Tensor
 
+from attnir.certificate import certificate as certify
 from attnir.codegen.operator import attend
 from attnir.codegen.plan import BACKENDS, CONFIGURED, Plan
 from attnir.codegen.targets import Config
@@ -104,6 +105,7 @@ class Attention:
 
     explain = explain_attention
     plot = plot_attention
+    certificate = certify
 
     def source(
         self,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from attnir.blocks import list_blocks
+from attnir.certificate import kept_certificate
 from attnir.codegen.configure import Choice, configure, tile_of
 from attnir.codegen.plan import Plan
 from attnir.codegen.targets import Target, current_target
@@ -98,6 +99,7 @@ def explain(
         sum(metadata_bytes(programs, call, blocks) for programs in arrangement.taken.launches),
         d,
         dv,
+        kept_certificate(attention.plan),
     )
 
 

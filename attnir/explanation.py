@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from attnir.arrange import Arrangement
 from attnir.call import Call
+from attnir.certificate import Certificate
 from attnir.codegen.configure import Choice
 from attnir.count import TileCounts
 from attnir.traverse import reads
@@ -27,6 +28,7 @@ class Explanation:
     metadata_bytes  what the forward kernel reads besides q, k, v: fields, row tables, block lists
     arrangement     the layouts and tile programs of the forward, and what they were compared with; `transposed` are
                     those of dK and dV
+    certificate     what was checked of it, if `Attention.certificate` was called
     """
 
     attention: Attention
@@ -43,6 +45,7 @@ class Explanation:
     metadata_bytes: int
     d: int
     dv: int
+    certificate: Certificate | None
 
     @property
     def visited_pairs(self) -> int:
@@ -102,6 +105,7 @@ class Explanation:
             f"tiles         {_tiles(self.tiles)}; transposed: {_tiles(self.transposed_tiles)}",
             f"metadata      {self.metadata_bytes:,} bytes read besides q, k, v",
             f"cost          {self.flops / 1e9:,.1f} GFLOP in the forward's products at D = {self.d}, Dv = {self.dv}",
+            f"proof         {self.certificate.summary if self.certificate else 'none kept; certificate() makes one'}",
         ]
         return "\n".join(lines)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from attnir.codegen.plan import BACKENDS
+import torch
+
+from attnir.codegen.plan import BACKENDS, Plan
 from attnir.errors import BackendError, VerificationError
 from attnir.masks import Mask
 from attnir.scores import Pattern, Score
@@ -63,16 +66,25 @@ def verify(
 
     Raises VerificationError, with a script of a few lines that shows what fails.
     """
-    from attnir.testing.cases import cases as drawn
-    from attnir.testing.executor import Executor
-    from attnir.testing.fuzzing import Limits, fuzz
-
     if backend not in BACKENDS[:2]:
         raise BackendError(f"what is verified is torch or triton, against the reference; not {backend!r}")
-    declared, on = declare(pattern, score=score), Executor.of(backend)
-    tally = fuzz(drawn(declared), (on,), Limits(cases=cases), seed)
+    return _tried(Plan(declare(pattern, score=score), backend), cases, seed, own_tiles=False)
+
+
+def verified(plan: Plan, cases: int, seed: int) -> Report:
+    """The same of a plan, with its own tiles and on its own backend, or on that of this machine."""
+    kind = "cuda" if torch.cuda.is_available() else "cpu"
+    return _tried(replace(plan, backend=plan.backend_on(kind)), cases, seed, own_tiles=True)
+
+
+def _tried(plan: Plan, cases: int, seed: int, *, own_tiles: bool) -> Report:
+    from attnir.testing.fuzzing import tried
+
+    on, tally = tried(plan, cases, seed, own_tiles=own_tiles)
     for failure in tally.failures:
         raise VerificationError(f"{failure.error}\nThis script shows it:\n\n{failure.script}")
-    checks = {name: n for (name, _), n in tally.checks.items()}
+    checks: Counter[str] = Counter()
+    for (name, _), n in tally.checks.items():
+        checks[name] += n
     figures = {(dtype, name): error for (_, dtype, name), error in tally.figures.items()}
-    return Report(str(declared), str(on), seed, tally.cases, checks, figures)
+    return Report(str(plan.pattern), on, seed, tally.cases, dict(checks), figures)

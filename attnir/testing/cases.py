@@ -37,8 +37,8 @@ lengths = st.one_of(st.integers(1, 24), st.integers(1, 80), st.sampled_from(LENG
 
 
 @st.composite
-def cases(draw: st.DrawFn, pattern: an.Mask | an.Pattern | None = None) -> Case:
-    """A call of a pattern, or of a random one.
+def cases(draw: st.DrawFn, pattern: an.Mask | an.Pattern | None = None, *, own_tiles: bool = False) -> Case:
+    """A call of a pattern, or of a random one. own_tiles: with the tiles that the compiler chooses.
 
     >>> from hypothesis import find
     >>> find(cases(an.causal()), lambda case: case.q_len > 3).q_len
@@ -71,7 +71,7 @@ def cases(draw: st.DrawFn, pattern: an.Mask | an.Pattern | None = None) -> Case:
         scale=draw(st.sampled_from([None, None, None, 0.7, -0.3])) if kind == "normal" else None,
         seed=draw(st.integers(0, 99)),
         bindings={**params, **given},
-        tile=draw(_tile(batch * group * kv_heads, q_len, k_len)),
+        tile=None if own_tiles else draw(_tile(batch * group * kv_heads, q_len, k_len)),
     )
     assume(allowed(case))
     return case

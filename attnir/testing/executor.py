@@ -32,6 +32,7 @@ class Executor:
 
     backend: str
     device: str = "cpu"
+    configs: tuple[tuple[str, Config], ...] = ()  # that a user fixed, by kernel; a case's own tiles come first
 
     @staticmethod
     def of(backend: str) -> Executor:
@@ -46,7 +47,7 @@ class Executor:
 
     def attention(self, case: Case, declared: Mask | Pattern | None = None) -> Callable[..., Any]:
         """The attention of a case's pattern, or of another one, with the case's tiles."""
-        config = None
+        config = dict(self.configs)
         if self.backend == "triton" and case.tile is not None:
             config = dict.fromkeys(CONFIGURED, Config(*case.tile, 4, 1))
         return compile(case.pattern if declared is None else declared, backend=self.backend, config=config)
@@ -60,7 +61,14 @@ class Executor:
         if case.tile is not None:
             return case.tile[::-1] if transposed else case.tile
         kind = "dkv" if transposed else "forward"
-        chosen = configure(Plan(pattern(case.pattern)), kind, current_target(), case.d, case.dv or case.d, case.dtype)
+        chosen = configure(
+            Plan(pattern(case.pattern), configs=self.configs),
+            kind,
+            current_target(),
+            case.d,
+            case.dv or case.d,
+            case.dtype,
+        )
         return tile_of(kind, chosen.config)
 
     @contextmanager

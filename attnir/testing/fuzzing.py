@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hypothesis import strategies as st
 
+from attnir.codegen.plan import Plan
 from attnir.testing.case import Case
+from attnir.testing.cases import cases as drawn
 from attnir.testing.engine import EXAMPLES, Failure, Tally, run_round
 from attnir.testing.executor import Executor
 
@@ -45,6 +47,12 @@ def fuzz(
         run_round(strategy, executors, _seed(seed, number), tally, done, left)
         number += 1
     return tally
+
+
+def tried(plan: Plan, cases: int, seed: int, *, own_tiles: bool) -> tuple[str, Tally]:
+    """What computes a plan, and what came of random calls of it; own_tiles: with the tiles that it has itself."""
+    on = replace(Executor.of(plan.backend or "torch"), configs=plan.configs)
+    return str(on), fuzz(drawn(plan.pattern, own_tiles=own_tiles), (on,), Limits(cases=cases), seed)
 
 
 def _seed(seed: int, number: int) -> int:
