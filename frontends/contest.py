@@ -52,15 +52,31 @@ def measure(attention: an.Attention, size: Size, bindings: Mapping[str, Any], re
     """
     if size.length < 1 or repeats < 1:
         raise ShapeError(f"a length and a number of repeats are at least 1, not {size.length} and {repeats}")
-    q, k, v, do = (torch.randn(size.shape, dtype=size.dtype, device=size.device) for _ in range(4))
+    q, k, v, do = _tensors(size)
+    leaves = [t.clone().requires_grad_() for t in (q, k, v)]
     runners: dict[str, Runner] = {ATTNIR: lambda q, k, v: attention(q, k, v, **bindings)}
+    _both(runners[ATTNIR], leaves, do)()  # what is wrong with the call is said before the others start
     others, left_out = _dense(attention, size, bindings)
-    runners |= others
+    for name, run in others.items():
+        try:
+            _both(run, leaves, do)()
+        except RuntimeError as error:  # one that cannot run, for want of memory above all, is shown as such
+            left_out[name] = str(error).partition("\n")[0]
+        else:
+            runners[name] = run
     with torch.no_grad():
         forward = medians({name: _forward(run, q, k, v) for name, run in runners.items()}, repeats)
-    leaves = [t.requires_grad_() for t in (q, k, v)]
     both = medians({name: _both(run, leaves, do) for name, run in runners.items()}, repeats)
     return Measured(forward, both, left_out)
+
+
+def _tensors(size: Size) -> list[Tensor]:
+    """q, k, v, and the gradient of o."""
+    try:
+        return [torch.randn(size.shape, dtype=size.dtype, device=size.device) for _ in range(4)]
+    except RuntimeError as error:
+        why = str(error).partition("\n")[0]
+        raise ShapeError(f"there is no memory for q, k and v {list(size.shape)}: {why}; try fewer tokens") from None
 
 
 def _forward(run: Runner, q: Tensor, k: Tensor, v: Tensor) -> Callable[[], object]:

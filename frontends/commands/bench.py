@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+import attnir as an
 from attnir.frontends.arguments import (
     DTYPES,
     Backend,
@@ -19,17 +20,22 @@ from attnir.frontends.arguments import (
     PatternText,
     Tensors,
     attention_of,
+    bindings_of,
     bound,
     in_words,
 )
 from attnir.frontends.contest import ATTNIR, Measured, Size, measure
+from attnir.signature import value_of
+from attnir.traverse import params_of
 
 MOST_LENGTH = 2**20
 
 
 def bench(
     pattern: PatternText,
-    length: Annotated[int, typer.Option(help="the number of tokens", min=1, max=MOST_LENGTH)] = 2048,
+    length: Annotated[
+        int | None, typer.Option(help="tokens; default: 2048, or those of the pattern's grid", min=1, max=MOST_LENGTH)
+    ] = None,
     heads: Annotated[
         int | None, typer.Option(help="heads; default: 8, or those of the pattern", min=1, max=1024)
     ] = None,
@@ -45,6 +51,7 @@ def bench(
     attention = attention_of(pattern, tensors=True, backend=backend)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     chosen = DTYPES[dtype or ("bf16" if device.type == "cuda" else "fp32")]
+    length = length or _arranged(attention, bindings_of(set_))
     size = Size(length, heads or attention.pattern.heads or 8, d, chosen, device)
     bindings = bound(attention, length, None, None, set_, field, tensor)
     console = Console(highlight=False)
@@ -57,6 +64,14 @@ def bench(
     console.print(f"\nmedians of {repeat} interleaved runs; a ratio above 1 says that attnir is faster", markup=False)
     if device.type == "cpu" and os.environ.get("OMP_WAIT_POLICY", "").lower() != "passive":
         console.print("OMP_WAIT_POLICY=passive makes times steadier where the CPU is shared", markup=False)
+
+
+def _arranged(attention: an.Attention, params: dict[str, int]) -> int:
+    """How many tokens the pattern arranges, on a grid for example; where it does not, some number."""
+    keys = attention.signature.spaces[1]
+    if keys is None or not all(p.name in params for p in params_of(keys.length)):  # a missing one is told later
+        return 2048
+    return value_of(keys.length, params)
 
 
 def _on(device: torch.device, bindings: dict[str, object]) -> dict[str, object]:

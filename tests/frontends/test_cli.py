@@ -8,6 +8,7 @@ from inspect import signature
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 import attnir as an
@@ -107,6 +108,36 @@ def test_times_are_measured_beside_those_of_dense_attention() -> None:
         "n=30,40",
     )
     assert code == 0 and "dense, masked " in text
+
+
+def test_the_tokens_of_a_grid_are_as_many_as_it_has() -> None:
+    small = ("--heads", "2", "--d", "16", "--repeat", "1")
+    code, text = run("bench", "q, k = grid(y=6, x=8); q.y == k.y", *small)
+    assert code == 0 and "48 tokens" in text
+    code, text = run("bench", "n = param(low=1); q, k = grid(y=n, x=8); q.y == k.y", *small, "--set", "n=5")
+    assert code == 0 and "40 tokens" in text
+    code, text = run("bench", "n = param(low=1); q, k = grid(y=n, x=8); q.y == k.y", *small)
+    assert code == 2 and "--set n=16" in text
+    code, text = run("bench", "q, k = grid(y=6, x=8); q.y == k.y", *small, "--length", "40")
+    assert code == 2 and "arranges 48" in text
+
+
+def test_what_dense_attention_cannot_hold_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("no memory is left\nand more words")
+
+    monkeypatch.setattr("attnir.frontends.contest.scaled_dot_product_attention", full)
+    code, text = run("bench", "causal", "--length", "48", "--repeat", "1", "--d", "16")
+    assert code == 0 and "dense, masked is left out: no memory is left\n" in text and "more words" not in text
+
+
+def test_what_no_memory_holds_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr("attnir.frontends.contest.torch.randn", full)
+    code, text = run("bench", "causal")
+    assert code == 2 and "there is no memory for q, k and v [1, 8, 2048, 64]" in text
 
 
 def test_a_dense_mask_that_is_too_large_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
