@@ -22,7 +22,7 @@ from attnir.frontends.commands.plot import plot
 from attnir.frontends.commands.source import source
 from attnir.frontends.commands.verify import verify
 
-app = typer.Typer(no_args_is_help=True, add_completion=False)
+app = typer.Typer(no_args_is_help=True)
 
 for command in (explain, source, plot, verify, fuzz, bench, inspect, catalog, gallery, doctor):
     app.command()(command)
