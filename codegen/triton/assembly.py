@@ -102,7 +102,8 @@ def opcodes(lines: Iterable[Line]) -> Counter[str]:
     return Counter(line.opcode.split(".")[0] for line in lines if line.opcode)
 
 
-# What instructions do, by their opcodes, the first that matches; of NVIDIA's machine code, and of AMD's.
+# What instructions do, by their opcodes, the first that matches; of NVIDIA's machine code, and of AMD's. Logarithms and
+# reciprocals count as exponentials: they take the same unit.
 KINDS = {
     "matrix": MATRIX,
     "spilled": LOCAL,
@@ -112,7 +113,7 @@ KINDS = {
     ),
     "global": re.compile(r"LDG|STG|LD\b|ST\b|RED|ATOM|UTMA|UBLKCP|global_|buffer_|flat_|s_load"),
     "shared": re.compile(r"LDS|STS|LDTM|STTM|ds_"),
-    "exp, log": re.compile(r"MUFU|v_(exp|log|rcp|rsq)_"),
+    "exp": re.compile(r"MUFU|v_(exp|log|rcp|rsq)_"),
     "select": MASKING,
     "float": re.compile(r"F|H(FMA|ADD|MUL|MNMX)|I2F|v_(pk_)?\w+_(f|bf)(16|32)|v_cvt"),
 }

@@ -60,7 +60,7 @@ def inspect(
     console.print(_resources(found))
     console.print("shared: bytes; fit: instances that a processor of the GPU holds at a time, and what limits them\n")
     console.print(_instructions(found))
-    console.print("its loop: over full tiles", markup=False)
+    console.print("instructions by what they do; its loop: over full tiles", markup=False)
     if assembly is not None:
         typer.echo(f"\nwrote {assembly}")
     problems = [f"{name}: {problem}" for name, (_, f) in found.items() for problem in f.problems]
@@ -107,19 +107,18 @@ def _resources(found: Found) -> Table:
 
 
 def _instructions(found: Found) -> Table:
-    """What the instructions do: a column for each kernel, and one for its loop over full tiles."""
+    """What the instructions do, of a kernel in all, and below it of its loop over full tiles."""
     from attnir.codegen.triton.assembly import mix
 
-    shown = []
+    rows = []
     for name, (_, f) in found.items():
-        shown.append((name, mix(f.report.instructions)))
-        shown += [("its loop", mix(loop.counts)) for loop in f.report.loops[:1]]
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("instructions", style="cyan", no_wrap=True)
-    for name, _ in shown:
-        table.add_column(name, justify="right")
-    for kind in shown[0][1]:
-        if any(counts[kind] for _, counts in shown):
-            table.add_row(kind, *(f"{counts[kind]:,}" for _, counts in shown))
-    table.add_row("all", *(f"{counts.total():,}" for _, counts in shown))
+        rows.append((name, mix(f.report.instructions)))
+        rows += [("  its loop", mix(loop.counts)) for loop in f.report.loops[:1]]
+    kinds = [kind for kind in rows[0][1] if any(counts[kind] for _, counts in rows)]
+    table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="bold")
+    table.add_column("kernel", style="cyan", no_wrap=True)
+    for kind in (*kinds, "all"):
+        table.add_column(kind, justify="right", no_wrap=True)
+    for name, counts in rows:
+        table.add_row(name, *(f"{counts[kind]:,}" for kind in kinds), f"{counts.total():,}")
     return table
