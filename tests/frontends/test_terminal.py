@@ -43,6 +43,10 @@ ROWS = {
     "explain": Row("explain masks:near 64 --tile 16 16", ("live pairs", "sweep k tiles"), "explain 'causal &' 64", "^"),
     "source": Row("source causal --d 32", ("def forward(", "tl.dot"), "source causal --kind fwd", "fwd", True),
     "plot": Row("plot causal 64 mask.png", ("wrote mask.png",), "plot causal 64 mask.foo", "foo"),
+    "verify": Row("verify masks:near --cases 2", ("verified 2 calls", "seed 0"), "verify 'causal &'", "^"),
+    "fuzz": Row(
+        "fuzz --cases 2 --seed 1 --corpus corpus", ("fuzzing torch", "seed 1"), "fuzz --target flex", "not 'flex'"
+    ),
     "bench": Row(
         "bench causal --length 64 --heads 2 --d 16 --repeat 1",
         ("attnir", "dense, masked", "dense, unmasked", "1.00x", "forward + backward"),
