@@ -61,11 +61,11 @@ def count_launches(
             visits = run.count
             totals[run.status] += int(visits.sum()) * (copies // (visits.shape[0] * visits.shape[1]))
     full, partial = totals[Status.FULL], totals[Status.PARTIAL]
-    everywhere = sum(_all_tiles(programs[0], call) for programs in launches) * copies
+    everywhere = sum(all_tiles(programs[0], call) for programs in launches) * copies
     return TileCounts(full, partial, max(0, everywhere - full - partial))
 
 
-def _all_tiles(program: TileProgram, call: Call) -> int:
+def all_tiles(program: TileProgram, call: Call) -> int:
     """Row tiles times as many column tiles as the columns would fill."""
     rows = math.prod(tile_counts(program.rows, call))
     return rows * tiles_of(call.length(program.columns.side), program.tile[1])

@@ -189,10 +189,13 @@ def pair_map(programs: Sequence[TileProgram], call: Call, *, strict: bool = True
             found = [t.transpose(-1, -2) for t in found]
         full, partial, live = found
         placed = in_order(call, program.label)
-        for status, rows, columns, exists, alive in _steps(program, placed, strict):
-            target = full if status is Status.FULL else partial
-            _add(target, rows, columns, exists)
-            _add(live, rows, columns, exists if status is Status.FULL else exists & alive)
+        for step in steps(program, placed):
+            if strict and step.status is Status.FULL and bool((step.chosen & ~step.column_in).any()):
+                raise IndexError(f"a FULL tile of {program.columns.side} lies across the end of the columns")
+            exists = (step.row_in[..., None] & step.column_in[..., None, :]).expand(*shape[:2], -1, -1, -1)
+            alive = Evaluator(placed, step.tokens)(program.predicate)
+            _add(full if step.status is Status.FULL else partial, step.rows, step.columns, exists)
+            _add(live, step.rows, step.columns, exists if step.status is Status.FULL else exists & alive)
         if program.transposed:
             full, partial, live = (t.transpose(-1, -2) for t in found)
         if program.label is not None:
@@ -224,17 +227,40 @@ def _add(counts: Tensor, rows: Tensor, columns: Tensor, chosen: Tensor) -> None:
     counts.index_put_(at, torch.ones_like(b), accumulate=True)
 
 
-def _steps(program: TileProgram, call: Call, strict: bool) -> Iterator[tuple[Status, Tensor, Tensor, Tensor, Tensor]]:
-    """(status, row indices, column indices, which pairs exist, which are live) of the n-th visits of all row tiles."""
-    evaluate = scalars(program, call)
-    rows, columns = program.rows, program.columns
-    tokens = dict(evaluate.tokens)
-    row_axes = [tokens[str(a.first)] + at for a, at in zip(rows.axes, _inside(rows, call), strict=True)]
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """The n-th visits of all row tiles. Batch and head are axes of 1 where the tiles do not differ by them.
+
+    chosen      which row tiles make such a visit, [B, H, tiles, 1]
+    rows        the indices of a row tile's rows, [1, 1, tiles, rows], and row_in: which of them are the launch's
+    columns     the indices of the visited tile's columns, [B, H, tiles, columns], and column_in: which of them exist
+    tokens      what the program's predicate reads, on axes [B, H, tiles, rows, columns]
+    """
+
+    status: Status
+    chosen: Tensor
+    rows: Tensor
+    row_in: Tensor
+    columns: Tensor
+    column_in: Tensor
+    tokens: dict[str, Tensor]
+
+
+def row_tiles(program: TileProgram, call: Call, evaluate: Evaluator) -> tuple[Tensor, Tensor]:
+    """The indices of every row tile's rows, and which of them are the launch's: [1, 1, tiles, rows]."""
+    rows, tokens = program.rows, evaluate.tokens
+    along = [tokens[str(a.first)] + at for a, at in zip(rows.axes, _inside(rows, call), strict=True)]
     last = [tokens[str(a.last)] for a in rows.axes]
-    row_in = torch.stack([r <= e for r, e in zip(torch.broadcast_tensors(*row_axes), last, strict=True)]).all(0)
-    row_index = tokens[rows.side.value] - call.start(rows.side)
-    row_in = row_in & evaluate(rows.among)
-    row_in = row_in & (row_index >= 0) & (row_index < call.length(rows.side))
+    inside = torch.stack([r <= e for r, e in zip(torch.broadcast_tensors(*along), last, strict=True)]).all(0)
+    index = tokens[rows.side.value] - call.start(rows.side)
+    return index, inside & evaluate(rows.among) & (index >= 0) & (index < call.length(rows.side))
+
+
+def steps(program: TileProgram, call: Call) -> Iterator[Step]:
+    """The visits of a program, the n-th of all row tiles together, sweep by sweep in the order of the program."""
+    evaluate = scalars(program, call)
+    columns, tokens = program.columns, dict(evaluate.tokens)
+    rows, row_in = row_tiles(program, call, evaluate)
     starts, stops = (
         [evaluate(e) for e in ends] for ends in ([a.start for a in columns.axes], [a.stop for a in columns.axes])
     )
@@ -247,20 +273,13 @@ def _steps(program: TileProgram, call: Call, strict: bool) -> Iterator[tuple[Sta
         column_in = chosen
         for a, start, stop in zip(columns.axes, starts, stops, strict=True):
             column_in = column_in & (at[str(a.token)] >= start) & (at[str(a.token)] < stop)
-        column_position = Evaluator(call, {**tokens, **at})(columns.position)
-        index = column_position - call.start(columns.side)
+        index = Evaluator(call, {**tokens, **at})(columns.position) - call.start(columns.side)
         index = index.expand(torch.broadcast_shapes(index.shape, (*chosen.shape[:-1], columns.size)))
-        if strict and status is Status.FULL and bool((chosen & ~column_in).any()):
-            raise IndexError(f"a FULL tile of {columns.side} lies across the end of the columns")
-        pair_tokens = {name: t[..., None] for name, t in tokens.items()}
-        pair_tokens |= {name: t[..., None, :] for name, t in at.items()}
-        pair_tokens[columns.side.value] = index[..., None, :].clamp(
-            0, max(0, call.length(columns.side) - 1)
-        ) + call.start(columns.side)
-        alive = Evaluator(call, pair_tokens)(program.predicate)
-        exists = row_in[..., None] & column_in[..., None, :]
-        shape = (call.batch, call.heads, row_in.shape[2], rows.size, columns.size)
-        yield status, row_index, index, exists.expand(shape), alive.expand(shape)
+        pairs = {name: t[..., None] for name, t in tokens.items()}
+        pairs |= {name: t[..., None, :] for name, t in at.items()}
+        existing = index[..., None, :].clamp(0, max(0, call.length(columns.side) - 1))
+        pairs[columns.side.value] = existing + call.start(columns.side)
+        yield Step(status, chosen, rows, row_in, index, column_in, pairs)
 
 
 def _visits(program: TileProgram, call: Call, evaluate: Evaluator) -> Iterator[tuple[Status, list[Tensor], Tensor]]:

@@ -74,6 +74,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "cover",
             "blocks",
             "walk",
+            "visits",
             "count",
             "layouts",
             "labels",
