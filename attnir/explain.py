@@ -78,9 +78,9 @@ def explain(
     check_sizes(call, *attention.pattern.roots)
     described = Target.parse(target) if target else current_target()
     plan = attention.plan.on(call)
-    choice, forward_tile, key_tile = _tiling(plan, backend, described, d, dv, dtype)
-    if tile is not None:
-        choice, forward_tile, key_tile = None, tile, tile
+    choice, forward_tile, key_tile = (
+        (None, tile, tile) if tile is not None else _tiling(plan, backend, described, d, dv, dtype)
+    )
     arrangement = plan.arrangement(forward_tile)
     transposed = plan.arrangement(key_tile, transposed=True)
     blocks = {p: list_blocks(p, call) for programs in arrangement.taken.launches for p in programs if p.listed}
