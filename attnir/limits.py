@@ -21,8 +21,9 @@ from attnir.traverse import fields_of, nodes, params_of, tensors_of
 
 _FUNCTIONS = {"abs", "min", "max", "where", "log", "float", "rowmin", "rowmax", "lower_bound", "upper_bound"}
 _IN_CALLS = {"self", "v", "scale", "return_lse"}
-_IN_EXPLAIN = {"heads", "batch", "tile", "d", "dv", "dtype", "target", "backend", "path", "head", "sample", "attention"}
-RESERVED = frozenset({"because", "s"} | SYMBOLS.keys() | _FUNCTIONS | _IN_CALLS | _IN_EXPLAIN)
+_IN_EXPLAIN = {"heads", "batch", "tile", "d", "dv", "dtype", "target", "backend", "attention"}
+_IN_PLOT = {"path", "head", "sample", "order", "query"}
+RESERVED = frozenset({"because", "s"} | SYMBOLS.keys() | _FUNCTIONS | _IN_CALLS | _IN_EXPLAIN | _IN_PLOT)
 
 _READ = (Op.FIELD, Op.ENTRY)
 DEEPEST = 128  # operations inside one another

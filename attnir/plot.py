@@ -1,79 +1,32 @@
-"""Pictures of patterns: tiles by status over the mask. matplotlib is imported when a picture is asked for."""
+"""`attn.plot`: the picture of a pattern, as an image or as a page."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from attnir.errors import ShapeError
-from attnir.evaluate import dense_mask
-from attnir.explain import explain
+from attnir.grids import grids_of
+from attnir.pictures.figure import draw_order, draw_panels, draw_status
+from attnir.pictures.near import Query, index_of
+from attnir.pictures.page import MOST_TOKENS, page
+from attnir.pictures.panels import View
+from attnir.pictures.query_figure import draw_query
+from attnir.pictures.scenes import Asked, reads_heads
 from attnir.printing import wrapped
-from attnir.walk import PairMap, pair_map
 
 if TYPE_CHECKING:
     from attnir.api import Attention
 
-COLOURS = {"empty": "#f4f4f2", "partial": "#f2c14e", "full": "#5b8e7d"}
 MOST_PIXELS = 4096  # a picture is dense; longer sequences are better read as counts
+MOST_PANELS = 16  # heads in one picture
 TITLE = (90, 5)  # the width and most lines of the pattern above a picture
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Panel:
-    """One head of one sample.
-
-    status    of the tile of each pair: 0 empty, 1 partial, 2 full
-    live      which pairs are live
-    visited   pairs in visited tiles, as often as they are visited
-    """
-
-    status: Tensor
-    live: Tensor
-    visited: int
-
-    def ratio(self) -> str:
-        """How much is visited, in words."""
-        live = int(self.live.sum())
-        return f"{self.visited / live:.3f} visited to a live pair" if live else f"{self.visited:,} visited, none live"
-
-    def draw(self, axes: Any) -> None:
-        """Tiles by status, live pairs dark, on matplotlib's axes."""
-        from matplotlib.colors import ListedColormap
-
-        q_len, k_len = self.live.shape
-        where = {"interpolation": "nearest", "extent": (-0.5, k_len - 0.5, q_len - 0.5, -0.5)}
-        colours = ListedColormap(list(COLOURS.values()))
-        axes.imshow(self.status.cpu().numpy(), cmap=colours, vmin=0, vmax=2, **where)
-        shade = torch.zeros(*self.live.shape, 4)
-        shade[..., 3] = self.live.cpu() * 0.45
-        axes.imshow(shade.numpy(), **where)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class View:
-    """The pairs of a call: their tiles, and which are live, bool [B, H, q_len, k_len]."""
-
-    pairs: PairMap
-    live: Tensor
-
-    def panel(self, sample: int, head: int) -> Panel:
-        full, partial = self.pairs.full[sample, head], self.pairs.partial[sample, head]
-        status = 2 * (full > 0) + ((full == 0) & (partial > 0)).long()
-        return Panel(status, self.live[sample, head], int((full + partial).sum()))
-
-
-def view(attention: Attention, q_len: int, k_len: int | None, tile: tuple[int, int], **given: Any) -> View:
-    """What `explain` would count with the same arguments, pair by pair."""
-    e = explain(attention, q_len, k_len, tile=tile, **given)
-    pairs = pair_map([p for programs in e.arrangement.taken.launches for p in programs], e.call)
-    return View(pairs, dense_mask(attention.pattern.predicate, e.call).expand(pairs.live.shape))
+Heads = int | str | Sequence[int]  # one, "all", or some
 
 
 def plot(
@@ -83,67 +36,116 @@ def plot(
     k_len: int | None = None,
     *,
     tile: tuple[int, int] | None = None,
-    head: int = 0,
+    head: Heads = 0,
     sample: int = 0,
+    order: bool = False,
+    query: Query | None = None,
     heads: int | None = None,
     batch: int | None = None,
     q_start: int | None = None,
     **bindings: Any,
 ) -> Path:
-    """Write the picture of one head of one sample to `path`: live pairs dark, tiles by status.
+    """Write the picture of heads of one sample to `path`: live pairs dark, tiles by status.
 
-    The path ends in .png, .svg or .pdf, or gets .png; the path written is returned. Lengths from 1 to 4096; `tile` as
-    in `explain`, by default a sixteenth of the length. `heads` and `batch` are those of the call, by default just as
-    many as it takes to have `head` and `sample`. The legend counts what is shown.
+    path            ends in .png, .svg or .pdf, or gets .png; a page to look around in where it ends in .html: one file
+                    without links, in which lengths, heads, tiles and queries are chosen. The path written is returned
+    q_len, k_len    lengths from 1 to 4096, of a page to 1024
+    tile            as in `explain`, by default a sixteenth of the length; the one a page begins with
+    head            one head, "all", or several: a panel for each, at most 16. A page begins with the first
+    order           colour tiles by when their row of tiles visits them, in the order of the tile program
+    query           the keys of one query instead, where they lie in their space: its position, or its coordinates
+                    (3, 10, 12) on the grid of the queries. A page begins with it
+    heads, batch    of the call; by default those of the pattern, or just as many as it takes to have `head`, `sample`
 
-    Raises ShapeError for other lengths, and for a head or a sample that is not there.
+    The legend counts what is shown.
+
+    >>> import attnir as an, tempfile
+    >>> path = an.compile(an.causal() & an.window(20)).plot(128, f"{tempfile.mkdtemp()}/window.svg", order=True)
+    >>> path.name
+    'window.svg'
+
+    Raises ShapeError for other lengths, and for a head, a sample or a query that is not there; BackendError where an
+    image is asked for and matplotlib is not installed.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.patches import Patch
-
-    k_len = q_len if k_len is None else k_len
-    if not 1 <= min(q_len, k_len) <= max(q_len, k_len) <= MOST_PIXELS:
-        raise ShapeError(f"a picture shows 1 to {MOST_PIXELS} tokens, not {q_len} by {k_len}; plot another length")
-    heads = heads if heads is not None else attention.pattern.heads or head + 1
-    batch = sample + 1 if batch is None else batch
-    if not (0 <= head < heads and 0 <= sample < batch):
-        raise ShapeError(f"head {head} of {heads} and sample {sample} of {batch} are not both there")
-    tile = tile or (max(1, q_len // 16), max(1, k_len // 16))
-    seen = view(attention, q_len, k_len, tile, heads=heads, batch=batch, q_start=q_start, **bindings)
-    panel = seen.panel(sample, head)
-    counts = {name: f"{int((panel.status == code).sum()):,} pairs" for code, name in enumerate(COLOURS)}
-
-    figure = Figure(figsize=(6.4, 6.4 * q_len / k_len + 1.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    panel.draw(axes)
-    shown = "\n".join(wrapped(str(attention.pattern), *TITLE))
-    axes.set(xlabel="key", ylabel="query", title=f"{shown}\n{panel.ratio()}, tiles of {tile[0]} x {tile[1]}")
-    axes.title.set_fontsize(8)
-    axes.legend(
-        handles=[Patch(color=COLOURS[name], label=f"{name}: {n}") for name, n in counts.items()],
-        loc="upper center",
-        bbox_to_anchor=(0.5, -0.08),
-        ncols=3,
-        frameon=False,
-    )
     written = Path(path) if Path(path).suffix else Path(f"{path}.png")
+    on_page = written.suffix == ".html"
+    k_len = q_len if k_len is None else k_len
+    _check_lengths(q_len, k_len, "page" if on_page else "picture", MOST_TOKENS if on_page else MOST_PIXELS)
+    shown, heads = _heads(attention, head, heads, bindings)
+    batch = sample + 1 if batch is None else batch
+    if not (all(0 <= h < heads for h in shown) and 0 <= sample < batch):
+        some = ", ".join(map(str, shown))
+        raise ShapeError(f"head {some} of {heads} and sample {sample} of {batch} are not both there")
+    asked = Asked(q_len, k_len, tile, heads, batch, q_start, sample, shown, bindings)
+    if on_page:
+        written.write_text(page(attention, asked, order=order, query=query), encoding="utf-8")
+        return written
+    tile = tile or (max(1, q_len // 16), max(1, k_len // 16))
+    view = View(attention.explain(q_len, k_len, tile=tile, **asked.call))
+    figure = _pairs(view, asked, order) if query is None else _near(view, asked, query)
     figure.savefig(written, dpi=160, bbox_inches="tight")
     return written
 
 
-def plot_small(panels: Mapping[str, Panel], path: str | PathLike[str]) -> None:
-    """Write small pictures side by side, each under its title, without axes; the same panels give the same bytes."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+def _check_lengths(q_len: int, k_len: int, what: str, most: int) -> None:
+    if not all(isinstance(n, int) and 1 <= n <= most for n in (q_len, k_len)):
+        raise ShapeError(f"a {what} shows 1 to {most} tokens, not {q_len} by {k_len}; plot another length")
 
-    q_len, k_len = next(iter(panels.values())).live.shape
-    wide = 2.2 * min(1, k_len / q_len)
-    figure = Figure(figsize=(len(panels) * wide + 0.2, wide * q_len / k_len + 0.4), layout="constrained")
-    FigureCanvasAgg(figure)
-    for axes, (title, panel) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
-        panel.draw(axes)
-        axes.set_title(title, fontsize=7)
-        axes.set(xticks=[], yticks=[])
-    figure.savefig(path, dpi=100, metadata={"Software": None})
+
+def _heads(
+    attention: Attention, head: Heads, heads: int | None, given: Mapping[str, Any]
+) -> tuple[tuple[int, ...], int]:
+    """The heads to show, and how many there are."""
+    known = heads if heads is not None else attention.pattern.heads or _counted(attention, given)
+    if head == "all":
+        if known is None and reads_heads(attention):
+            raise ShapeError('the pattern differs from head to head; say how many there are: head="all", heads=8')
+        return tuple(range(known or 1)), known or 1
+    asked = (head,) if isinstance(head, int) else () if isinstance(head, str) else tuple(head)
+    if not asked or not all(type(h) is int for h in asked):
+        raise ShapeError(f'head is one head, "all", or several: 0, "all", [0, 4]; not {head!r}')
+    return asked, known if known is not None else max(asked) + 1
+
+
+def _counted(attention: Attention, given: Mapping[str, Any]) -> int | None:
+    """How many heads a tensor over heads is given for."""
+    for t in attention.pattern.tensors:
+        values = given.get(t.name)
+        if "h" in t.axes and isinstance(values, Tensor) and values.dim() == len(t.axes):
+            return values.shape[t.axes.index("h")]
+    return None
+
+
+def _words(view: View, *more: str) -> str:
+    """What stands above a picture."""
+    e = view.explained
+    said = ", ".join([*more, f"tiles of {e.tile[0]} x {e.tile[1]}"])
+    return "\n".join([*wrapped(str(e.attention.pattern), *TITLE), said])
+
+
+def _pairs(view: View, asked: Asked, order: bool) -> Any:
+    """Every pair of the heads that are asked for."""
+    if len(asked.shown) > MOST_PANELS:
+        raise ShapeError(
+            f"a picture has at most {MOST_PANELS} panels, not {len(asked.shown)}; take some: head=range(16)"
+        )
+    panels = {h: view.panel(asked.sample, h) for h in asked.shown}
+    draw = draw_order if order else draw_status
+    if len(panels) == 1:
+        (panel,) = panels.values()
+        return draw_panels({_words(view, panel.ratio()): panel}, "", draw)
+    return draw_panels({f"head {h}: {p.ratio()}": p for h, p in panels.items()}, _words(view), draw)
+
+
+def _near(view: View, asked: Asked, query: Query) -> Any:
+    """The keys of one query of one head."""
+    if len(asked.shown) > 1:
+        raise ShapeError(f"the keys of a query are those of one head, not of {len(asked.shown)}; take one: head=0")
+    call, (queries, keys) = view.explained.call, view.explained.attention.pattern.spaces
+    index = index_of(query, queries, call)
+    position = call.q_start + index
+    own = position if queries == keys and position < call.k_len else None
+    panel = view.panel(asked.sample, asked.shown[0])
+    at = f" at {query}" if isinstance(query, tuple | list) else ""
+    title = _words(view, f"the keys of query {position}{at}", f"head {asked.shown[0]}")
+    return draw_query(panel, index, own, grids_of(keys, call.params, call.k_len), title)

@@ -8,10 +8,12 @@ from __future__ import annotations
 import inspect
 import re
 from pathlib import Path
+from typing import Any
 
 import attnir as an
 from attnir.catalog import Entry
-from attnir.plot import Panel, View, plot_small, view
+from attnir.pictures.figure import plot_small
+from attnir.pictures.panels import Panel, View
 from attnir.printing import wrapped
 from attnir.traverse import reads
 
@@ -113,8 +115,8 @@ def _listed(paragraph: str) -> str:
 def view_of(entry: Entry) -> View:
     """The pairs of an entry's example."""
     x = entry.example
-    attention = an.compile(entry.build(**x.params))
-    return view(attention, x.q_len, x.k_len, TILE, heads=x.heads, batch=x.batch, **x.bindings)
+    given: dict[str, Any] = {"heads": x.heads, "batch": x.batch, **x.bindings}
+    return View(an.compile(entry.build(**x.params)).explain(x.q_len, x.k_len, tile=TILE, **given))
 
 
 def _panels(entry: Entry, seen: View) -> dict[str, Panel]:
@@ -134,7 +136,8 @@ def _section(entry: Entry, seen: View) -> str:
     copies = [f"{n} {what}" for n, what in ((x.batch, "samples"), (x.heads, "heads")) if n > 1]
     given = [f"with {' and '.join(f'`{name}`' for name in x.bindings)} given"] if x.bindings else []
     size = ", ".join([f"{x.q_len} queries, {x.k_len or x.q_len} keys", *copies, *given])
-    live, visited = int(seen.live.sum()), int((seen.pairs.full + seen.pairs.partial).sum())
+    every = [seen.panel(b, h) for b in range(x.batch) for h in range(x.heads)]
+    live, visited = int(seen.live.sum()), sum(panel.visited for panel in every)
     counts = f"{100 * live / seen.live.numel():.1f} % live, over-compute {visited / live:.2f}"
     lines = [
         f"### {entry.name}\n",

@@ -56,6 +56,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "call",
             "promises",
             "signature",
+            "grids",
             "evaluate",
             "reference",
         },
@@ -106,7 +107,7 @@ LAYERS: list[tuple[str, set[str]]] = [
     ),
     ("codegen, the targets", {"codegen.torch", "codegen.triton"}),
     ("codegen, the operator", {"codegen.dispatch", "codegen.operator"}),
-    ("api", {"api", "explanation", "explain", "plot", "verify", "certificate", "testing", "attnir"}),
+    ("api", {"api", "explanation", "explain", "pictures", "plot", "verify", "certificate", "testing", "attnir"}),
     ("frontends", {"frontends"}),
 ]
 LEVEL = {module: level for level, (_, modules) in enumerate(LAYERS) for module in modules}

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import attnir as an
-from attnir.plot import COLOURS
+from attnir.pictures.figure import COLOURS
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg"])

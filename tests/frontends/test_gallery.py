@@ -38,7 +38,7 @@ def test_every_picture_of_the_page_is_there_and_no_other(written: Path) -> None:
 
 
 def test_a_picture_has_the_same_bytes_each_time(tmp_path: Path, written: Path) -> None:
-    from attnir.plot import plot_small
+    from attnir.pictures.figure import plot_small
 
     plot_small({"": view_of(an.catalog.get("window")).panel(0, 0)}, tmp_path / "window.png")
     assert (tmp_path / "window.png").read_bytes() == (written / "gallery" / "window.png").read_bytes()
