@@ -17,6 +17,7 @@ from attnir.errors import BackendError, ConfigError
 from attnir.explain import explain as explain_attention
 from attnir.inputs import DTYPES, check_inputs, check_transforms, factor_of
 from attnir.masks import Mask
+from attnir.notebook import never_raises
 from attnir.plot import plot as plot_attention
 from attnir.scores import Pattern, Score
 from attnir.scores import pattern as declare
@@ -127,6 +128,13 @@ class Attention:
 
     def __repr__(self) -> str:
         return f"<Attention {self.pattern}>"
+
+    @never_raises
+    def _repr_html_(self) -> str:
+        """The pattern with its picture, and who computes it; for notebooks."""
+        backend = self.plan.backend or "triton on a GPU, torch tiles on a CPU"
+        runs = f'<p style="margin:8px 0 0;opacity:.75">compiled for {backend}</p>'
+        return f"<div>{self.pattern._repr_html_() or ''}{runs}</div>"
 
 
 def _autocast(*tensors: Tensor) -> list[Tensor]:

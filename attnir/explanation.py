@@ -11,6 +11,7 @@ from attnir.call import Call
 from attnir.certificate import Certificate
 from attnir.codegen.configure import Choice
 from attnir.count import TileCounts
+from attnir.notebook import folded, never_raises, table
 from attnir.traverse import reads
 
 if TYPE_CHECKING:
@@ -108,6 +109,23 @@ class Explanation:
             f"proof         {self.certificate.summary if self.certificate else 'none kept; certificate() makes one'}",
         ]
         return "\n".join(lines)
+
+    @never_raises
+    def _repr_html_(self) -> str:
+        """The counts as a table, everything else as text below it; for notebooks."""
+        call, t = self.call, self.tiles
+        over = f"{self.over_compute:.3f}" if self.live_pairs else "none live"
+        rows = {
+            "queries x keys": f"{call.q_len:,} x {call.k_len:,}",
+            "samples x heads": f"{call.batch} x {call.heads}{self._note()}",
+            "tile": f"{self.tile[0]} x {self.tile[1]}",
+            "live pairs": f"{self.live_pairs:,}",
+            "visited pairs": f"{self.visited_pairs:,}",
+            "over-compute": over,
+            "tiles": _tiles(t),
+            "metadata": f"{self.metadata_bytes:,} bytes",
+        }
+        return table(rows) + folded("tile programs, and everything else", str(self))
 
 
 def _tiles_compared(choice: Choice | None) -> list[str]:

@@ -11,6 +11,7 @@ from attnir import expr as ex
 from attnir.errors import ControlFlowError, DeclarationError, IntegerExpectedError
 from attnir.expr import Expr
 from attnir.limits import condition_problem, predicate_problem
+from attnir.notebook import never_raises, text_and_picture
 from attnir.ops import FieldDecl, Op, ParamDecl, TensorDecl
 from attnir.printing import declarations, format_expr
 from attnir.signature import Signature
@@ -81,6 +82,11 @@ class Declared(ABC):
         body, *score = (format_expr(root, names) for root in self.roots)
         read = declarations(*self.roots, *self.lengths, *self.conditions)
         return "; ".join([*read, *shown, body, *(f"score = {text}" for text in score)])
+
+    @never_raises
+    def _repr_html_(self) -> str:
+        """The text, and a small picture of the mask where it needs no tensors; for notebooks."""
+        return text_and_picture(str(self), self.roots[0], self.signature)
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,8 @@ LAYERS: list[tuple[str, set[str]]] = [
             "promises",
             "signature",
             "grids",
+            "thumbnail",
+            "notebook",
             "evaluate",
             "reference",
         },
