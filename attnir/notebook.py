@@ -7,6 +7,7 @@ from functools import wraps
 from html import escape
 from typing import TypeVar
 
+from attnir.errors import AttnirError
 from attnir.expr import Expr
 from attnir.signature import Signature
 from attnir.thumbnail import picture
@@ -30,8 +31,15 @@ def never_raises(show: Callable[[T], str]) -> Callable[[T], str | None]:
 
 
 def text_and_picture(text: str, predicate: Expr, signature: Signature) -> str:
-    """The text of a pattern, and the picture of its mask where that needs no tensors."""
-    return beside(picture(predicate, signature), preformatted(text))
+    """The text of a pattern, and the picture of its mask where that needs no tensors.
+
+    A picture chooses values for parameters. Where the pattern does not take them, there is none.
+    """
+    try:
+        drawn = picture(predicate, signature)
+    except AttnirError:
+        drawn = ""
+    return beside(drawn, preformatted(text))
 
 
 def preformatted(text: str) -> str:

@@ -126,9 +126,8 @@ def _words(view: View, *more: str) -> str:
 def _pairs(view: View, asked: Asked, order: bool) -> Any:
     """Every pair of the heads that are asked for."""
     if len(asked.shown) > MOST_PANELS:
-        raise ShapeError(
-            f"a picture has at most {MOST_PANELS} panels, not {len(asked.shown)}; take some: head=range(16)"
-        )
+        many = f"a picture has at most {MOST_PANELS} panels, not {len(asked.shown)}"
+        raise ShapeError(f"{many}; take some of the heads: head=range({MOST_PANELS})")
     panels = {h: view.panel(asked.sample, h) for h in asked.shown}
     draw = draw_order if order else draw_status
     if len(panels) == 1:

@@ -78,7 +78,12 @@ function drawMark(scene, query) {
     }
   }
   context.globalAlpha = 1;
-  const thick = Math.max(1, (1.5 * q_len) / height);
-  context.fillRect(0, query + 0.5 - thick / 2, k_len, thick);
+  const line = (1.5 * q_len) / height;  // in rows
+  if (line < 0.3) {
+    context.fillRect(0, query - line / 2, k_len, line);
+    context.fillRect(0, query + 1 - line / 2, k_len, line);
+  } else {
+    context.fillRect(0, query + 0.5 - Math.max(1, line) / 2, k_len, Math.max(1, line));
+  }
 }
 

@@ -93,7 +93,7 @@ function figureOf({ name, axes, sizes, height, width, i, count }) {
   const plane = sizes.length > 1 ? `${axes.slice(-2).join(" down, ")} across` : axes[0];
   caption.textContent = [name && name !== axes[0] ? name : "", outer.join(", ") || plane].filter(Boolean).join(": ");
   const room = count > 1 ? 104 : 352;
-  canvas.dataset.cell = Math.max(2, Math.min(16, Math.floor(room / Math.max(height, width))));
+  canvas.dataset.cell = Math.max(2, Math.min(24, Math.floor(room / Math.max(height, width))));
   canvas.setAttribute("role", "img");
   canvas.setAttribute("aria-label", `keys of the query, ${caption.textContent}`);
   figure.append(caption, canvas);
