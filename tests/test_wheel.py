@@ -59,7 +59,8 @@ def test_holds_all_three_parts_and_nothing_else(wheel: Path) -> None:
         for path in folder.rglob("*.py")  # does not follow the links in attnir/
     }
     assert modules == {name for name in names if name.endswith(".py")}
-    assert "attnir/py.typed" in names
+    pages = {f"attnir/pictures/{path.name}" for path in (PARTS["attnir"] / "pictures").glob("page*.*")}
+    assert {"attnir/py.typed", "attnir/pictures/page.html"} | pages <= {*names}
 
 
 def test_runs_a_kernel_away_from_the_tree(wheel: Path, tmp_path: Path) -> None:
