@@ -56,31 +56,16 @@ def pattern_of(text: str) -> an.Mask | an.Pattern | an.Attention:
         return load(text) if is_named(text) else an.parse(text)
 
 
-def attention_of(text: str, *, tensors: bool = False, backend: Backend | None = None) -> an.Attention:
-    """The attention of a text; `tensors`: whether it may read some, as fields or by sample and head."""
+def attention_of(text: str, *, backend: Backend | None = None) -> an.Attention:
+    """The attention of a text."""
     found = pattern_of(text)
     with in_words():
         if not isinstance(found, an.Attention):
-            attention = an.compile(found, backend=backend)
-        elif backend is None:
-            attention = found
-        else:
-            plan = found.plan
-            attention = an.compile(found.pattern, backend=backend, check=plan.check, config=dict(plan.configs))
-    if tensors:
-        return attention
-    if needed := [f.name for f in attention.pattern.fields] + [t.name for t in attention.pattern.tensors]:
-        raise typer.BadParameter(f"a tensor is needed for {', '.join(needed)}, and this command has none; use Python")
-    return attention
-
-
-def bindings_of(given: list[str] | None) -> dict[str, Any]:
-    """The parameters that --set gives."""
-    pairs = [text.partition("=") for text in given or []]
-    try:
-        return {name.strip(): int(value) for name, _, value in pairs}
-    except ValueError:
-        raise typer.BadParameter(f"--set takes name=integer, not {' '.join(given or [])}") from None
+            return an.compile(found, backend=backend)
+        if backend is None:
+            return found
+        plan = found.plan
+        return an.compile(found.pattern, backend=backend, check=plan.check, config=dict(plan.configs))
 
 
 def bound(

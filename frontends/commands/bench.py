@@ -48,7 +48,7 @@ def bench(
     tensor: Tensors = None,
 ) -> None:
     """Time a pattern on this machine, forward and backward, beside torch's dense attention, in one interleaved run."""
-    attention = attention_of(pattern, tensors=True, backend=backend)
+    attention = attention_of(pattern, backend=backend)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     chosen = DTYPES[dtype or ("bf16" if device.type == "cuda" else "fp32")]
     length = length or _arranged(attention, bindings_of(set_))

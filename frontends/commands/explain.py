@@ -42,7 +42,7 @@ def explain(
     batch: Annotated[int, typer.Option(help="samples")] = 1,
 ) -> None:
     """Print the tile programs, exact counts and cost of a pattern at a length."""
-    attention = attention_of(pattern, tensors=True)
+    attention = attention_of(pattern)
     sizes: dict[str, Any] = {"k_len": keys, "q_start": q_start, "heads": heads, "batch": batch}
     kernel: dict[str, Any] = {"d": d, "dv": dv, "dtype": DTYPES[dtype], "target": target, "backend": backend}
     bindings = bound(attention, length, keys, q_start, set_, field, tensor)

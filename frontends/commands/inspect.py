@@ -48,7 +48,7 @@ def inspect(
     assembly: Annotated[Path | None, typer.Option(metavar="FILE", help="write the machine code there")] = None,
 ) -> None:
     """Compile the kernels for a GPU that need not be here; show what they use. Exits with 1 if a promise is broken."""
-    attention = attention_of(pattern, tensors=True)
+    attention = attention_of(pattern)
     with in_words():
         gpu = Gpu.parse(target) if target else current_target()
         found = _survey(attention, ALL if kind == "all" else (kind,), gpu, d, d if dv is None else dv, dtype)

@@ -7,7 +7,17 @@ from typing import Annotated, Any
 
 import typer
 
-from attnir.frontends.arguments import Length, Params, PatternText, TileSize, attention_of, bindings_of, in_words
+from attnir.frontends.arguments import (
+    Fields,
+    Length,
+    Params,
+    PatternText,
+    Tensors,
+    TileSize,
+    attention_of,
+    bound,
+    in_words,
+)
 
 Out = Annotated[Path, typer.Argument(help="a file: .png (as well without an ending), .svg, .pdf, or .html, a page")]
 
@@ -17,6 +27,8 @@ def plot(
     length: Length,
     path: Out,
     set_: Params = None,
+    field: Fields = None,
+    tensor: Tensors = None,
     tile: TileSize = None,
     head: Annotated[str, typer.Option(help="a head, several, or all: 3, 0,2,5, all; a panel for each")] = "0",
     order: Annotated[bool, typer.Option("--order", help="colour tiles by when their row of tiles visits them")] = False,
@@ -31,13 +43,13 @@ def plot(
     q_start: Annotated[int | None, typer.Option(help="the first query's position; default: as in a call")] = None,
 ) -> None:
     """Write a picture of the pattern: tiles FULL, PARTIAL or EMPTY over the mask; or a page, to look around in."""
-    attention = attention_of(pattern)
+    path = _page(path) if html else path
     sizes: dict[str, Any] = {"heads": heads, "batch": batch, "sample": sample, "q_start": q_start}
     shown: dict[str, Any] = {"head": _heads(head), "order": order, "query": None if query is None else _query(query)}
+    attention = attention_of(pattern)
+    bindings = bound(attention, length, keys, q_start, set_, field, tensor)
     with in_words():
-        written = attention.plot(
-            length, _page(path) if html else path, keys, tile=tile, **sizes, **shown, **bindings_of(set_)
-        )
+        written = attention.plot(length, path, keys, tile=tile, **sizes, **shown, **bindings)
     typer.echo(f"wrote {written}")
 
 

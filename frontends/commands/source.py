@@ -33,7 +33,7 @@ def source(
 ) -> None:
     """Print the Triton source of a kernel."""
     with in_words():
-        attention = attention_of(pattern, tensors=True)
+        attention = attention_of(pattern)
         text = attention.source(kind, d=d, dv=dv, dtype=DTYPES[dtype], target=target).rstrip("\n")
         if out is not None:
             out.write_text(f"{text}\n", encoding="utf-8")

@@ -201,7 +201,7 @@ def test_the_shell_of_the_readme_runs(line: str, tmp_path: Path, monkeypatch: py
         (["inspect", "causal", "--target", "sm_70"], "unknown target 'sm_70'"),
         (["catalog", "windwo"], "near it: window"),
         (["catalog", "halo", "--search", "x"], "not both"),
-        (["plot", "n = tensor(b, h); causal & (k < n[b, h])", "64", "x.png"], "needed for n, "),
+        (["plot", "n = tensor(b, h); causal & (k < n[b, h])", "64", "x.png"], "--tensor n=1,2,3"),
         (["explain", "causal", "64", "--heads", "-1"], "heads"),
         (["explain", "causal", "64", "--q-start", "-1"], "q_start=-1"),
         (["explain", "causal", "64", "--target", "sm_1"], "sm_1"),

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from attnir.frontends.cli import app
-from tests.attnir.pictures.unpacked import data_of
+from tests.attnir.pictures.unpacked import data_of, live_of
 
 FAR = "q - k < 16 * (h + 1)"
 VIDEO = "q, k = grid(t=3, y=6, x=8); (q.t == k.t) & (abs(q.x - k.x) < 2)"
@@ -32,6 +33,17 @@ def test_the_order_and_sizes_are_given(tmp_path: Path) -> None:
     assert code == 0 and "visited last" in out.read_text(), text
     code, text = run("w = param(); window(w, 0)", 32, out, "--set", "w=3", "--batch", 2, "--sample", 1, "--query", 20)
     assert code == 0 and "dark: 4 live keys" in out.read_text(), text
+
+
+def test_fields_and_tensors_are_given(tmp_path: Path) -> None:
+    out = tmp_path / "page.html"
+    code, text = run("doc = field(sorted=True); doc(q) == doc(k)", 64, out, "--field", "doc=i // 10")
+    assert code == 0, text
+    live = live_of(data_of(out.read_text())["live"]["2.0"], 64, 64)
+    tokens = torch.arange(64) // 10
+    assert torch.equal(live, tokens[:, None] == tokens)
+    code, text = run("n = tensor(h); q - k < n[h]", 16, tmp_path / "n.svg", "--tensor", "n=1,2,3", "--head", "all")
+    assert code == 0 and (tmp_path / "n.svg").read_text().count("<!-- head ") == 3, text
 
 
 def test_a_query_has_coordinates(tmp_path: Path) -> None:
