@@ -46,11 +46,15 @@ class Given:
         Raises ParamError, FieldError and TextError for what cannot be read, and for what is missing.
         """
         q, k = _positions(attention, q_len, q_len if k_len is None else k_len, q_start)
-        found: dict[str, object] = {name: _integer(name, text) for name, text in _named("--set", self.params)}
+        found: dict[str, object] = {**self.scalars()}
         found |= {name: _field(name, text, q, k) for name, text in _named("--field", self.fields)}
         found |= {name: _copies(name, text) for name, text in _named("--tensor", self.tensors)}
         _check_missing(attention, found)
         return found
+
+    def scalars(self) -> dict[str, int]:
+        """The parameters."""
+        return {name: _integer(name, text) for name, text in _named("--set", self.params)}
 
 
 def _named(option: str, given: Sequence[str]) -> list[tuple[str, str]]:

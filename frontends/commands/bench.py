@@ -20,11 +20,11 @@ from attnir.frontends.arguments import (
     PatternText,
     Tensors,
     attention_of,
-    bindings_of,
     bound,
     in_words,
 )
 from attnir.frontends.contest import ATTNIR, Measured, Size, measure
+from attnir.frontends.values import Given
 from attnir.signature import value_of
 from attnir.traverse import params_of
 
@@ -51,7 +51,7 @@ def bench(
     attention = attention_of(pattern, backend=backend)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     chosen = DTYPES[dtype or ("bf16" if device.type == "cuda" else "fp32")]
-    length = length or _arranged(attention, bindings_of(set_))
+    length = length or _arranged(attention, set_)
     size = Size(length, heads or attention.pattern.heads or 8, d, chosen, device)
     bindings = bound(attention, length, None, None, set_, field, tensor)
     console = Console(highlight=False)
@@ -66,9 +66,11 @@ def bench(
         console.print("OMP_WAIT_POLICY=passive makes times steadier where the CPU is shared", markup=False)
 
 
-def _arranged(attention: an.Attention, params: dict[str, int]) -> int:
+def _arranged(attention: an.Attention, set_: list[str] | None) -> int:
     """How many tokens the pattern arranges, on a grid for example; where it does not, some number."""
     keys = attention.signature.spaces[1]
+    with in_words():
+        params = Given(set_ or ()).scalars()
     if keys is None or not all(p.name in params for p in params_of(keys.length)):  # a missing one is told later
         return 2048
     return value_of(keys.length, params)
