@@ -1,0 +1,201 @@
+"""Mutants of the Triton kernels: what is written into their text, and what they are launched with."""
+
+from tests.mutants.mutant import Mutant
+
+
+def _kernel(name: str, module: str, old: str, new: str) -> Mutant:
+    return Mutant(name, "kernel", f"attnir.codegen.triton.{module}", old, new)
+
+
+def _listed(name: str, module: str, old: str, new: str) -> Mutant:
+    return Mutant(name, "kernel, listed", f"attnir.codegen.{module}", old, new)
+
+
+FORWARD = (
+    _kernel("the sum is not rescaled", "forward", '"l * rescale + tl.sum(p, 1)"', '"l + tl.sum(p, 1)"'),
+    _kernel("what is summed up is not rescaled", "forward", 'f"acc=acc_{i} * rescale[:, None]"', 'f"acc=acc_{i}"'),
+    _kernel("masked pairs weigh something in dead rows", "forward", '"tl.where(live, p, 0.0)"', '"p"'),
+    _kernel("masked pairs enter the maximum", "forward", 'f"tl.where(live, {s}, MIN)"', "s"),
+    _kernel("lse stays in powers of two", "forward", '"(m + tl.log2(total)) * LN2"', '"m + tl.log2(total)"'),
+    _kernel("a dead row divides by zero", "forward", '"tl.where(any_live, l, 1.0)"', '"l"'),
+    _kernel("v has the strides of k", "forward", "first_key * {name}_row", "first_key * k_row"),
+    _kernel("scores are not taken to powers of two", "forward", '"scale * LOG2E"', '"scale"'),
+)
+BACKWARD = (
+    _kernel("dq is not scaled", "backward", '"acc_# * scale"', '"acc_#"'),
+    _kernel("dk is not scaled", "backward", '"acc_k_# * scale"', '"acc_k_#"'),
+    _kernel("delta is not subtracted in dq", "backward", '"p * (dp - row_delta[:, None])"', '"p * dp"'),
+    _kernel("delta is not subtracted in dk", "backward", '"p * (dp - row_delta[None, :])"', '"p * dp"'),
+    _kernel("lse is that of the first head", "backward", '"(b64 * heads + h) * q_len"', '"b64 * heads * q_len"'),
+    _kernel("the mask is lost in the backward", "backward", '"tl.where(live, p, 0.0)"', '"p"'),
+    _kernel(
+        "the slope is lost in dk",
+        "backward",
+        'row_delta[None, :])")\n    pairs.write_slope()',
+        'row_delta[None, :])")',
+    ),
+    _kernel("the slope is not a factor", "scores", 'f"ds * ({self.slope})"', '"ds"'),
+    _kernel("the gradient of lse has the other sign", "backward", "total - tl.load(dlse", "total + tl.load(dlse"),
+)
+LOOPS = (
+    _kernel("two key heads are taken for one", "frame", '"h64 // group"', '"h64 // group // 2"'),
+    _kernel(
+        "the query heads of a key head lie apart",
+        "loops",
+        '        f.head("kv_head * group + member")\n        yield',
+        '        f.head("kv_head + member * kv_heads")\n        yield',
+    ),
+    _kernel(
+        "one query head of a group is visited",
+        "loops",
+        'f"for step in tl.range(0, {span} * group):"',
+        'f"for step in tl.range(0, {span}):"',
+    ),
+    _kernel(
+        "the last tile of a sweep is lost",
+        "loops",
+        '{show(sweep.stop[0])}):"',
+        '{show(sweep.stop[0])} - 1):"',
+    ),
+    _kernel(
+        "the second sweep of a loop begins late",
+        "loops",
+        'skipped = ["", *(f" - {r.end}" for r in runs)]',
+        'skipped = ["", *("" for r in runs)]',
+    ),
+    _kernel(
+        "the steps of a slab count those before it",
+        "loops",
+        'pick(["at", *(f"at - {r.end}" for r in runs[:-1])])',
+        'pick(["at", *("at" for r in runs[:-1])])',
+    ),
+)
+TILES = (
+    _kernel(
+        "the end of the keys is one late",
+        "tiles",
+        "{columns.index} < {columns.length}",
+        "{columns.index} <= {columns.length}",
+    ),
+    _kernel("the end of an axis is one late", "tiles", "< {show(axis.stop)})", "<= {show(axis.stop)})"),
+    _kernel(
+        "columns of a layout begin at the first token",
+        "tiles",
+        "    show = f.printer()\n    steps = [show.text(layout.origin).within(4)] * (layout.origin is not ZERO)\n",
+        "    show = f.printer()\n    steps = []\n",
+    ),
+    _kernel("lanes run on along the last axis", "tiles", 'else f"{text} % {extent}"', "else text"),
+    _kernel("pairs past the end of the keys are live", "scores", ".within(2)} & {inside}", ".within(2)}"),
+    _kernel(
+        "the transposed walk forgets where the queries start",
+        "scores",
+        'f"q_start + {columns.index}" if columns.side is Side.QUERIES else columns.index',
+        "columns.index",
+    ),
+    _kernel(
+        "reductions over rows are exchanged",
+        "expressions",
+        "'tl.min' if e.op is Op.ROWMIN",
+        "'tl.min' if e.op is Op.ROWMAX",
+    ),
+)
+VALUES = (
+    _kernel("the sample is ignored", "operands", "b64 * {self.name}_batch + {head}", "{head}"),
+    _kernel("the last column of an odd width is lost", "operands", "_{chunk} < {c.end})", "_{chunk} < {c.end - 1})"),
+    _kernel("one chunk of the width makes the product", "operands", 'f", acc={name}" if i else ""', '""'),
+    Mutant(
+        "the width is rounded down",
+        "kernel",
+        "attnir.codegen.chunks",
+        "rest, found = -(-width // 16) * 16, []",
+        "rest, found = max(16, width // 16 * 16), []",
+    ),
+    _kernel(
+        "a tensor over samples is read at the first", "frame", 'f"{a} * tensor_{name}_{a}"', 'f"0 * tensor_{name}_{a}"'
+    ),
+    _kernel("fields of the queries are read at their positions", "frame", 'f"({position} - q_start)"', "position"),
+    _kernel(
+        "every sample has the fields of the first",
+        "frame",
+        "field_{name}_{side} + b64 * field_{name}_{side}_batch",
+        "field_{name}_{side}",
+    ),
+    _kernel(
+        "every sample has the row tables of the first",
+        "frame",
+        'f"table_{i} + b64 * table_{i}_batch")',
+        'f"table_{i}")',
+    ),
+    _kernel(
+        "every head has the row tables of the first",
+        "frame",
+        " + h64 * table_{i}_head",
+        "",
+    ),
+    _kernel(
+        "what reads the head is computed before the loop over heads",
+        "scores",
+        "late = self.f.loops_over_heads and contains(e, H)",
+        "late = False",
+    ),
+    _kernel(
+        "scores change before they are scaled",
+        "scores",
+        'w.let("s", "s * scale")',
+        'w.let("s", "s")',
+    ),
+    _kernel(
+        "a quotient is halved by its shift",
+        "operations",
+        "divisor.const.bit_length() - 1",
+        "divisor.const.bit_length()",
+    ),
+    _kernel("a remainder keeps one bit", "operations", '{a} & {divisor.const - 1}"', '{a} & {divisor.const}"'),
+    _kernel("< turned round is >=", "expressions", "FLIPPED = {Op.LT: Op.GT,", "FLIPPED = {Op.LT: Op.GE,"),
+    _kernel("sums of 33 bits are computed in 32", "expressions", "INT32 = 2**31 - 1", "INT32 = 2**33 - 1"),
+    _kernel(
+        "as many instances as key heads are launched",
+        "launch",
+        '(v.shape[1] if kind == "dkv" else call.heads)',
+        "v.shape[1]",
+    ),
+)
+LISTED = (
+    _listed(
+        "every head has the list of the first",
+        "triton.loops",
+        'head = "" if f.loops_over_heads and not f.walks_by_head else " + h * list_head"',
+        'head = ""',
+    ),
+    _listed(
+        "every sample has the list of the first",
+        "triton.loops",
+        'f"b * list_batch{head} + tile"',
+        'f"tile{head}"',
+    ),
+    _listed(
+        "the last tile of a list is lost",
+        "triton.loops",
+        "{name}_row + 1) - {name}_start",
+        "{name}_row + 1) - {name}_start - 1",
+    ),
+    _listed(
+        "the lists of the heads lie one row apart",
+        "triton.metadata",
+        '"list_head": rows if heads > 1 else 0',
+        '"list_head": 1 if heads > 1 else 0',
+    ),
+    _listed(
+        "a list is kept for calls whose queries start elsewhere",
+        "lists",
+        "call.k_len, call.q_start, call.device)",
+        "call.k_len, call.device)",
+    ),
+    _listed(
+        "a list is kept for calls with other parameters",
+        "lists",
+        "key = (program, sizes, tuple(sorted(call.params.items())))",
+        "key = (program, sizes)",
+    ),
+)
+MUTANTS = (*FORWARD, *BACKWARD, *LOOPS, *TILES, *VALUES, *LISTED)

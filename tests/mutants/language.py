@@ -1,0 +1,60 @@
+"""Mutants of the language: what a text says, what a call binds, what a score's slope is, what an expression means."""
+
+from tests.mutants.mutant import Mutant
+
+
+def _language(name: str, module: str, old: str, new: str) -> Mutant:
+    return Mutant(name, "language", f"attnir.{module}", old, new)
+
+
+MUTANTS = (
+    _language(
+        "a difference on the right loses its parentheses",
+        "printing",
+        "{_format(e.args[1], binding + 1, names)}",
+        "{_format(e.args[1], binding, names)}",
+    ),
+    _language("a sorted field is printed unsorted", "printing", "'sorted=True' if f.sorted else ''", "''"),
+    _language("> is read as >=", "reading", "ast.Gt: Op.GT", "ast.Gt: Op.GE"),
+    _language("~ of < is >", "ops", "Op.LT: Op.GE, Op.LE: Op.GT", "Op.LT: Op.GT, Op.LE: Op.GT"),
+    _language(
+        "the slope of a difference is that of a sum",
+        "real",
+        "return sub(slope(a), slope(b))",
+        "return add(slope(a), slope(b))",
+    ),
+    _language(
+        "the slope of a choice is that of its first case",
+        "real",
+        "return where(condition, slope(a), slope(b))",
+        "return slope(a)",
+    ),
+    _language(
+        "a factor is lost in the slope", "real", "return add(mul(slope(a), b), mul(a, slope(b)))", "return slope(a)"
+    ),
+    _language("remainders have the sign of what is divided", "evaluate", "torch.remainder", "torch.fmod"),
+    _language(
+        "quotients are cut off",
+        "evaluate",
+        'torch.div(a, b, rounding_mode="floor")',
+        'torch.div(a, b, rounding_mode="trunc")',
+    ),
+    _language(
+        "fields of the queries begin at the first key",
+        "signature",
+        "FieldValues(keys[:, q_start : q_start + q_len], keys)",
+        "FieldValues(keys[:, :q_len], keys)",
+    ),
+    _language(
+        "the first query stands at 0 unless said otherwise",
+        "signature",
+        "start = max(0, k_len - q_len) if q_start is None",
+        "start = 0 if q_start is None",
+    ),
+    _language(
+        "a tensor over heads is that of the first head",
+        "evaluate",
+        "return values[batch, head].long()",
+        "return values[batch, head * 0].long()",
+    ),
+)

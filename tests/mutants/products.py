@@ -1,0 +1,119 @@
+"""Mutants of the torch target: its schedule, its series of products, its forward and backward, and the operator."""
+
+from tests.mutants.mutant import Mutant
+
+
+def _torch(name: str, module: str, old: str, new: str) -> Mutant:
+    return Mutant(name, "torch", f"attnir.codegen.{module}", old, new)
+
+
+FORWARD = (
+    _torch("the total does not fade", "torch.forward", "each(Tensor.mul_, step.rows(self.total), fade)", "pass"),
+    _torch("what is mixed does not fade", "torch.forward", "each(Tensor.mul_, step.rows(self.mixed), fade)", "pass"),
+    _torch(
+        "a dead row of the target divides by zero",
+        "torch.forward",
+        "self.total.clamp(min=2.0 ** -(CALM + 1))",
+        "self.total",
+    ),
+    _torch(
+        "rows that meet no key keep what lay in memory",
+        "torch.forward",
+        "everywhere=_rows_met(found) == rows_o.shape[2]",
+        "everywhere=True",
+    ),
+    _torch(
+        "the strip of distances is one off",
+        "torch.dead",
+        "step, (0,), [first], (self.height",
+        "step, (0,), [first + 1], (self.height",
+    ),
+    _torch(
+        "the mask of one place serves others",
+        "torch.dead",
+        "self._kept((rows, cols, check, members, area), step, rows,",
+        "self._kept((rows, check, members, area), step, rows,",
+    ),
+    _torch(
+        "every predicate is taken for one of distances",
+        "torch.distance",
+        "return not contains(rebuild(moved, _collected), Q)",
+        "return True",
+    ),
+    _torch("fields of samples are taken for shared ones", "torch.build", "or call.fields_differ,", "or False,"),
+    _torch("masks of heads are taken for shared ones", "torch.build", '& {"b", "h"})', '& {"b"})'),
+    _torch(
+        "changed scores stay in natural units",
+        "torch.scored",
+        "self._of(self.change, step, s) * LOG2E",
+        "self._of(self.change, step, s)",
+    ),
+)
+SCHEDULE = (
+    _torch(
+        "FULL spans are checked, the others are not",
+        "torch.series",
+        "for s in run if not s.full]",
+        "for s in run if s.full]",
+    ),
+    _torch(
+        "what lies behind a wide product is lost",
+        "torch.series",
+        "        if wide[1] < span.stop:\n            yield Span(wide[1], span.stop, span.full)\n",
+        "",
+    ),
+    _torch(
+        "every head walks as the first does",
+        "torch.build",
+        "return per_head[h if len(per_head) > 1 else 0]",
+        "return per_head[0]",
+    ),
+    _torch("every sample walks as the first does", "torch.build", "table[b if len(table) > 1 else 0]", "table[0]"),
+    _torch("keys that several programs visit count twice", "torch.gather", "if len(boxes) > 1:", "if len(boxes) > 9:"),
+    _torch("boxes reach beyond their axis", "torch.gather", "min(start + last * n, stop))", "start + last * n)"),
+    _torch(
+        "heads of a group are counted from the first",
+        "torch.operands",
+        "self.group.heads.start + index % kv_heads",
+        "index % kv_heads",
+    ),
+    _torch(
+        "samples of a group are counted from the first",
+        "torch.operands",
+        "self.group.batches.start + index // kv_heads",
+        "index // kv_heads",
+    ),
+    _torch(
+        "every sample is in the order of the first",
+        "torch.build",
+        "queries[b % len(queries)], keys[b % len(keys)]",
+        "queries[0], keys[0]",
+    ),
+    Mutant(
+        "lists of one sample and head serve others",
+        "kernel, listed",
+        "attnir.codegen.torch.build",
+        "first = (b * heads + h) * rows",
+        "first = 0 * rows",
+    ),
+    Mutant(
+        "pairs are taken at indices, not positions", "torch", "attnir.evaluate", '"q": call.q_start + rows', '"q": rows'
+    ),
+)
+BACKWARD = (
+    _torch("the gradient of lse is added to delta", "torch.backward", "delta.sub_(matrices", "delta.add_(matrices"),
+    _torch("dk of the target is not scaled", "torch.backward", "dk.mul_(scale)", "dk"),
+    _torch(
+        "delta is not subtracted", "torch.backward", "dp.sub_(copied(step.queries(rows.delta))).mul_(p)", "dp.mul_(p)"
+    ),
+    _torch("the slopes are lost", "torch.backward", "ds.mul_(slopes)", "pass"),
+    _torch("pairs are not hidden in the backward", "torch.backward", "                dead.hide(step, s)\n", ""),
+    _torch(
+        "fields of queries and keys are exchanged",
+        "operator",
+        "pairs = zip(fields[: 2 * len(decls) : 2], fields[1 : 2 * len(decls) : 2], strict=True)",
+        "pairs = zip(fields[1 : 2 * len(decls) : 2], fields[: 2 * len(decls) : 2], strict=True)",
+    ),
+    _torch("the gradient of v comes with that of k alone", "operator", "wanted[1] or wanted[2])", "wanted[1])"),
+)
+MUTANTS = (*FORWARD, *SCHEDULE, *BACKWARD)

@@ -1,0 +1,15 @@
+"""All mutants, by name: bugs of the classic kinds in every level of the compiler."""
+
+from __future__ import annotations
+
+from tests.mutants import analysis, kernels, language, products, programs
+from tests.mutants.mutant import Mutant
+
+ALL: tuple[Mutant, ...] = (
+    *language.MUTANTS,
+    *analysis.MUTANTS,
+    *programs.MUTANTS,
+    *kernels.MUTANTS,
+    *products.MUTANTS,
+)
+MUTANTS = {m.name: m for m in ALL}

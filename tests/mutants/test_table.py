@@ -1,0 +1,63 @@
+"""The table of mutants stays in step with the package, and planting one changes what is imported."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.mutants.mutant import LEVELS, Mutant, NoLongerAppliesError
+from tests.mutants.table import ALL, MUTANTS
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("mutant", ALL, ids=lambda m: m.name)
+def test_a_mutant_applies_once_and_compiles(mutant: Mutant) -> None:
+    path = ROOT.joinpath(*mutant.module.split(".")).with_suffix(".py")
+    source = path.read_text()
+    planted = mutant.planted(source)
+    assert planted != source
+    compile(planted, str(path), "exec", dont_inherit=True)
+
+
+def test_the_table_names_every_level_and_no_name_twice() -> None:
+    assert len(MUTANTS) == len(ALL) >= 60
+    assert Counter(m.level for m in ALL).keys() == set(LEVELS)
+    assert sum(bool(m.test) for m in ALL) <= len(ALL) // 10, "fuzzing finds nine of ten"
+
+
+def test_a_mutant_that_no_longer_applies_says_so() -> None:
+    gone = Mutant("gone", "analysis", "attnir.solve", "no such text", "another")
+    with pytest.raises(NoLongerAppliesError, match=r"`gone` no longer applies: attnir\.solve has it 0 times"):
+        gone.planted("x = 1\n")
+
+
+SCRIPT = """
+from attnir.bounds import decide
+from attnir.expr import Q, absolute
+print(decide(absolute(Q - 9) <= 5))
+"""
+
+
+def test_a_planted_module_is_imported_with_its_bug(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    plant = ["-m", "tests.mutants.plant", "an absolute value is never 0"]
+    found = [_printed(str(script)), _printed(*plant, str(script))]
+    assert found == ["None", "False"]
+
+
+def _printed(*arguments: str) -> str:
+    command = [sys.executable, *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_every_module_is_found() -> None:
+    assert all(importlib.util.find_spec(m.module) for m in ALL)
