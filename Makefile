@@ -20,7 +20,7 @@ GPU_RUN   := PYTHONPATH=$(CURDIR) $(PYTHON)
 GPU_READY :=
 endif
 
-.PHONY: help demo test lint bench over-compute bench-gpu test-gpu inspect wheel clean
+.PHONY: help demo test lint mutants bench over-compute bench-gpu test-gpu inspect wheel clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -38,6 +38,9 @@ lint: $(READY)  ## style, format and types
 	$(VENV)/bin/mypy
 	$(VENV)/bin/mypy examples
 	$(VENV)/bin/mypy --explicit-package-bases benchmarks
+
+mutants: $(READY)  ## plant bugs in the compiler, and see the fuzzer find them: up to five minutes each
+	$(RUN) -m tests.mutants --jobs $(JOBS)
 
 bench: $(READY)  ## measure the torch backend on this CPU
 	$(RUN) -m benchmarks.bench_cpu

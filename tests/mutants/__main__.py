@@ -1,0 +1,101 @@
+"""Hunt every mutant of the table: which property finds it, after how many cases and seconds, and does it reproduce?
+
+    python -m tests.mutants [--only WORD] [--time SECONDS] [--jobs N] [--seed N] [--out FILE.md]
+
+Exit 0: all of them are caught, at most a tenth by a test of their own. Exit 1: some survive.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.mutants.hunt import Outcome, hunt
+from tests.mutants.mutant import LEVELS, Mutant
+from tests.mutants.table import ALL
+
+HEADINGS = ("mutant", "level", "caught by", "cases", "seconds", "reproduces")
+
+
+def main() -> int:
+    """Hunt, print, and say whether any survived."""
+    options = _options()
+    chosen = [
+        m for m in ALL if options.only is None or any(w in (m.level, m.name) or w in m.name for w in options.only)
+    ]
+    console = Console()
+    outcomes = list(_hunted(chosen, options, console))
+    console.print(_table(outcomes), _summary(outcomes), sep="\n")
+    if options.out:
+        Path(options.out).write_text(_page(outcomes))
+    return 1 if not chosen or any(not o.caught_by for o in outcomes) else 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--only", action="append", help="a level, or a part of a name; may be repeated")
+    parser.add_argument("--time", type=int, default=300, help="seconds of fuzzing for each mutant")
+    parser.add_argument("--jobs", type=int, default=2, help="mutants that are hunted at once")
+    parser.add_argument("--seed", type=int, default=0, help="of the fuzzer")
+    parser.add_argument("--out", help="a Markdown file for the table")
+    return parser.parse_args()
+
+
+def _hunted(chosen: Sequence[Mutant], options: argparse.Namespace, console: Console) -> Iterable[Outcome]:
+    """The outcomes in the order of the table; each one is told as it comes."""
+
+    def one(mutant: Mutant) -> Outcome:
+        outcome = hunt(mutant, limit=options.time, seed=options.seed)
+        console.print(f"{outcome.seconds:6.1f} s  {outcome.caught_by or 'SURVIVED':10}  {mutant.name}", highlight=False)
+        if not outcome.caught_by or not outcome.reproduces:
+            console.print(outcome.said, style="dim", highlight=False, markup=False)
+        return outcome
+
+    with ThreadPoolExecutor(options.jobs) as pool:
+        yield from pool.map(one, chosen)
+
+
+def _cells(o: Outcome) -> tuple[str, ...]:
+    """A row of the table, as HEADINGS say."""
+    reproduces = ("yes" if o.reproduces else "no") if o.caught_by else ""
+    return o.mutant.name, o.mutant.level, o.caught_by or "SURVIVED", str(o.cases or ""), f"{o.seconds:.0f}", reproduces
+
+
+def _table(outcomes: Iterable[Outcome]) -> Table:
+    table = Table(*HEADINGS)
+    for o in outcomes:
+        table.add_row(*_cells(o), style=None if o.caught_by and o.reproduces else "red")
+    return table
+
+
+def _summary(outcomes: Sequence[Outcome]) -> str:
+    total, fuzzed = len(outcomes), [o for o in outcomes if o.by_fuzzing]
+    seconds = sorted(o.seconds for o in fuzzed)
+    median = f", half of them within {seconds[len(seconds) // 2]:.0f} s" if seconds else ""
+    levels = ", ".join(
+        f"{level} {sum(o.mutant.level == level for o in fuzzed)}/{count}"
+        for level in LEVELS
+        if (count := sum(o.mutant.level == level for o in outcomes))
+    )
+    return (
+        f"{len(fuzzed)} of {total} mutants ({len(fuzzed) / max(1, total):.0%}) are found by fuzzing alone{median}; "
+        f"{sum(o.reproduces for o in fuzzed)} scripts reproduce what they show; "
+        f"{sum(not o.caught_by for o in outcomes)} survive. By level: {levels}."
+    )
+
+
+def _page(outcomes: Sequence[Outcome]) -> str:
+    """The table and its summary in Markdown."""
+    rows = [HEADINGS, ("---",) * len(HEADINGS), *map(_cells, outcomes)]
+    lines = [f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |" for row in rows]
+    return "\n".join([_summary(outcomes), "", *lines, ""])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
