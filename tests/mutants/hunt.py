@@ -28,7 +28,7 @@ ENVIRONMENT = {
 class Outcome:
     """How a mutant fared.
 
-    caught_by   the property that it broke, "crash", or the test of the table; empty where nothing noticed
+    caught_by   the property that it broke and on what, "crash" of the fuzzer, or the test of the table; empty: nothing
     cases       how many cases were tried; 0 where the fuzzer did not say
     reproduces  whether the shrunk script fails with the bug and passes without it
     said        the last lines of the child
@@ -81,8 +81,8 @@ def _told(ended: Ended, scripts: Sequence[Path]) -> tuple[str, int]:
     if ended.code in (0, None):
         return "", _number(r"(\d+) cases", ended.said)
     header = scripts[0].read_text() if scripts else ""
-    named = re.search(r"^Property: (\w+)", header, re.MULTILINE)
-    return named[1] if named else "crash", _number(r"(\d+) cases", ended.said)
+    named = re.match(r"# `(\w+)` on (\w+): ", header)
+    return f"{named[1]}, {named[2]}" if named else "crash", _number(r"(\d+) cases", ended.said)
 
 
 def _number(pattern: str, text: str) -> int:
