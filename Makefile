@@ -20,7 +20,7 @@ GPU_RUN   := PYTHONPATH=$(CURDIR) $(PYTHON)
 GPU_READY :=
 endif
 
-.PHONY: help demo test lint mutants bench over-compute bench-gpu test-gpu inspect wheel clean
+.PHONY: help demo test lint mutants bench over-compute bench-gpu test-gpu inspect docs wheel clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -57,11 +57,14 @@ test-gpu: $(GPU_READY)  ## the tests that need a GPU
 inspect: $(READY)  ## compile the kernels for every target, no GPU needed, and show what they use
 	$(RUN) -m benchmarks.inspect_kernels
 
+docs: $(READY)  ## build the documentation into site/; the code of its pages runs
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict
+
 wheel: $(READY)  ## build the wheel into dist/
 	$(VENV)/bin/python -m build --wheel --no-isolation
 
 clean:  ## remove what was built and cached; the venv stays
-	rm -rf build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist site .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 # torch comes first and brings what its build needs (CUDA, or nothing). The rest is pinned one by one, without resolving:
