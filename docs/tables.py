@@ -1,0 +1,104 @@
+"""What pages print of the package: figures that are held by the tests, commands, errors. As Markdown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import typer
+
+from attnir.frontends.cli import app
+from benchmarks.realistic import promised
+from docs import ROOT
+from docs.error_examples import BEFORE, EXAMPLES, kinds, message
+
+OVER_COMPUTE = ROOT / "tests" / "over_compute.json"
+CPU = ROOT / "benchmarks" / "results" / "cpu.json"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]], align: str = "---:") -> str:
+    """A table; the first column is text, the others are figures, or what `align` says.
+
+    >>> print(table(["a|b", "n"], [["x", 1]]))
+    | a\\|b | n |
+    | --- | ---: |
+    | x | 1 |
+    """
+    lines = [head, ["---", *[align] * (len(head) - 1)], *rows]
+    return "\n".join("| " + " | ".join(str(c).replace("|", "\\|") for c in line) + " |" for line in lines)
+
+
+def over_compute(*, catalog: bool) -> str:
+    """Pairs visited to a live pair, of the catalog or of the patterns with a promise: the table that the tests hold."""
+    found, most = json.loads(OVER_COMPUTE.read_text()), promised()
+    names = sorted((name for name in found if (name in most) is not catalog), key=str.lower)
+    figures = {name: [f"{found[name][d]:.2f}" for d in ("forward", "transposed")] for name in names}
+    if catalog:
+        return table(["pattern", "forward", "transposed"], [[name, *figures[name]] for name in names])
+    rows = [[name, f"{most[name].promised:.2f}", *figures[name]] for name in names]
+    return table(["pattern", "promised", "forward", "transposed"], rows)
+
+
+def cpu() -> str:
+    """Forward passes on a CPU, in milliseconds, and ratios: above 1 attnir is faster."""
+    head = ["pattern", "tokens", "attnir", "FlexAttention", "dense mask", "flex / attnir", "dense / attnir"]
+    return table(head, [_compared(row) for row in json.loads(CPU.read_text()) if "flex" in row["ms"]])
+
+
+def _compared(row: Any) -> list[str]:
+    own, flex, dense = (row["ms"][who] for who in ("attnir", "flex", "dense mask"))
+    times = (f"{ms:.1f}" for ms in (own, flex, dense))
+    return [row["pattern"], f"{row['length']:,}", *times, f"{flex / own:.2f}", f"{dense / own:.2f}"]
+
+
+def cpu_both() -> str:
+    """Forward and backward of the window on a CPU."""
+    rows = [(row["length"], row["ms"]["attnir"]) for row in json.loads(CPU.read_text()) if "flex" not in row["ms"]]
+    cells = [[f"{length:,}", f"{ms:.1f}", f"{1e3 * ms / length:.1f}"] for length, ms in rows]
+    return table(["tokens", "milliseconds", "microseconds a token"], cells)
+
+
+def errors() -> str:
+    """Every class of error, what it means, code that raises it, and what it says."""
+    sections = [f"All examples start with\n\n```python\n{BEFORE}\n```\n"]
+    for kind in kinds():
+        bases = " and ".join(f"`{base.__name__}`" for base in kind.__bases__)
+        sections.append(f"## {kind.__name__}\n\n{kind.__doc__} Also caught as {bases}.\n")
+        sections += [
+            f"```python\n{example.code.strip()}\n```\n\n```text\n{message(example)}\n```\n"
+            for example in EXAMPLES
+            if example.kind is kind
+        ]
+    return "\n".join(sections)
+
+
+def command_line() -> str:
+    """Every command: how it is called, what it does, its arguments and options."""
+    return "\n".join(_commands("attnir", typer.main.get_command(app)))
+
+
+def _commands(name: str, command: Any) -> Iterator[str]:
+    """The sections of a command; of those in it, where it is a group."""
+    if parts := getattr(command, "commands", None):
+        for part, inner in parts.items():
+            yield from _commands(f"{name} {part}", inner)
+        return
+    arguments = [p for p in command.params if p.param_type_name == "argument"]
+    usage = " ".join([name, *(_name(p) if p.required else f"[{_name(p)}]" for p in arguments), "[OPTIONS]"])
+    described = table(
+        ["argument", "meaning", "default"],
+        [[f"`{_name(p)}`", p.help or "", _default(p)] for p in command.params],
+        align="---",
+    )
+    yield f"## {name}\n\n{command.help}\n\n```text\n{usage}\n```\n\n{described}\n"
+
+
+def _name(parameter: Any) -> str:
+    if parameter.param_type_name == "argument":
+        return str(parameter.name).upper()
+    return ", ".join([*parameter.opts, *parameter.secondary_opts])
+
+
+def _default(parameter: Any) -> str:
+    return "" if parameter.required or parameter.default in (None, False) else f"`{parameter.default}`"
