@@ -28,6 +28,7 @@ from attnir.frontends.cli import app
 
 BLOCK = re.compile(r"^```(python|bash)(?: (show|render))?(?: (\w+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COLUMNS = "110"  # of a terminal
+SLOW = {"bench", "inspect"}  # commands that measure and compile; tests of their own try them
 
 
 def printed_by_python(source: str, page: str, names: dict[str, object]) -> str:
@@ -40,7 +41,8 @@ def printed_by_python(source: str, page: str, names: dict[str, object]) -> str:
 
 def printed_by_commands(source: str, page: str, names: dict[str, object]) -> str:
     """What the commands of attnir in a shell block print; others are for the reader."""
-    return "".join(_output(words, page) for words in commands(source) if words[0] == "attnir")
+    own = (words for words in commands(source) if words[0] == "attnir" and words[1] not in SLOW)
+    return "".join(_output(words, page) for words in own)
 
 
 RUN = {"python": printed_by_python, "bash": printed_by_commands}
