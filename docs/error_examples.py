@@ -183,6 +183,24 @@ slope.sum().backward()
         given="100",
         advice="power of two",
     ),
+    Example(
+        errors.VerificationError,
+        """
+from unittest import mock
+from attnir.codegen.torch import target
+
+
+def wrong(*arguments, right=target.forward):
+    o, lse = right(*arguments)
+    return 1.01 * o, lse
+
+
+with mock.patch.object(target, "forward", wrong):
+    an.verify(an.causal(), cases=1)
+""",
+        given='an.parse("k <= q")',
+        advice="This script shows it",
+    ),
 )
 
 

@@ -85,7 +85,7 @@ SHELL = [(page, words) for page in PAGES for words in shell(page)]
 
 @pytest.mark.parametrize("page, words", SHELL, ids=[f"{page}: {' '.join(words)}" for page, words in SHELL])
 def test_commands_are_there(page: str, words: list[str]) -> None:
-    """Those of attnir run with their page, but the slow ones; of the others, targets of make and paths are looked up."""
+    """Those of attnir run with their page, but for slow ones; of others, targets of make and paths are looked up."""
     if words[0] == "make":
         assert re.search(rf"^{words[1]}: ", text("Makefile"), re.MULTILINE)
     elif words[:3] == ["python", "-m", "pytest"]:
