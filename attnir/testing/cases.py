@@ -57,7 +57,7 @@ def cases(draw: st.DrawFn, pattern: an.Mask | an.Pattern | None = None, *, own_t
     rows = batch * kv_heads * min(q_len, k_len)
     d = draw(st.sampled_from(WIDTHS))
     measured = rows >= MANY_ROWS
-    kind = draw(st.sampled_from(KINDS)) if measured and d >= 16 and declared.score is SCORE else "normal"
+    kind = draw(_kind(d)) if measured and declared.score is SCORE else "normal"
     case = Case(
         declared,
         **sizes,
@@ -115,6 +115,11 @@ def _lengths(draw: st.DrawFn, p: an.Pattern, params: dict[str, int]) -> tuple[in
         return queries, k_len, draw(st.sampled_from([None, 0]))
     q_len = draw(st.integers(1, min(queries, max(1, MOST_PAIRS // (4 * k_len)))))
     return q_len, k_len, draw(st.integers(0, queries - q_len))
+
+
+def _kind(d: int) -> st.SearchStrategy[str]:
+    """What tensors hold. Sums of equal numbers are exact in the yardstick, however others round them: few at a time."""
+    return st.sampled_from([k for k in KINDS if k == "normal" or (d >= 16 and (k != "constant" or d <= 64))])
 
 
 @st.composite
