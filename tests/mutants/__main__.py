@@ -20,6 +20,7 @@ from tests.mutants.hunt import Outcome, hunt
 from tests.mutants.mutant import LEVELS, Mutant
 from tests.mutants.table import ALL
 
+WIDE = 140  # columns of what is piped, so that a mutant is a line
 HEADINGS = ("mutant", "level", "caught by", "cases", "seconds", "reproduces")
 
 
@@ -29,7 +30,7 @@ def main() -> int:
     chosen = [
         m for m in ALL if options.only is None or any(w in (m.level, m.name) or w in m.name for w in options.only)
     ]
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else WIDE)
     outcomes = list(_hunted(chosen, options, console))
     console.print(_table(outcomes), _summary(outcomes), sep="\n")
     if options.out:

@@ -119,4 +119,4 @@ def _run(command: Sequence[str], limit: int) -> Ended:
 
 
 def _last(said: str) -> str:
-    return "\n".join(said.strip().splitlines()[-12:])
+    return "\n".join(said.strip().splitlines()[-4:])

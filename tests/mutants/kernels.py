@@ -113,7 +113,12 @@ VALUES = (
     _kernel(
         "a tensor over samples is read at the first", "frame", 'f"{a} * tensor_{name}_{a}"', 'f"0 * tensor_{name}_{a}"'
     ),
-    _kernel("fields of the queries are read at their positions", "frame", 'f"({position} - q_start)"', "position"),
+    _kernel(
+        "fields of the queries are read at their positions",
+        "frame",
+        'f"({position} - q_start)"',
+        'f"tl.minimum({position}, q_len - 1)"',  # held within the field: what lies behind it may be no memory
+    ),
     _kernel(
         "every sample has the fields of the first",
         "frame",

@@ -3,8 +3,8 @@
 from tests.mutants.mutant import Mutant
 
 
-def _language(name: str, module: str, old: str, new: str) -> Mutant:
-    return Mutant(name, "language", f"attnir.{module}", old, new)
+def _language(name: str, module: str, old: str, new: str, test: str = "") -> Mutant:
+    return Mutant(name, "language", f"attnir.{module}", old, new, test)
 
 
 MUTANTS = (
@@ -44,12 +44,14 @@ MUTANTS = (
         "signature",
         "FieldValues(keys[:, q_start : q_start + q_len], keys)",
         "FieldValues(keys[:, :q_len], keys)",
+        "tests/attnir/test_call.py::test_a_single_field_is_read_at_the_positions_of_the_queries",
     ),
     _language(
         "the first query stands at 0 unless said otherwise",
         "signature",
         "start = max(0, k_len - q_len) if q_start is None",
         "start = 0 if q_start is None",
+        "tests/attnir/test_call.py::test_the_queries_are_the_last_positions_unless_said_otherwise",
     ),
     _language(
         "a tensor over heads is that of the first head",

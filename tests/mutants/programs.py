@@ -176,12 +176,6 @@ ORDERS = (
         "theirs * STEP - torch.where(known, 0, STEP // 2)",
         "theirs * STEP",
     ),
-    _program(
-        "a label's range ends one key late",
-        "labels",
-        "(order < base + upper)",
-        "(order <= base + upper)",
-    ),
 )
 LISTS = (
     _program(
