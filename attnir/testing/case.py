@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from attnir.call import Call
+from attnir.errors import AttnirError
 from attnir.evaluate import dense_mask, dense_score
 from attnir.expr import Expr
 from attnir.masks import Mask
+from attnir.promises import check_sizes, check_sorted
 from attnir.real import SCORE, slope
 from attnir.scores import Pattern
 from attnir.testing.values import resolved
@@ -155,6 +157,18 @@ class Case:
             *(p.name for p in signature.params),
         ]
         return replace(self, pattern=pattern, bindings={name: every[name] for name in reads})
+
+
+def takes(case: Case) -> bool:
+    """Whether a call takes the sizes and the bindings of a case."""
+    try:
+        call = case.call
+        check_sizes(call, *case.pattern.roots)
+        for decl in case.pattern.fields:
+            check_sorted(decl, call.fields[decl.name])
+    except AttnirError:
+        return False
+    return True
 
 
 def _moved(value: object, device: str) -> object:

@@ -23,6 +23,7 @@ from attnir.testing.script import script
 
 EXAMPLES = 60  # of a round
 SHRINKING = 60.0  # seconds, at most, for one failure
+SHARE = 0.5  # of the time that each executor but the first may take: the cheap properties see every case
 
 Strategy = st.SearchStrategy[Case]
 
@@ -62,6 +63,19 @@ class Tally:
     figures: dict[tuple[str, str, str], float] = field(default_factory=dict)
     covered: Coverage = field(default_factory=Coverage)
     failures: list[Failure] = field(default_factory=list)
+    seen: set[str] = field(default_factory=set)
+
+    def share(self, on: Executor) -> float:
+        """The share of the time that an executor has taken."""
+        every = sum(self.seconds.values())
+        own = sum(seconds for (_, backend), seconds in self.seconds.items() if backend == on.backend)
+        return own / every if every else 0.0
+
+    def is_new(self, case: Case) -> bool:
+        """Whether the case was not there before; hypothesis repeats itself."""
+        known = len(self.seen)
+        self.seen.add(script(case, "", "", ""))
+        return len(self.seen) > known
 
     def add_figures(self, case: Case, backend: str, found: object) -> None:
         for name, error in found.items() if isinstance(found, dict) else ():
@@ -70,12 +84,14 @@ class Tally:
 
 
 def first_failure(case: Case, executors: Sequence[Executor], tally: Tally | None = None) -> Failure | None:
-    """The first property that a case does not have; those of kernels are checked on every executor."""
-    for p in PROPERTIES.values():
-        if p.applies(case):
-            for on in executors if p.level == "kernel" else executors[:1]:
-                if failure := checked(p, case, on, tally):
-                    return failure
+    """The first property that a case does not have; those of kernels are checked on every executor that has time."""
+    for i, on in enumerate(executors):
+        if i and tally is not None and tally.share(on) > SHARE:
+            continue
+        for p in PROPERTIES.values():
+            wanted = p.applies(case) and (p.level == "kernel" or i == 0)
+            if wanted and (failure := checked(p, case, on, tally)):
+                return failure
     return None
 
 
@@ -119,6 +135,8 @@ class _Round:
             raise AssertionError(failure.error)
 
     def _anew(self, case: Case) -> Failure | None:
+        if not self.tally.is_new(case):
+            return None
         self.tally.cases += 1
         self.tally.covered.add(case)
         failure = first_failure(case, self.executors, self.tally)

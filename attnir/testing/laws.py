@@ -13,8 +13,10 @@ from attnir.expr import Expr, K, Q
 from attnir.masks import Mask
 from attnir.ops import FieldDecl
 from attnir.scores import Pattern, pattern
-from attnir.testing.case import Case
+from attnir.testing.case import Case, takes
 from attnir.testing.executor import Executor
+from attnir.testing.probes import counts_keys
+from attnir.testing.values import Drawn, Runs, Values
 from attnir.traverse import substitute
 
 PLACE = FieldDecl("permuted_place")  # of every key in the sequence before it was permuted
@@ -108,6 +110,37 @@ def merges(given: Case, on: Executor) -> None:
     base = torch.where(lse == -torch.inf, 0.0, lse)
     o = oa * (la - base).exp()[..., None] + ob * (lb - base).exp()[..., None]
     _same((o, lse), _called(case, on, declared, q, k, v))
+
+
+def recalls(case: Case, on: Executor) -> None:
+    """A call, one of the same attention with other values, and the first one again: each counts its own keys."""
+    for one in (case, _with_other_values(case), case):
+        counts_keys(one, on)
+
+
+def _with_other_values(case: Case) -> Case:
+    """Queries one position on, and other values of what is bound, as far as a call takes them."""
+    found = case
+    for name, value in case.bindings.items():
+        changed = replace(found, bindings={**found.bindings, name: _other(value)})
+        found = changed if takes(changed) else found
+    later = replace(found, q_start=case.call.q_start + 1)
+    return later if takes(later) else found
+
+
+def _longer(runs: Runs) -> Runs:
+    return replace(runs, run=runs.run + 1)
+
+
+def _other(value: object) -> object:
+    if isinstance(value, tuple):
+        return tuple(_other(v) for v in value)
+    if isinstance(value, int):
+        return value + 1
+    if isinstance(value, Values):
+        old = value.recipe
+        return replace(value, recipe=replace(old, seed=old.seed + 1) if isinstance(old, Drawn) else _longer(old))
+    return value
 
 
 def _changed(declared: Pattern, tokens: dict[Expr, Expr], condition: Expr) -> Pattern:

@@ -19,9 +19,9 @@ near = st.one_of(st.integers(0, 12), st.integers(0, 12), st.integers(13, 90))  #
 blocks = st.one_of(st.integers(1, 9), st.sampled_from([16, 24, 32, 40]))
 
 
-def _pieces(n: int, m: int, size: int) -> list[Callable[..., Any]]:
-    """The pieces, for two distances and a size."""
-    return [
+def _pieces(n: int, m: int, size: int) -> list[list[Callable[..., Any]]]:
+    """The pieces by what they are made of, for two distances and a size."""
+    bounds: list[Callable[..., Any]] = [
         lambda q, k: k <= q,
         lambda q, k: q >= 0,
         lambda q, k: (q - k <= n) & (k - q <= m),
@@ -31,35 +31,50 @@ def _pieces(n: int, m: int, size: int) -> list[Callable[..., Any]]:
         lambda q, k: k < n,
         lambda q, k: k >= n,
         lambda q, k: (k >= n) & (k < n + m),
+        lambda q, k: 2 * k <= q + n,
+        lambda q, k: (q - k) * (q - k) <= n * m,
+        lambda q, k: abs(q + k - n) <= m,
+    ]
+    classes: list[Callable[..., Any]] = [
         lambda q, k: (q - k) % size == 0,
         lambda q, k: k % size == m % size,
         lambda q, k: q % size != n % size,
         lambda q, k: q // size == k // size,
         lambda q, k: k // size <= q // size,
         lambda q, k: k // BLOCK <= q // BLOCK,
+        lambda q, k: (m - q) % 8 <= (k + n) % -4 + 5,
+    ]
+    pairwise: list[Callable[..., Any]] = [
         lambda q, k: (q // size + k // size) % 2 == 0,
         lambda q, k: (q * k) % size == 0,
-        lambda q, k: abs(q + k - n) <= m,
-        lambda q, k: 2 * k <= q + n,
-        lambda q, k: (q - k) * (q - k) <= n * m,
+        lambda q, k, h: (q * k + h) % (size + 1) <= m,
+        lambda q, k, b: (q * k) % 7 <= b + 2,
+        lambda q, k, h: (q * k) % 17 < REACH[h],
+    ]
+    fields: list[Callable[..., Any]] = [
         lambda q, k: DOC(q) == DOC(k),
         lambda q, k: START(q) <= k,
         lambda q, k: k - START(q) < n,
         lambda q, k: KIND(q) == KIND(k),
+        lambda q, k: (KIND(q) == KIND(k)) & (k <= q),
         lambda q, k: (KIND(k) == 1) | (KIND(q) == 1),
         lambda q, k: KIND(k) > m % 4,
+    ]
+    copies: list[Callable[..., Any]] = [
         lambda q, k, h: q - k <= m * (h + 1),
         lambda q, k, h: (h % 2 == 0) | (q - k < n),
         lambda q, k, h: abs(q - k) <= REACH[h],
         lambda q, k, b: k < n * (b + 1),
         lambda q, k, b: k < KV_LEN[b],
     ]
+    return [bounds, bounds, classes, pairwise, fields, copies]
 
 
 @st.composite
 def pieces(draw: st.DrawFn) -> an.Mask:
     """One of the well-known pieces."""
-    return an.mask(draw(st.sampled_from(_pieces(draw(near), draw(near), draw(blocks)))))
+    sorts = _pieces(draw(near), draw(near), draw(blocks))
+    return an.mask(draw(st.sampled_from(sorts).flatmap(st.sampled_from)))
 
 
 def _composed(masks: st.SearchStrategy[an.Mask]) -> st.SearchStrategy[an.Mask]:

@@ -22,7 +22,7 @@ from attnir.scores import parse, pattern
 from attnir.testing.case import Case
 from attnir.testing.executor import TORCH_TILE, Executor
 from attnir.testing.judge import judge
-from attnir.testing.laws import merges, permutes, shifts, slices
+from attnir.testing.laws import merges, permutes, recalls, shifts, slices
 from attnir.testing.meaning import matrix, meaning, pairs
 from attnir.testing.probes import counts_keys, gives_ones, spoilt
 from attnir.testing.walks import MEANINGS, findings
@@ -33,7 +33,7 @@ SOME_PAIRS = 4000  # for which more tiles, and laws of several calls, are tried
 SMALLEST = (16, 16)  # tile that a Triton kernel has
 SMALL_TILES = ((4, 4), (2, 8))  # by turns
 
-LAWS = 4
+LAWS = 5
 
 Check = Callable[[Case, Executor], object]
 
@@ -153,6 +153,7 @@ PROPERTIES: dict[str, Property] = {
         Property("shifts", "kernel", "positions that are all moved give the same", shifts, SOME_PAIRS, 1),
         Property("permutes", "kernel", "keys that are permuted with the mask give the same", permutes, SOME_PAIRS, 2),
         Property("merges", "kernel", "keys that are split in two merge by their lse", merges, SOME_PAIRS, 3),
+        Property("history", "kernel", "calls with other values in between change nothing", recalls, SOME_PAIRS, 4),
         Property("numbers", "kernel", "o, lse and gradients are near dense float64, row by row; no NaN leaks", numbers),
     )
 }

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import textwrap
-from dataclasses import fields
+from collections.abc import Callable
+from dataclasses import fields, replace
 
 from torch import Tensor
 
+from attnir.expr import TRUE, Expr
+from attnir.scores import Pattern, pattern
 from attnir.testing.case import Case
 from attnir.testing.values import Values, written
 
@@ -29,16 +32,18 @@ def script(case: Case, backend: str, name: str, error: str) -> str:
     check(case, "torch", "walks")
     <BLANKLINE>
     """
-    body = "\n".join(f"    {line}," for line in _arguments(case))
+    body = "\n".join(f"    {line}," for line in _arguments(case, _built if name == "text" else _read))
     said = textwrap.shorten(f"`{name}` on {backend}: {error.splitlines()[0] if error else 'no words'}", WIDTH)
     needed = "import torch\n\n" if "torch." in body else ""
-    head = f"# {said}\n{needed}import attnir as an\nfrom attnir.testing import Case, check\n"
+    nodes = "from attnir.expr import node\nfrom attnir.ops import FieldDecl, Op, ParamDecl, TensorDecl\n"
+    head = f"# {said}\n{needed}import attnir as an\n{nodes if 'node(' in body else ''}"
+    head += "from attnir.testing import Case, check\n"
     return f'{head}\ncase = Case(\n{body}\n)\ncheck(case, "{backend}", "{name}")\n'
 
 
-def _arguments(case: Case) -> list[str]:
+def _arguments(case: Case, of_pattern: Callable[[Pattern], str]) -> list[str]:
     """What differs from a case's defaults, as Python."""
-    given = [f"an.parse({_quoted(str(case.pattern))})"]
+    given = [of_pattern(pattern(case.pattern))]
     for f in fields(case):
         value = getattr(case, f.name)
         if f.name not in ("pattern", "bindings") and (value != f.default or f.name == "q_len"):
@@ -49,8 +54,21 @@ def _arguments(case: Case) -> list[str]:
     return given
 
 
-def _quoted(text: str) -> str:
-    return f'"{text}"'
+def _read(p: Pattern) -> str:
+    """A pattern as what reads its text."""
+    return f'an.parse("{p}")'
+
+
+def _built(p: Pattern) -> str:
+    """A pattern node by node: for one whose text is what is wrong. What arranges its tokens is read all the same."""
+    arranged = [f'an.parse("{replace(p.mask, predicate=TRUE)}").spaces'] if any(p.spaces) else []
+    mask = ", ".join([_node(p.predicate), *arranged])
+    more = f", heads={p.heads}" if p.heads else ""
+    return f"an.Pattern(an.Mask({mask}{more}), {_node(p.score)})"
+
+
+def _node(e: Expr) -> str:
+    return f"node(Op.{e.op.name}, ({''.join(f'{_node(a)}, ' for a in e.args)}), {e.value!r})"
 
 
 def _value(value: object) -> str:
