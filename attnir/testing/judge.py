@@ -76,12 +76,13 @@ def judge(got: Results, case: Case) -> dict[str, float]:
     for name, x in got.items():
         assert x.dtype == (torch.float32 if name == "lse" else case.dtype), f"{name} is {x.dtype}"
         if name == "lse":
-            # An lse near 0 is a sum of scores that are not: its error is measured against them.
+            # An lse near 0 is a sum of scores that are not: its error is measured against them. It holds a score's
+            # rounding and one of its own.
             a, b, c, s, r = (
                 t[~dead].double()[..., None] for t in (x, ref[name], yardstick[name], size[name], rounds[name])
             )
             one = torch.ones_like(b)
-            figures[name] = _accept(name, (a - b) / s + 1, one, (c - b) / s + 1, one, r / s, 2, torch.float32)
+            figures[name] = _accept(name, (a - b) / s + 1, one, (c - b) / s + 1, one, 2 * r / s, 2, torch.float32)
         else:
             factor, terms = 2 if name == "o" else 3, (size[name], rounds[name])
             figures[name] = _accept(name, x, ref[name], yardstick[name], *terms, factor, case.dtype)
