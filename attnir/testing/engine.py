@@ -22,7 +22,7 @@ from attnir.testing.properties import PROPERTIES, Property
 from attnir.testing.script import script
 
 EXAMPLES = 60  # of a round
-SHRINKING = 60.0  # seconds, at most, for one failure
+SHRINKING = 60.0  # seconds, at most, for one failure, where nothing else is said
 SHARE = 0.5  # of the time that each executor but the first may take: the cheap properties see every case
 
 Strategy = st.SearchStrategy[Case]
@@ -112,6 +112,15 @@ def checked(p: Property, case: Case, on: Executor, tally: Tally | None = None) -
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class End:
+    """When a round ends: after a number of examples, or when `reached` says so; and how long it may shrink a failure."""
+
+    reached: Callable[[], bool]
+    examples: int = EXAMPLES
+    shrinking: float = SHRINKING
+
+
 class _Enough(KeyboardInterrupt):
     """Ends a round, whatever hypothesis still would try: it stops for an interrupt alone."""
 
@@ -119,14 +128,14 @@ class _Enough(KeyboardInterrupt):
 class _Round:
     """One run of hypothesis: the first failure, and the smallest that shrinking found like it."""
 
-    def __init__(self, strategy: Strategy, executors: Sequence[Executor], tally: Tally, until: Callable[[], bool]):
-        self.strategy, self.executors, self.tally, self.until = strategy, executors, tally, until
+    def __init__(self, strategy: Strategy, executors: Sequence[Executor], tally: Tally, end: End) -> None:
+        self.strategy, self.executors, self.tally, self.end = strategy, executors, tally, end
         self.first: Failure | None = None
         self.smallest: Failure | None = None
         self.stop = float("inf")
 
     def __call__(self, data: st.DataObject) -> None:
-        if self.until() if self.first is None else time.monotonic() > self.stop:
+        if self.end.reached() if self.first is None else time.monotonic() > self.stop:
             raise _Enough
         case = data.draw(self.strategy)
         failure = self._again(case) if self.first else self._anew(case)
@@ -141,7 +150,7 @@ class _Round:
         self.tally.covered.add(case)
         failure = first_failure(case, self.executors, self.tally)
         if failure is not None:
-            self.first, self.stop = failure, time.monotonic() + SHRINKING
+            self.first, self.stop = failure, time.monotonic() + self.end.shrinking
         return failure
 
     def _again(self, case: Case) -> Failure | None:
@@ -152,17 +161,15 @@ class _Round:
         return failure if failure is not None and failure.like(self.first) else None
 
 
-def run_round(
-    strategy: Strategy, executors: Sequence[Executor], seed: int, tally: Tally, until: Callable[[], bool], examples: int
-) -> Failure | None:
-    """Check up to `examples` drawn cases, or until `until` says so; the smallest failure, which joins the tally."""
-    body = _Round(strategy, executors, tally, until)
+def run_round(strategy: Strategy, executors: Sequence[Executor], seed: int, tally: Tally, end: End) -> Failure | None:
+    """Check drawn cases until the end is reached; the smallest failure, which joins the tally."""
+    body = _Round(strategy, executors, tally, end)
 
     def test(data: st.DataObject) -> None:
         body(data)
 
     configured = settings(
-        max_examples=examples,
+        max_examples=end.examples,
         database=None,
         deadline=None,
         derandomize=False,

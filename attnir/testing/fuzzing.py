@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from attnir.codegen.plan import Plan
 from attnir.testing.case import Case
 from attnir.testing.cases import cases as drawn
-from attnir.testing.engine import EXAMPLES, Failure, Tally, run_round
+from attnir.testing.engine import EXAMPLES, SHRINKING, End, Failure, Tally, run_round
 from attnir.testing.executor import Executor
 
 
@@ -22,6 +22,7 @@ class Limits:
     seconds: float | None = None
     cases: int | None = None
     keep_going: bool = False
+    shrinking: float = SHRINKING  # seconds for each failure
 
 
 def fuzz(
@@ -44,7 +45,7 @@ def fuzz(
     number = 0
     while not done() and (limits.keep_going or not tally.failures):
         left = EXAMPLES if limits.cases is None else min(EXAMPLES, limits.cases - tally.cases)
-        run_round(strategy, executors, _seed(seed, number), tally, done, left)
+        run_round(strategy, executors, _seed(seed, number), tally, End(done, left, limits.shrinking))
         number += 1
     return tally
 

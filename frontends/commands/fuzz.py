@@ -27,6 +27,7 @@ def fuzz(
     cases: Annotated[int | None, typer.Option(help="how many random calls", min=1)] = None,
     seed: Annotated[int | None, typer.Option(help="of what is drawn; default: another one each time", min=0)] = None,
     corpus: Annotated[Path, typer.Option(help="scripts to replay first; where new ones go")] = Path("tests/corpus"),
+    shrink: Annotated[float, typer.Option(help="seconds, at most, to make a failure small", min=0)] = 60,
     keep_going: Annotated[bool, typer.Option("--keep-going", help="go on after a failure, for others")] = False,
 ) -> None:
     """Draw random patterns and calls, check every property on every target, shrink what fails to a script.
@@ -36,7 +37,7 @@ def fuzz(
     console = Console(soft_wrap=True)
     executors = [Executor.of(name) for name in _targets(target)]
     seed = random.randrange(1_000_000) if seed is None else seed
-    limits = Limits(60.0 if time is None and cases is None else time, cases, keep_going)
+    limits = Limits(60.0 if time is None and cases is None else time, cases, keep_going, shrink)
     with in_words():
         failed = _replayed(console, corpus)
     console.print(f"fuzzing {', '.join(map(str, executors))}, seed {seed}", highlight=False)

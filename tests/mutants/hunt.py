@@ -15,7 +15,8 @@ from tempfile import TemporaryDirectory
 from tests.mutants.mutant import Mutant
 
 ROOT = Path(__file__).parents[2]
-SHRINKING = 180  # seconds that a child may take beyond its time: it starts, and makes what it found small
+SHRINKING = 12  # seconds that the fuzzer may take to make what it found small
+BEYOND = 180  # that a child may take beyond its time: it starts, ends a case, and shrinks
 ENVIRONMENT = {
     "PYTHONPATH": str(ROOT),
     "TRITON_INTERPRET": "1",
@@ -72,7 +73,7 @@ def hunt(mutant: Mutant, *, limit: int, seed: int) -> Outcome:
 
 
 def _fuzzer(corpus: Path, limit: int, seed: int) -> list[str]:
-    options = {"--target": "torch,triton", "--time": limit, "--seed": seed, "--corpus": corpus}
+    options = {"--target": "torch,triton", "--time": limit, "--shrink": SHRINKING, "--seed": seed, "--corpus": corpus}
     return ["-m", "attnir.frontends.cli", "fuzz", *(str(word) for pair in options.items() for word in pair)]
 
 
@@ -109,7 +110,7 @@ def _run(command: Sequence[str], limit: int) -> Ended:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            timeout=limit + SHRINKING,
+            timeout=limit + BEYOND,
             check=False,
         )
     except subprocess.TimeoutExpired as late:
