@@ -114,7 +114,7 @@ def checked(p: Property, case: Case, on: Executor, tally: Tally | None = None) -
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """When a round ends: after a number of examples, or when `reached` says so; and how long it may shrink a failure."""
+    """When a round ends: after `examples`, or when `reached` says so; it shrinks a failure for `shrinking` seconds."""
 
     reached: Callable[[], bool]
     examples: int = EXAMPLES
