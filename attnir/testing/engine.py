@@ -114,10 +114,9 @@ def checked(p: Property, case: Case, on: Executor, tally: Tally | None = None) -
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """When a round ends: after `examples`, or when `reached` says so; it shrinks a failure for `shrinking` seconds."""
+    """When a round ends, if not after EXAMPLES, and for how many seconds it shrinks a failure."""
 
     reached: Callable[[], bool]
-    examples: int = EXAMPLES
     shrinking: float = SHRINKING
 
 
@@ -149,6 +148,8 @@ class _Round:
         self.tally.cases += 1
         self.tally.covered.add(case)
         failure = first_failure(case, self.executors, self.tally)
+        if failure is not None and any(failure.like(known) for known in self.tally.failures):
+            return None  # one of a sort is enough, and leaves time for others
         if failure is not None:
             self.first, self.stop = failure, time.monotonic() + self.end.shrinking
         return failure
@@ -169,7 +170,7 @@ def run_round(strategy: Strategy, executors: Sequence[Executor], seed: int, tall
         body(data)
 
     configured = settings(
-        max_examples=end.examples,
+        max_examples=EXAMPLES,
         database=None,
         deadline=None,
         derandomize=False,

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from attnir.codegen.plan import Plan
 from attnir.testing.case import Case
 from attnir.testing.cases import cases as drawn
-from attnir.testing.engine import EXAMPLES, SHRINKING, End, Failure, Tally, run_round
+from attnir.testing.engine import SHRINKING, End, Tally, run_round
 from attnir.testing.executor import Executor
+
+BARREN = 3  # rounds without a new case, after which there are none
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +44,11 @@ def fuzz(
         watch(tally)
         return time.monotonic() >= end or (limits.cases is not None and tally.cases >= limits.cases)
 
-    number = 0
-    while not done() and (limits.keep_going or not tally.failures):
-        left = EXAMPLES if limits.cases is None else min(EXAMPLES, limits.cases - tally.cases)
-        run_round(strategy, executors, _seed(seed, number), tally, End(done, left, limits.shrinking))
-        number += 1
+    number, barren = 0, 0
+    while barren < BARREN and not done() and (limits.keep_going or not tally.failures):
+        before = tally.cases
+        run_round(strategy, executors, _seed(seed, number), tally, End(done, limits.shrinking))
+        number, barren = number + 1, barren + 1 if tally.cases == before else 0
     return tally
 
 
@@ -58,12 +60,3 @@ def tried(plan: Plan, cases: int, seed: int, *, own_tiles: bool) -> tuple[str, T
 
 def _seed(seed: int, number: int) -> int:
     return seed * 1_000_003 + number
-
-
-def different(failures: Sequence[Failure]) -> list[Failure]:
-    """One failure of each sort, the shortest."""
-    kept: list[Failure] = []
-    for failure in sorted(failures, key=lambda f: len(f.script)):
-        if not any(failure.like(other) for other in kept):
-            kept.append(failure)
-    return kept

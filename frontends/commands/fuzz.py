@@ -15,7 +15,7 @@ from attnir.testing.cases import cases as drawn
 from attnir.testing.corpus import keep, replay, scripts_of
 from attnir.testing.engine import Tally
 from attnir.testing.executor import Executor
-from attnir.testing.fuzzing import Limits, different
+from attnir.testing.fuzzing import Limits
 from attnir.testing.fuzzing import fuzz as run
 
 TARGETS = ("torch", "triton")
@@ -72,7 +72,7 @@ def _replayed(console: Console, corpus: Path) -> bool:
 
 def _kept(console: Console, tally: Tally, corpus: Path) -> bool:
     """Show the failures and write their scripts; whether there are some."""
-    for failure in different(tally.failures):
+    for failure in tally.failures:
         with in_words():
             show_failure(console, failure, keep(failure, corpus))
     return bool(tally.failures)
