@@ -71,7 +71,7 @@ class Reader:
         try:
             return self.expr(ast.parse(self.text, mode="eval").body)
         except SyntaxError as error:
-            start = max(1, error.offset or 1) - 1
+            start = error.offset - 1 if error.offset else len(self.text)  # Python says 0 where the text ends too early
             raise self.point(start, start + 1, f"not an expression: {error.msg}") from None
         except (RecursionError, MemoryError):
             raise TextError(f"not an expression: nested too deeply: {self.text[:60]}...") from None
