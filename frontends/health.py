@@ -170,7 +170,8 @@ def _cache() -> Finding:
     except OSError as error:
         advice = "every process generates its kernels; set ATTNIR_CACHE_DIR to a folder of your own"
         return Finding("cache", BROKEN, f"{folder}: {error.strerror}; {advice}")
-    return Finding("cache", OK, f"{folder}, {len(found):,} entries, {sum(e.size for e in found):,} bytes")
+    count = f"{len(found):,} {'entry' if len(found) == 1 else 'entries'}"
+    return Finding("cache", OK, f"{folder}, {count}, {sum(e.size for e in found):,} bytes")
 
 
 def _tools(triton: bool) -> Finding:

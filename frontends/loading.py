@@ -43,7 +43,7 @@ def load(text: str) -> Loaded:
     assert match is not None, "ask is_named first"
     module, name = match["module"], match["name"]
     found = _attribute(_module(module), name)
-    if callable(found) and not isinstance(found, Loaded):
+    if callable(found) and not isinstance(found, Loaded | an.Field):  # a field is called with a token
         found = _run(f"{module}:{name}()", found)
     if not isinstance(found, Loaded):
         raise TextError(f"{module}:{name} is {_kind(found)}; expected {WANTED}")

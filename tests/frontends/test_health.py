@@ -7,6 +7,7 @@ import os
 import subprocess
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -56,6 +57,12 @@ def test_a_kernel_that_fails_or_hangs_is_noticed(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(health, "PATIENCE", 0.2)
     monkeypatch.setattr(health, "TINY", "import time; time.sleep(60)")
     assert "more than 0.2 seconds" in health._tiny("interpreter", "cpu", "1").words
+
+
+def test_one_kernel_is_an_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATTNIR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(health, "entries", lambda: [SimpleNamespace(size=1200)])
+    assert health._cache().words == f"{tmp_path}, 1 entry, 1,200 bytes"
 
 
 def test_a_cache_that_cannot_be_written_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ import sys
 import attnir as an
 
 near = an.causal() & an.window(7)
+doc = an.field("doc")
 scored = an.pattern(near, score=an.score(lambda s: 0.5 * s))
 compiled = an.compile(near, backend="reference")
 number = 3
@@ -92,11 +93,12 @@ def test_a_pattern_is_no_name(text: str) -> None:
         ("my_masks:far", "has no 'far'; patterns in it: near, scored, compiled"),
         ("mask_package:near", "has no 'near'"),
         ("my_masks:number", "is of type int; expected a mask, a pattern, an attention, or a function"),
+        ("my_masks:doc", "is of type Field; expected"),
         ("my_masks:an", "is a module; expected"),
         ("my_masks:wrong", "is of type int; expected"),
         ("my_masks:of_width", r"my_masks:of_width\(\) fails: TypeError: .*missing 1 required positional argument: 'w'"),
-        ("my_masks:failing", r"my_masks:failing\(\) fails, .*my_masks.py:21: .*ControlFlowError"),
-        ("my_masks:leaving", r"my_masks:leaving\(\) fails, .*my_masks.py:24: SystemExit: no licence"),
+        ("my_masks:failing", r"my_masks:failing\(\) fails, .*my_masks.py:22: .*ControlFlowError"),
+        ("my_masks:leaving", r"my_masks:leaving\(\) fails, .*my_masks.py:25: SystemExit: no licence"),
         ("broken_masks:near", "broken_masks fails, .*broken_masks.py:3: ZeroDivisionError"),
         ("half_masks:near", "half_masks fails: .*(?s:SyntaxError)"),
         ("hungry_masks:near", "the module hungry_masks imports 'no_such_package', which is not installed"),
