@@ -44,7 +44,7 @@ def explain(
 
     q_len, k_len    lengths; k_len = q_len when left out
     heads, batch    how many of them are counted; it matters where the pattern reads h or b. Left out, 1 is, or as many
-                    heads as the pattern has masks for
+                    heads as the pattern has masks, or a tensor of the bindings integers for
     tile            (query rows, key columns) of a tile; the configuration's when left out
     d, dv, dtype    head widths and dtype, which the choice of a configuration depends on
     target          "sm_90", "gfx942", ...: the GPU at hand, sm_90 where there is none
@@ -64,7 +64,7 @@ def explain(
         raise BackendError(f"tiles are those of triton or torch; {backend!r} has none")
     if not (tile is None or _is_pair(tile)):
         raise ConfigError(f"a tile is (query rows, key columns), two integers from 1, not {tile!r}")
-    heads = heads if heads is not None else attention.pattern.heads or 1
+    heads = heads if heads is not None else attention.pattern.heads or given_heads(attention, bindings) or 1
     call = attention.signature.bind(
         bindings,
         batch=batch,
@@ -101,6 +101,15 @@ def explain(
         dv,
         kept_certificate(attention.plan),
     )
+
+
+def given_heads(attention: Attention, bindings: Mapping[str, object]) -> int | None:
+    """How many heads a tensor over heads is given for."""
+    for t in attention.pattern.tensors:
+        values = bindings.get(t.name)
+        if "h" in t.axes and isinstance(values, torch.Tensor) and values.dim() == len(t.axes):
+            return values.shape[t.axes.index("h")]
+    return None
 
 
 def _is_pair(tile: object) -> bool:

@@ -88,7 +88,7 @@ class Explanation:
 
     def __str__(self) -> str:
         c = self.call
-        copies = f", {c.batch} samples x {c.heads} heads" if c.batch * c.heads > 1 else ""
+        copies = f", {_counted(c.batch, 'sample')} x {_counted(c.heads, 'head')}" if c.batch * c.heads > 1 else ""
         pairs = c.batch * c.heads * c.q_len * c.k_len
         lines = [
             f"pattern       {self.attention.pattern}",
@@ -150,8 +150,21 @@ def _programs(a: Arrangement) -> list[str]:
             lines += [f"  {line}" for line in str(program).splitlines()]
     if a.others and a.taken.visited:
         seen = ", ".join(f"{c.name} {c.visited / a.taken.visited:.2f}x" for c in a.others)
-        lines.append(f"  layout: {a.taken.name}, which visits least; {seen}")
+        lines.append(f"  layout: {a.taken.name}, {_why(a)}; {seen}")
     return lines
+
+
+def _why(a: Arrangement) -> str:
+    """Why a layout was taken: others may visit less, where a list has to earn its memory or values decide."""
+    less = [c for c in a.others if c.visited < a.taken.visited]
+    if not less:
+        return "which visits least"
+    lists = not a.taken.listed and all(c.listed for c in less)
+    return "as a list leaves out too little" if lists else "though others visit less in the nominal call"
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
 
 
 def _percent(part: int, whole: int) -> str:

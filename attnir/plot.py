@@ -7,9 +7,8 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
 from attnir.errors import ShapeError
+from attnir.explain import given_heads
 from attnir.grids import grids_of
 from attnir.pictures.figure import draw_order, draw_panels, draw_status
 from attnir.pictures.near import Query, index_of
@@ -96,7 +95,7 @@ def _heads(
     attention: Attention, head: Heads, heads: int | None, given: Mapping[str, Any]
 ) -> tuple[tuple[int, ...], int]:
     """The heads to show, and how many there are."""
-    known = heads if heads is not None else attention.pattern.heads or _counted(attention, given)
+    known = heads if heads is not None else attention.pattern.heads or given_heads(attention, given)
     if head == "all":
         if known is None and reads_heads(attention):
             raise ShapeError('the pattern differs from head to head; say how many there are: head="all", heads=8')
@@ -105,15 +104,6 @@ def _heads(
     if not asked or not all(type(h) is int for h in asked):
         raise ShapeError(f'head is one head, "all", or several: 0, "all", [0, 4]; not {head!r}')
     return asked, known if known is not None else max(asked) + 1
-
-
-def _counted(attention: Attention, given: Mapping[str, Any]) -> int | None:
-    """How many heads a tensor over heads is given for."""
-    for t in attention.pattern.tensors:
-        values = given.get(t.name)
-        if "h" in t.axes and isinstance(values, Tensor) and values.dim() == len(t.axes):
-            return values.shape[t.axes.index("h")]
-    return None
 
 
 def _words(view: View, *more: str) -> str:

@@ -38,7 +38,9 @@ def explain(
     backend: Annotated[Literal["triton", "torch"] | None, typer.Option(help="whose tiles; default: Triton's")] = None,
     keys: Annotated[int | None, typer.Option(help="the number of keys; default: as many as queries")] = None,
     q_start: Annotated[int | None, typer.Option(help="the first query's position; default: as in a call")] = None,
-    heads: Annotated[int | None, typer.Option(help="query heads; default: 1, or those of the pattern")] = None,
+    heads: Annotated[
+        int | None, typer.Option(help="query heads; default: those of the pattern or a tensor, or 1")
+    ] = None,
     batch: Annotated[int, typer.Option(help="samples")] = 1,
 ) -> None:
     """Print the tile programs, exact counts and cost of a pattern at a length."""

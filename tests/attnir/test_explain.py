@@ -48,6 +48,28 @@ def test_counts_cover_samples_and_heads() -> None:
     assert e.visited_pairs == 64 * 16 * sum(-(-(10 * (h + 1) + b) // 16) for h in range(3) for b in range(2))
 
 
+def test_a_tensor_over_heads_says_how_many_there_are() -> None:
+    w = an.tensor("w", "h")
+    attn = an.compile(an.causal() & an.mask(lambda q, k, h: q - k < w[h]))
+    given = torch.tensor([1, 2, 3, 4])
+    e = attn.explain(10, w=given)
+    assert e.live_pairs == 10 + 19 + 27 + 34 and ", 1 sample x 4 heads" in str(e)
+    with pytest.raises(an.errors.FieldError, match="over 2 query heads"):
+        attn.explain(10, heads=2, w=given)
+
+
+def test_what_visits_less_is_not_said_to_visit_more() -> None:
+    board = an.grid(t=16, r=8, c=8)
+    same = an.mask(lambda q, k: (q.t == k.t) & ((q.r == k.r) | (q.c == k.c)), grid=board)
+    before = an.mask(lambda q, k: (q.r == k.r) & (q.c == k.c) & (k.t <= q.t), grid=board)
+    e = an.compile(same | before).explain(1024, target="sm_90")
+    listed = [c for c in e.transposed.others if c.visited < e.transposed.taken.visited]
+    assert listed and all(c.listed for c in listed)
+    forward, transposed = [line for line in str(e).splitlines() if line.startswith("  layout: ")]
+    assert "boxes, which visits least" in forward
+    assert "without a list, as a list leaves out too little" in transposed and "visits least" not in transposed
+
+
 def test_block_lists_are_explained_with_their_reason_and_their_bytes() -> None:
     e = an.compile(an.mask(lambda q, k: (q // 64 + k // 64) % 2 == 0)).explain(512, tile=(64, 64))
     assert e.tiles.full == e.tiles.empty == 32 and e.tiles.partial == 0
