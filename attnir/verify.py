@@ -64,7 +64,7 @@ def verify(
     >>> print(an.verify(an.causal() & an.window(16), cases=3).checks["numbers"])
     3
 
-    Raises VerificationError, with a script of a few lines that shows what fails.
+    Raises VerificationError, with a script of a few lines that shows what fails; and where no call could be tried.
     """
     if backend not in BACKENDS[:2]:
         raise BackendError(f"what is verified is torch or triton, against the reference; not {backend!r}")
@@ -83,6 +83,11 @@ def _tried(plan: Plan, cases: int, seed: int, *, own_tiles: bool) -> Report:
     on, tally = tried(plan, cases, seed, own_tiles=own_tiles)
     for failure in tally.failures:
         raise VerificationError(f"{failure.error}\nThis script shows it:\n\n{failure.script}")
+    if not tally.cases:
+        raise VerificationError(
+            f"nothing was checked: of {cases} calls, none was drawn that the pattern takes and that is small enough to "
+            "look at each pair; give cases=1 or more, and a smaller grid"
+        )
     checks: Counter[str] = Counter()
     for (name, _), n in tally.checks.items():
         checks[name] += n

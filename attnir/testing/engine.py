@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
+from hypothesis.errors import Unsatisfiable
 
 from attnir.testing.case import Case
 from attnir.testing.coverage import Coverage
@@ -114,7 +115,10 @@ def checked(p: Property, case: Case, on: Executor, tally: Tally | None = None) -
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """When a round ends, if not after EXAMPLES, and for how many seconds it shrinks a failure."""
+    """When a round ends: when `reached` says so, or else after EXAMPLES; it shrinks a failure for `shrinking` seconds.
+
+    A round has no fewer examples than that to choose from: its first one is the simplest, in every round the same.
+    """
 
     reached: Callable[[], bool]
     shrinking: float = SHRINKING
@@ -181,7 +185,7 @@ def run_round(strategy: Strategy, executors: Sequence[Executor], seed: int, tall
     )
     try:
         seeded(seed)(configured(given(st.data())(test)))()
-    except _Enough:
+    except (_Enough, Unsatisfiable):  # no case fits: the tally shows that none was checked
         pass
     except Exception:  # the failure, which is kept; else an error of what draws
         if body.smallest is None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from attnir.codegen.plan import Plan
 from attnir.testing.case import Case
 from attnir.testing.cases import cases as drawn
-from attnir.testing.engine import SHRINKING, End, Tally, run_round
+from attnir.testing.engine import SHRINKING, End, Failure, Tally, run_round
 from attnir.testing.executor import Executor
 
 BARREN = 3  # rounds without a new case, after which there are none
@@ -36,7 +36,8 @@ def fuzz(
 ) -> Tally:
     """Check random cases on executors, round by round; each failure is shrunk, and one of each sort is kept.
 
-    `watch` is called after every case. The same seed draws the same cases, as far as the limits let it.
+    `watch` is called after every case. The same seed draws the same cases, as far as the limits let it. No case is
+    checked twice, so there may be fewer of them than the limits allow: a round that meets no new one is the last.
     """
     tally, end = Tally(), time.monotonic() + (limits.seconds or float("inf"))
 
@@ -44,11 +45,11 @@ def fuzz(
         watch(tally)
         return time.monotonic() >= end or (limits.cases is not None and tally.cases >= limits.cases)
 
-    number, barren = 0, 0
-    while barren < BARREN and not done() and (limits.keep_going or not tally.failures):
-        before = tally.cases
+    number, known = 0, -1
+    while tally.cases > known and not done() and (limits.keep_going or not tally.failures):
+        known = tally.cases
         run_round(strategy, executors, _seed(seed, number), tally, End(done, limits.shrinking))
-        number, barren = number + 1, barren + 1 if tally.cases == before else 0
+        number += 1
     return tally
 
 
