@@ -19,6 +19,7 @@ from hypothesis.errors import Unsatisfiable
 from attnir.testing.case import Case
 from attnir.testing.coverage import Coverage
 from attnir.testing.executor import Executor
+from attnir.testing.laws import DoesNotApply
 from attnir.testing.properties import PROPERTIES, Property
 from attnir.testing.script import script
 
@@ -102,6 +103,8 @@ def checked(p: Property, case: Case, on: Executor, tally: Tally | None = None) -
     backend = on.backend if p.level == "kernel" else ""
     try:
         found = p.check(case, on)
+    except DoesNotApply:
+        return None
     except Exception as error:
         kind = type(error).__name__
         said = str(error) if isinstance(error, AssertionError) else f"{kind}: {error}"

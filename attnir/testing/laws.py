@@ -1,4 +1,7 @@
-"""Laws: calls that differ in a way that has to make no difference, compared with each other."""
+"""Laws: calls that differ in a way that has to make no difference, compared with each other.
+
+A law that says nothing of a case raises DoesNotApply: such a case does not count as one that was checked.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,10 @@ SHIFT = 37
 Pair = tuple[Tensor, Tensor]  # o, lse
 
 
+class DoesNotApply(Exception):
+    """A law says nothing of a case; why."""
+
+
 def _plain(case: Case) -> Case:
     """In float32, without peaks: what two orders of additions make of it differs little."""
     return replace(case, dtype=torch.float32, kind="normal")
@@ -45,8 +52,10 @@ def _same(found: Pair, expected: Pair) -> None:
 def slices(given: Case, on: Executor) -> None:
     """The first sample and the first heads alone give their slice of the whole."""
     case = _plain(given)
+    if case.batch * case.heads == 1:
+        raise DoesNotApply("one sample and one head are the whole")
     if case.pattern.heads or any("b" in t.axes or "h" in t.axes for t in case.pattern.tensors):
-        return  # they say how many there are
+        raise DoesNotApply("the pattern says how many samples or heads there are")
     q, k, v, _, _ = case.tensors()
     whole = _called(case, on, case.pattern, q, k, v)
     alone = replace(case, batch=1, bindings={n: _first_sample(v, case.batch) for n, v in case.bound.items()})
@@ -64,12 +73,12 @@ def shifts(given: Case, on: Executor) -> None:
     """Every position moved by SHIFT, behind keys that nobody sees, gives the same."""
     case = _plain(given)
     if case.pattern.fields or any(case.pattern.spaces):
-        return  # whose values stand at positions
+        raise DoesNotApply("values of the pattern stand at positions")
     declared = pattern(case.pattern)
     try:
         moved = _changed(declared, {Q: ex.sub(Q, ex.const(SHIFT)), K: ex.sub(K, ex.const(SHIFT))}, K >= SHIFT)
-    except DeclarationError:  # its numbers get too wide
-        return
+    except DeclarationError:
+        raise DoesNotApply("its numbers get too wide") from None
     q, k, v, _, _ = case.tensors()
     behind = (torch.cat([torch.full_like(t[:, :, :1], 9.0).expand(-1, -1, SHIFT, -1), t], 2) for t in (k, v))
     _same(
@@ -82,12 +91,12 @@ def permutes(given: Case, on: Executor) -> None:
     """Keys in another order, with a mask that looks up where each stood, give the same."""
     case = _plain(given)
     if case.pattern.fields or any(case.pattern.spaces):
-        return  # whose values stand at positions
+        raise DoesNotApply("values of the pattern stand at positions")
     declared = pattern(case.pattern)
     try:
         looked_up = _changed(declared, {K: ex.field(PLACE, K)}, ex.TRUE)
-    except DeclarationError:  # its numbers get too wide
-        return
+    except DeclarationError:
+        raise DoesNotApply("its numbers get too wide") from None
     q, k, v, _, _ = case.tensors()
     order = torch.randperm(k.shape[2], generator=torch.Generator().manual_seed(case.seed))
     place = torch.zeros(q.shape[2], dtype=torch.int64), order
@@ -102,8 +111,8 @@ def merges(given: Case, on: Executor) -> None:
     border = (case.call.k_len + 1) // 2
     try:
         halves = [_changed(declared, {}, condition) for condition in (K < border, K >= border)]
-    except DeclarationError:  # they get too long
-        return
+    except DeclarationError:
+        raise DoesNotApply("its halves get too long") from None
     q, k, v, _, _ = case.tensors()
     (oa, la), (ob, lb) = (_called(case, on, half, q, k, v) for half in halves)
     lse = torch.logaddexp(la, lb)

@@ -6,7 +6,7 @@ those of kernels; the numbers come last.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -25,8 +25,7 @@ from attnir.testing.judge import judge
 from attnir.testing.laws import merges, permutes, recalls, shifts, slices
 from attnir.testing.meaning import matrix, meaning, pairs
 from attnir.testing.probes import counts_keys, gives_ones, spoilt
-from attnir.testing.walks import MEANINGS, findings
-from attnir.walk import pair_map
+from attnir.testing.walks import MEANINGS, findings, visited
 
 FEW_PAIRS = 1500  # that plain Python looks at, one by one
 SOME_PAIRS = 4000  # for which more tiles, and laws of several calls, are tried
@@ -64,10 +63,10 @@ def text(case: Case, _: Executor) -> None:
     assert pattern(parse(str(declared))) == declared, f"reads back as {parse(str(declared))}"
     plan = Plan(declared)
     assert read_plan(plan.text()) == plan, "a plan reads back as another one"
-    for _way, found in _arrangements(case, (SMALLEST,)):
+    for _way, found in _arrangements(case, lambda transposed: [SMALLEST]):
         for programs in found.taken.launches:
             for p in programs:
-                assert str(read_program(str(p))) == str(p), f"a program reads back as another one:\n{p}"
+                assert read_program(str(p)) == p, f"a program reads back as another one:\n{p}"
 
 
 def means(case: Case, _: Executor) -> None:
@@ -92,9 +91,9 @@ def slopes(case: Case, _: Executor) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
 
-def walks(case: Case, _: Executor) -> None:
+def walks(case: Case, on: Executor) -> None:
     """Every layout, both ways, visits every live pair once, counts no dead one, and says FULL of live tiles only."""
-    for way, found in _arrangements(case, _tiles(case)):
+    for way, found in _arrangements(case, lambda transposed: _tiles(case, on, transposed)):
         for candidate in (found.taken, *found.others):
             if wrong := findings(candidate.launches, case.live, case.call):
                 said = "; ".join(MEANINGS[w] for w in sorted(wrong))
@@ -108,14 +107,9 @@ def counts(case: Case, _: Executor) -> None:
     live = int(case.live.sum())
     found = live_pairs_of(plan.predicate, plan.pattern.spaces, call)
     assert found == live, f"{found} live pairs are counted, there are {live}"
-    tile = case.tile or SMALLEST
-    launches = plan.arrangement(tile).taken.launches
-    tiles = count_launches(launches, call)
-    visits = pair_map([p for programs in launches for p in programs], call)
-    visited = int((visits.full + visits.partial).sum())
-    held = (tiles.full + tiles.partial) * tile[0] * tile[1]
-    assert visited <= held, f"{held} pairs in {tiles} cannot hold the {visited} that are visited"
-    assert int(visits.full.sum()) <= tiles.full * tile[0] * tile[1], "more pairs in FULL tiles than these hold"
+    launches = plan.arrangement(case.tile or SMALLEST).taken.launches
+    tiles, visits = count_launches(launches, call), visited(launches, call)
+    assert (tiles.full, tiles.partial) == visits, f"{tiles} are counted, (full, partial) = {visits} are visited"
 
 
 def numbers(case: Case, on: Executor) -> dict[str, float]:
@@ -126,16 +120,18 @@ def numbers(case: Case, on: Executor) -> dict[str, float]:
     return judge(spoilt(case, on), case)
 
 
-def _tiles(case: Case) -> tuple[tuple[int, int], ...]:
-    own = (case.tile or SMALLEST, TORCH_TILE)
-    return (*own, SMALL_TILES[case.seed % 2]) if case.pairs <= SOME_PAIRS else own
+def _tiles(case: Case, on: Executor, transposed: bool) -> Iterable[tuple[int, int]]:
+    """The tiles, rows by columns, that executors take for a case, and for few pairs smaller ones than they could."""
+    given = case.tile or SMALLEST
+    own = on.tile(case, transposed=transposed), given[::-1] if transposed else given, TORCH_TILE
+    return dict.fromkeys((*own, SMALL_TILES[case.seed % 2]) if case.pairs <= SOME_PAIRS else own)
 
 
-def _arrangements(case: Case, tiles: tuple[tuple[int, int], ...]) -> Iterator[tuple[str, Arrangement]]:
+def _arrangements(case: Case, tiles: Callable[[bool], Iterable[tuple[int, int]]]) -> Iterator[tuple[str, Arrangement]]:
+    """Both ways, and for each of their tiles, how a case's tokens are laid out."""
     plan = Plan(pattern(case.pattern)).on(case.call)
-    for tile in tiles:
-        for transposed in (False, True):
-            way = "transposed" if transposed else "forward"
+    for transposed, way in ((False, "forward"), (True, "transposed")):
+        for tile in tiles(transposed):
             yield f"{way}, tiles of {tile[0]} x {tile[1]}", plan.arrangement(tile, transposed=transposed)
 
 

@@ -8,8 +8,9 @@ from torch import Tensor
 from attnir.axes import Layout
 from attnir.call import Call
 from attnir.evaluate import Evaluator
-from attnir.program import Launches
-from attnir.walk import pair_map, tile_tokens
+from attnir.labels import in_order
+from attnir.program import Launches, Status
+from attnir.walk import pair_map, steps, tile_tokens
 
 MEANINGS = {
     "range": "a FULL tile reaches across the end of its columns, or a tile lies outside of the call",
@@ -40,6 +41,15 @@ def findings(launches: Launches, live: Tensor, call: Call) -> set[str]:
     found |= {"lost"} if bool((live & (counts == 0)).any()) else set()
     found |= {"dead"} if bool((~live & (counts > 0)).any()) else set()
     return found | ({"twice"} if bool((live & (counts > 1)).any()) else set())
+
+
+def visited(launches: Launches, call: Call) -> tuple[int, int]:
+    """How many visits of tiles are FULL, and how many PARTIAL, over all samples and heads, counted step by step."""
+    found = {s: 0 for s in Status}
+    for program in (p for programs in launches for p in programs):
+        for step in steps(program, in_order(call, program.label)):
+            found[step.status] += int(step.chosen.expand(call.batch, call.heads, -1, -1).sum())
+    return found[Status.FULL], found[Status.PARTIAL]
 
 
 def rows_of(rows: Layout, call: Call) -> Tensor:
