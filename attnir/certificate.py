@@ -6,8 +6,11 @@ import datetime
 import json
 import platform
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib import metadata
 from typing import TYPE_CHECKING
+
+import torch
 
 from attnir.codegen.cache import CACHE
 from attnir.codegen.plan import Plan
@@ -81,20 +84,26 @@ def certificate(attention: Attention, *, cases: int = 20, seed: int = 0) -> Cert
     """
     if attention.plan.backend == "reference":
         raise BackendError("the reference is what others are checked against; certify an attention of torch or triton")
-    plan, before = attention.plan, set(CACHE.used())
-    report = verified(plan, cases, seed)
-    found = _of(report, tuple(name for name in CACHE.used() if name not in before))
-    CACHE.keep(KIND, _structure(plan), json.dumps(asdict(found), indent=1))
+    plan = attention.plan
+    with CACHE.noted() as kernels:
+        report = verified(plan, cases, seed)
+    found = _of(report, tuple(sorted(kernels)))
+    CACHE.keep(KIND, plan.text(), json.dumps(asdict(found), indent=1))
     return found
 
 
 def kept_certificate(plan: Plan) -> Certificate | None:
-    """The certificate of a plan that was made last, by this version of attnir, if there is one."""
-    text = CACHE.find(KIND, _structure(plan))
+    """The certificate of a plan that was made last, if there is one, with what this process runs on.
+
+    Another version of attnir, torch, Triton or Python, or another GPU, is another compiler: what was proved of that one
+    says nothing here.
+    """
+    text = CACHE.find(KIND, plan.text())
     if text is None:
         return None
     given = json.loads(text)
-    return Certificate(**{**given, "kernels": tuple(given["kernels"])})
+    found = Certificate(**{**given, "kernels": tuple(given["kernels"])})
+    return found if found.versions == _versions() else None
 
 
 def _of(report: Report, kernels: tuple[str, ...]) -> Certificate:
@@ -105,6 +114,7 @@ def _of(report: Report, kernels: tuple[str, ...]) -> Certificate:
     )
 
 
+@cache
 def _versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for name in LIBRARIES:
@@ -112,8 +122,4 @@ def _versions() -> dict[str, str]:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:  # Triton on machines that have none; a checkout that is not installed
             found[name] = "not installed"
-    return found
-
-
-def _structure(plan: Plan) -> str:
-    return plan.text()
+    return found | ({"GPU": torch.cuda.get_device_name()} if torch.cuda.is_available() else {})

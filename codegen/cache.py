@@ -14,7 +14,7 @@ import os
 import threading
 import types
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -38,14 +38,23 @@ class KernelCache:
         self._counts = {"generated": 0, "loaded": 0, "reused": 0}
         self._lock = threading.RLock()
         self._warned: set[str] = set()
+        self._listeners: list[Callable[[str], None]] = []
 
     def info(self) -> CacheInfo:
         return CacheInfo(**self._counts)
 
-    def used(self) -> tuple[str, ...]:
-        """The file names of the kernels that this process loaded or generated, in alphabetical order."""
+    @contextlib.contextmanager
+    def noted(self) -> Iterator[set[str]]:
+        """The file names of the kernels that are asked for in the meantime, be they new to this process or not."""
+        names: set[str] = set()
+        listener = names.add
         with self._lock:
-            return tuple(sorted(Path(str(module.__file__)).name for module in self._modules.values()))
+            self._listeners.append(listener)
+        try:
+            yield names
+        finally:
+            with self._lock:
+                self._listeners = [other for other in self._listeners if other is not listener]
 
     def clear(self) -> None:
         """Forget the kernels of this process and set the counts to zero; the folder stays as it is."""
@@ -59,15 +68,22 @@ class KernelCache:
         with self._lock:
             if digest in self._modules:
                 self._counts["reused"] += 1
-                return self._modules[digest]
+                return self._noted(digest)
             path = cache_folder() / f"{name}_{digest}.py"
             found = self._read(path)
             source = generate() if found is None else found
             if found is None:
                 self._write(path, source)
-            module = self._modules[digest] = _execute(path, source)
+            self._modules[digest] = _execute(path, source)
             self._counts["generated" if found is None else "loaded"] += 1
-            return module
+            return self._noted(digest)
+
+    def _noted(self, digest: str) -> types.ModuleType:
+        """A kernel of this process, told to those who listen."""
+        module = self._modules[digest]
+        for listener in self._listeners:
+            listener(Path(str(module.__file__)).name)
+        return module
 
     def keep(self, name: str, structure: str, text: str) -> None:
         """Keep a text that is no kernel, JSON, under its kind and what it follows from. It is never executed."""

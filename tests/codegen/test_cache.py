@@ -96,7 +96,7 @@ def test_a_certificate_is_kept_beside_the_kernels_sealed_like_them_and_never_run
     assert KernelCache().find("certificate", "other") is None and KernelCache().find("other", "s") is None
     (entry,) = folder.iterdir()
     assert entry.name.startswith("certificate_") and entry.suffix == ".json"
-    assert KernelCache().info() == (0, 0, 0) and KernelCache().used() == ()
+    assert KernelCache().info() == (0, 0, 0)
     entry.write_bytes(entry.read_bytes().replace(b"1", b"2"))
     cache = KernelCache()
     with pytest.warns(RuntimeWarning, match="made again"):
@@ -105,12 +105,14 @@ def test_a_certificate_is_kept_beside_the_kernels_sealed_like_them_and_never_run
     assert cache.find("certificate", "s") == text
 
 
-def test_the_kernels_of_a_process_are_named(folder: Path) -> None:
-    KernelCache().load("forward", "s", generate)
+def test_the_kernels_that_are_asked_for_are_noted_new_or_not(folder: Path) -> None:
     cache = KernelCache()
-    assert cache.used() == ()
-    for kind in ("forward", "dq", "forward"):
-        cache.load(kind, "s", generate)
-    assert cache.used() == tuple(sorted(p.name for p in folder.iterdir())) and len(cache.used()) == 2
-    cache.clear()
-    assert cache.used() == ()
+    cache.load("forward", "s", generate)
+    with cache.noted() as both, cache.noted():
+        with cache.noted() as one:
+            cache.load("forward", "s", generate)
+        cache.load("dq", "s", generate)
+    cache.load("dkv", "s", generate)
+    assert {name.partition("_")[0] for name in one} == {"forward"}
+    assert {name.partition("_")[0] for name in both} == {"forward", "dq"}
+    assert both < {p.name for p in folder.iterdir()}

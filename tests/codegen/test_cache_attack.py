@@ -370,7 +370,7 @@ def test_a_generator_that_fails_leaves_nothing_and_may_be_asked_again(folder: Pa
     cache = KernelCache()
     with pytest.raises(ZeroDivisionError):
         cache.load("forward", "s", lambda: str(1 // 0))
-    assert cache.info() == (0, 0, 0) and cache.used() == () and not folder.exists()
+    assert cache.info() == (0, 0, 0) and not folder.exists()
     assert cache.load("forward", "s", generate).answer == 42
 
 
