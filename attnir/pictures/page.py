@@ -6,6 +6,7 @@ The page is `page.html` with `page.css`, the scripts and the data written into i
 from __future__ import annotations
 
 import json
+import re
 from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 MOST_TOKENS = 1024  # on a page
 SCRIPTS = ("page_data.js", "page_mask.js", "page_query.js", "page.js")
+PLACE = re.compile("@([A-Z]+)@")  # of a part in page.html; nothing is looked for in what is put there
 
 
 def page(attention: Attention, asked: Asked, *, order: bool = False, query: Query | None = None) -> str:
@@ -29,10 +31,7 @@ def page(attention: Attention, asked: Asked, *, order: bool = False, query: Quer
     data = json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")
     script = "\n".join(map(_part, SCRIPTS))
     parts = {"PATTERN": escape(str(attention.pattern)), "CSS": _part("page.css"), "JS": script, "DATA": data}
-    text = _part("page.html")
-    for name, part in parts.items():  # the data is last: nothing is looked for in it
-        text = text.replace(f"@{name}@", part)
-    return text
+    return PLACE.sub(lambda found: parts[found[1]], _part("page.html"))
 
 
 def _part(name: str) -> str:
