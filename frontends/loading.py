@@ -85,8 +85,8 @@ def _run(what: str, action: Callable[[], Any]) -> Any:
 
 def _place(error: BaseException) -> str:
     """The last line of the error that is not attnir's or Python's own."""
-    package = (Path(an.__file__).parent, Path(__file__).resolve().parents[1] / "frontends", Path(os.__file__).parent)
-    own = ("<frozen", *map(str, package))
+    folders = (Path(an.__file__).parent, Path(__file__).resolve().parents[1] / "frontends", Path(os.__file__).parent)
+    own = ("<frozen", *(f"{folder}{os.sep}" for folder in folders))
     lines = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(own)]
     return f", {lines[-1].filename}:{lines[-1].lineno}" if lines else ""
 
