@@ -2,7 +2,8 @@
 
     python -m tests.mutants [--only WORD] [--time SECONDS] [--jobs N] [--seed N] [--out FILE.md]
 
-Exit 0: all of them are caught, at most a tenth by a test of their own. Exit 1: some survive.
+Exit 0: all of them are caught, at most a tenth by a test of their own. Exit 1: some survive, or the fuzzer fails
+without any of them.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.mutants.hunt import Outcome, hunt
+from tests.mutants.hunt import Outcome, hunt, passes_without
 from tests.mutants.mutant import LEVELS, Mutant
 from tests.mutants.table import ALL
 
 WIDE = 140  # columns of what is piped, so that a mutant is a line
+CONTROL = 20  # seconds of fuzzing without a bug: a fuzzer that always fails would catch them all
 HEADINGS = ("mutant", "level", "caught by", "cases", "seconds", "reproduces")
 
 
@@ -31,6 +33,10 @@ def main() -> int:
         m for m in ALL if options.only is None or any(w in (m.level, m.name) or w in m.name for w in options.only)
     ]
     console = Console(width=None if sys.stdout.isatty() else WIDE)
+    control = passes_without(limit=CONTROL, seed=options.seed)
+    if control.code != 0:
+        console.print(f"the fuzzer fails without any bug planted:\n{control.said}", highlight=False, markup=False)
+        return 1
     outcomes = list(_hunted(chosen, options, console))
     console.print(_table(outcomes), _summary(outcomes), sep="\n")
     if options.out:

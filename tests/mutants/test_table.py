@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.mutants import __main__ as mutants
+from tests.mutants.hunt import Ended
 from tests.mutants.mutant import LEVELS, Mutant, NoLongerAppliesError
 from tests.mutants.table import ALL, MUTANTS
 
@@ -36,6 +38,16 @@ def test_a_mutant_that_no_longer_applies_says_so() -> None:
     gone = Mutant("gone", "analysis", "attnir.solve", "no such text", "another")
     with pytest.raises(NoLongerAppliesError, match=r"`gone` no longer applies: attnir\.solve has it 0 times"):
         gone.planted("x = 1\n")
+
+
+def test_a_fuzzer_that_always_fails_catches_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["mutants"])
+    monkeypatch.setattr(mutants, "passes_without", lambda **_: Ended(2, "no such option"))
+    monkeypatch.setattr(mutants, "hunt", lambda *_, **__: pytest.fail("hunted"))
+    assert mutants.main() == 1
+    assert "fails without any bug planted" in capsys.readouterr().out
 
 
 SCRIPT = """
