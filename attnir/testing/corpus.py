@@ -43,7 +43,7 @@ def replay(path: Path) -> Replay:
     try:
         runpy.run_path(str(path))
         error = ""
-    except Exception as raised:  # whatever a script raises is its result
+    except (Exception, SystemExit) as raised:  # whatever a script raises is its result
         error = f"{type(raised).__name__}: {raised}"
     return Replay(path, error, waived[1] if waived else "")
 

@@ -64,7 +64,7 @@ class Tally:
     seconds: dict[tuple[str, str], float] = field(default_factory=dict)
     figures: dict[tuple[str, str, str], float] = field(default_factory=dict)
     covered: Coverage = field(default_factory=Coverage)
-    failures: list[Failure] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)  # one of each sort, as small as shrinking made it
     seen: set[str] = field(default_factory=set)
 
     def share(self, on: Executor) -> float:
@@ -155,10 +155,9 @@ class _Round:
         self.tally.cases += 1
         self.tally.covered.add(case)
         failure = first_failure(case, self.executors, self.tally)
-        if failure is not None and any(failure.like(known) for known in self.tally.failures):
-            return None  # one of a sort is enough, and leaves time for others
-        if failure is not None:
-            self.first, self.stop = failure, time.monotonic() + self.end.shrinking
+        if failure is None or any(failure.like(known) for known in self.tally.failures):
+            return None
+        self.first, self.stop = failure, time.monotonic() + self.end.shrinking
         return failure
 
     def _again(self, case: Case) -> Failure | None:

@@ -33,11 +33,13 @@ def fuzz(
     limits: Limits,
     seed: int = 0,
     watch: Callable[[Tally], None] = lambda tally: None,
+    found: Callable[[Failure], None] = lambda failure: None,
 ) -> Tally:
-    """Check random cases on executors, round by round; each failure is shrunk, and one of each sort is kept.
+    """Check random cases on executors, round by round; a failure of a sort that is new is shrunk, and kept.
 
-    `watch` is called after every case. The same seed draws the same cases, as far as the limits let it. No case is
-    checked twice, so there may be fewer of them than the limits allow: a round that meets no new one is the last.
+    `watch` is called after every case, `found` with every failure, once it is shrunk. The same seed draws the same
+    cases, as far as the limits let it. No case is checked twice, so there may be fewer of them than the limits allow: a
+    round that meets no new one is the last.
     """
     tally, end = Tally(), time.monotonic() + (limits.seconds or float("inf"))
 
@@ -48,7 +50,9 @@ def fuzz(
     number, known = 0, -1
     while tally.cases > known and not done() and (limits.keep_going or not tally.failures):
         known = tally.cases
-        run_round(strategy, executors, _seed(seed, number), tally, End(done, limits.shrinking))
+        failure = run_round(strategy, executors, _seed(seed, number), tally, End(done, limits.shrinking))
+        if failure is not None:
+            found(failure)
         number += 1
     return tally
 

@@ -13,7 +13,7 @@ from attnir.frontends.arguments import in_words
 from attnir.frontends.fuzz_report import Watch, show_failure, show_tally
 from attnir.testing.cases import cases as drawn
 from attnir.testing.corpus import keep, replay, scripts_of
-from attnir.testing.engine import Tally
+from attnir.testing.engine import Failure
 from attnir.testing.executor import Executor
 from attnir.testing.fuzzing import Limits
 from attnir.testing.fuzzing import fuzz as run
@@ -41,10 +41,15 @@ def fuzz(
     with in_words():
         failed = _replayed(console, corpus)
     console.print(f"fuzzing {', '.join(map(str, executors))}, seed {seed}", highlight=False)
+
+    def found(failure: Failure) -> None:  # at once: who interrupts a long run has its failures
+        with in_words():
+            show_failure(console, failure, keep(failure, corpus))
+
     with Watch(console, limits) as watch:
-        tally = run(drawn(), executors, limits, seed, watch)
+        tally = run(drawn(), executors, limits, seed, watch, found)
     show_tally(console, tally)
-    if _kept(console, tally, corpus) or failed:
+    if tally.failures or failed:
         raise typer.Exit(1)
 
 
@@ -68,11 +73,3 @@ def _replayed(console: Console, corpus: Path) -> bool:
         )
         console.print(f"replayed {len(replays)} scripts of {corpus}: {failed} fail, {waived} waived", highlight=False)
     return any(found.problem for found in replays)
-
-
-def _kept(console: Console, tally: Tally, corpus: Path) -> bool:
-    """Show the failures and write their scripts; whether there are some."""
-    for failure in tally.failures:
-        with in_words():
-            show_failure(console, failure, keep(failure, corpus))
-    return bool(tally.failures)

@@ -46,3 +46,11 @@ def test_a_run_ends_where_there_is_no_case(tried: list[Case]) -> None:
 def test_the_same_seed_draws_the_same(tried: list[Case]) -> None:
     runs: list[Tally] = [fuzz(cases(an.causal()), (), Limits(cases=5, keep_going=True), seed) for seed in (3, 3, 4)]
     assert runs[0].seen == runs[1].seen != runs[2].seen
+
+
+def test_a_failure_of_a_sort_is_told_once_and_the_run_goes_on(tried: list[Case]) -> None:
+    told: list[Failure] = []
+    strategy = st.integers(1, 200).map(lambda n: Case(an.causal(), q_len=3, seed=n))
+    tally = fuzz(strategy, (), Limits(cases=8, keep_going=True, shrinking=0), found=told.append)
+    assert tally.failures == told and len(told) == 1
+    assert tally.cases == 8

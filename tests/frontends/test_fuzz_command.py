@@ -1,0 +1,49 @@
+"""`attnir fuzz`: what it finds is kept at once, and replayed the next time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from attnir.frontends.cli import app
+from attnir.testing import Case
+from attnir.testing import engine as rounds
+from attnir.testing.engine import Failure
+
+
+def run(corpus: Path, *options: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["fuzz", "--seed", "0", "--shrink", "0", "--corpus", str(corpus), *options])
+    return result.exit_code, result.output
+
+
+@pytest.fixture
+def tried(monkeypatch: pytest.MonkeyPatch) -> list[Case]:
+    """The cases in their order; none of them is computed, and all fail, the third by an interrupt."""
+    cases: list[Case] = []
+
+    def first_failure(case: Case, *_: object) -> Failure:
+        cases.append(case)
+        if len(cases) == 3:
+            raise KeyboardInterrupt
+        return Failure(case, "walks", "torch", "planted", "AssertionError")
+
+    monkeypatch.setattr(rounds, "first_failure", first_failure)
+    monkeypatch.setattr(rounds, "checked", lambda *_: None)
+    return cases
+
+
+def test_a_failure_is_shown_and_kept_and_replayed(tried: list[Case], tmp_path: Path) -> None:
+    code, text = run(tmp_path, "--cases", "1")
+    (script,) = tmp_path.glob("walks_torch_*.py")
+    assert code == 1 and str(script) in text.replace("\n", "") and "1 failures" in text
+    script.write_text("assert False, 'still there'")
+    code, text = run(tmp_path, "--cases", "1")
+    assert code == 1 and "still there" in text and "replayed 1 scripts" in text
+
+
+def test_an_interrupt_loses_nothing(tried: list[Case], tmp_path: Path) -> None:
+    code, _ = run(tmp_path, "--cases", "9", "--keep-going")
+    assert code == 130 and len(tried) == 3
+    assert len(list(tmp_path.glob("walks_torch_*.py"))) == 1
