@@ -14,8 +14,6 @@ from attnir.testing.cases import cases as drawn
 from attnir.testing.engine import SHRINKING, End, Failure, Tally, run_round
 from attnir.testing.executor import Executor
 
-BARREN = 3  # rounds without a new case, after which there are none
-
 
 @dataclass(frozen=True, slots=True)
 class Limits:
