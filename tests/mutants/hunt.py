@@ -64,7 +64,7 @@ def hunt(mutant: Mutant, *, limit: int, seed: int) -> Outcome:
             found = f"test {mutant.test.rpartition('::')[2]}" if ended.code == 1 else ""
             return Outcome(mutant, found, 0, time.monotonic() - began, ended.code == 1, _last(ended.said))
         corpus = Path(folder)
-        ended = _planted(mutant, _fuzzer(corpus, limit, seed), limit)
+        ended = _planted(mutant, _fuzzer(corpus, limit, seed, target_of(mutant)), limit)
         seconds = time.monotonic() - began
         scripts = sorted(corpus.rglob("*.py"))
         caught_by, cases = _told(ended, scripts)
@@ -72,14 +72,19 @@ def hunt(mutant: Mutant, *, limit: int, seed: int) -> Outcome:
     return Outcome(mutant, caught_by, cases, seconds, reproduces, _last(ended.said))
 
 
+def target_of(mutant: Mutant) -> str:
+    """What is fuzzed: the Triton kernels where the bug is in them, else the torch target, which is faster."""
+    return "triton" if mutant.level.startswith("kernel") else "torch"
+
+
 def passes_without(*, limit: int, seed: int) -> Ended:
     """What the fuzzer says for `limit` seconds of the package as it is; where its code is not 0, no hunt means much."""
     with TemporaryDirectory(prefix="attnir-hunt-") as folder:
-        return _run([sys.executable, *_fuzzer(Path(folder), limit, seed)], limit)
+        return _run([sys.executable, *_fuzzer(Path(folder), limit, seed, "torch,triton")], limit)
 
 
-def _fuzzer(corpus: Path, limit: int, seed: int) -> list[str]:
-    options = {"--target": "torch,triton", "--time": limit, "--shrink": SHRINKING, "--seed": seed, "--corpus": corpus}
+def _fuzzer(corpus: Path, limit: int, seed: int, target: str) -> list[str]:
+    options = {"--target": target, "--time": limit, "--shrink": SHRINKING, "--seed": seed, "--corpus": corpus}
     return ["-m", "attnir.frontends.cli", "fuzz", *(str(word) for pair in options.items() for word in pair)]
 
 
