@@ -51,14 +51,15 @@ def verify(
     pattern: Mask | Pattern,
     *,
     score: Score | Iterable[Score] = (),
-    backend: str = "torch",
+    backend: str | None = None,
     cases: int = 40,
     seed: int = 0,
 ) -> Report:
     """Try a pattern: random calls of it, each held to every property of `attnir.testing.PROPERTIES`.
 
     Lengths, widths, dtypes, layouts, fields and parameters are drawn, the same ones for the same seed. The backend is
-    "torch", or "triton": the kernels, on a GPU or else in Triton's interpreter, which is slow.
+    "torch", or "triton": the kernels, on a GPU or else in Triton's interpreter, which is slow. By default it is Triton
+    where there is a GPU, and torch elsewhere.
 
     >>> import attnir as an
     >>> print(an.verify(an.causal() & an.window(16), cases=3).checks["numbers"])
@@ -66,21 +67,21 @@ def verify(
 
     Raises VerificationError, with a script of a few lines that shows what fails; and where no call could be tried.
     """
-    if backend not in BACKENDS[:2]:
+    if backend not in (None, *BACKENDS[:2]):
         raise BackendError(f"what is verified is torch or triton, against the reference; not {backend!r}")
     return _tried(Plan(declare(pattern, score=score), backend), cases, seed, own_tiles=False)
 
 
 def verified(plan: Plan, cases: int, seed: int) -> Report:
-    """The same of a plan, with its own tiles and on its own backend, or on that of this machine."""
-    kind = "cuda" if torch.cuda.is_available() else "cpu"
-    return _tried(replace(plan, backend=plan.backend_on(kind)), cases, seed, own_tiles=True)
+    """The same of a plan, with the tiles that it has itself."""
+    return _tried(plan, cases, seed, own_tiles=True)
 
 
 def _tried(plan: Plan, cases: int, seed: int, *, own_tiles: bool) -> Report:
     from attnir.testing.fuzzing import tried
 
-    on, tally = tried(plan, cases, seed, own_tiles=own_tiles)
+    backend = plan.backend_on("cuda" if torch.cuda.is_available() else "cpu")
+    on, tally = tried(replace(plan, backend=backend), cases, seed, own_tiles=own_tiles)
     for failure in tally.failures:
         raise VerificationError(f"{failure.error}\nThis script shows it:\n\n{failure.script}")
     if not tally.cases:

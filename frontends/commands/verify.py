@@ -13,7 +13,9 @@ from attnir.frontends.arguments import PatternText, in_words, pattern_of
 
 def verify(
     pattern: PatternText,
-    target: Annotated[Literal["torch", "triton"], typer.Option(help="what computes it")] = "torch",
+    target: Annotated[
+        Literal["torch", "triton"] | None, typer.Option(help="what computes it; default: Triton on a GPU, else torch")
+    ] = None,
     cases: Annotated[int, typer.Option(help="how many calls", min=1)] = 40,
     seed: Annotated[int, typer.Option(help="of the calls that are drawn", min=0)] = 0,
 ) -> None:
