@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, find, given, settings
+from hypothesis import HealthCheck, find, given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 
@@ -50,15 +50,18 @@ def test_the_compilers_tiles_are_kept_where_asked_for() -> None:
 
 @pytest.mark.slow
 def test_everything_is_covered_in_time() -> None:
-    """Some hundred cases meet every axis of a call, every operation, every way to find live tiles."""
+    """Some hundred cases meet every axis of a call, every operation, every way to find live tiles.
+
+    The rarest of them is in one case of 200, so 600 miss it by chance now and then; four times as many do not.
+    """
     covered = Coverage()
 
-    @settings(QUICK, max_examples=600)
-    @given(st.data())
     def add(data: st.DataObject) -> None:
         covered.add(data.draw(cases()))
 
-    add()
+    for number in range(4):
+        if any(covered.missed().values()):
+            seed(number)(settings(QUICK, max_examples=600, derandomize=False)(given(st.data())(add)))()
     assert covered.missed() == {"nodes": [], "axes": [], "ways": []}
     assert set(covered.axes) <= set(AXES) and set(covered.ways) <= set(WAYS)
 
