@@ -6,12 +6,11 @@ would run all of that together.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import griffe
 
-ITEM = re.compile(r"(\w+(?:, \w+)*|bindings) {2,}(\S.*)")
+from attnir.frontends.gallery import listed
 
 
 class Docstrings(griffe.Extension):
@@ -38,12 +37,4 @@ def as_markdown(docstring: str) -> str:
 def _paragraph(text: str) -> str:
     if text.lstrip().startswith(">>>"):
         return f"```pycon\n{text}\n```"
-    if not ITEM.match(text):
-        return text
-    items: list[str] = []
-    for line in text.splitlines():
-        if found := ITEM.match(line):
-            items.append(f"- `{found[1]}`: {found[2]}")
-        else:
-            items[-1] += f" {line.strip()}"
-    return "\n".join(items)
+    return listed(text)

@@ -96,10 +96,10 @@ def description(entry: Entry) -> list[str]:
     """What an entry's docstring says between its summary and its example: paragraphs, parameters as lists."""
     text = inspect.getdoc(entry.build) or ""
     _, *between = text.partition("\n>>>")[0].strip().split("\n\n")
-    return [_listed(paragraph) for paragraph in between]
+    return [listed(paragraph) for paragraph in between]
 
 
-def _listed(paragraph: str) -> str:
+def listed(paragraph: str) -> str:
     """A paragraph as it is; a list where its lines are names, two spaces, and what they mean."""
     if not PARAMETER.match(paragraph):
         return paragraph
