@@ -16,7 +16,7 @@ from attnir.masks import Mask
 from attnir.promises import check_sizes, check_sorted
 from attnir.real import SCORE, slope
 from attnir.scores import Pattern
-from attnir.testing.values import resolved
+from attnir.testing.values import moved, resolved
 
 KINDS = ("normal", "peaked", "constant", "offset")
 LAYOUTS = ("bhsd", "bshd", "padded")
@@ -145,7 +145,7 @@ class Case:
 
     def options(self, device: str = "cpu") -> dict[str, object]:
         """The keywords of the call."""
-        on_device = {name: _moved(value, device) for name, value in self.bound.items()}
+        on_device = {name: moved(value, device) for name, value in self.bound.items()}
         return {"scale": self.scale, "q_start": self.q_start, **on_device}
 
     def of(self, pattern: Mask | Pattern, **bindings: object) -> Case:
@@ -169,9 +169,3 @@ def takes(case: Case) -> bool:
     except AttnirError:
         return False
     return True
-
-
-def _moved(value: object, device: str) -> object:
-    if isinstance(value, tuple):
-        return tuple(_moved(v, device) for v in value)
-    return value.to(device) if isinstance(value, Tensor) else value

@@ -79,3 +79,10 @@ def resolved(value: object) -> object:
     if isinstance(value, tuple):
         return tuple(map(resolved, value))
     return value.tensor() if isinstance(value, Values) else value
+
+
+def moved(value: object, device: str | torch.device) -> object:
+    """What a call binds, with its tensors on a device."""
+    if isinstance(value, tuple):
+        return tuple(moved(v, device) for v in value)
+    return value.to(device) if isinstance(value, Tensor) else value

@@ -26,6 +26,7 @@ from attnir.frontends.arguments import (
 from attnir.frontends.contest import ATTNIR, Measured, Size, measure
 from attnir.frontends.values import Given
 from attnir.signature import value_of
+from attnir.testing.values import moved
 from attnir.traverse import params_of
 
 MOST_LENGTH = 2**20
@@ -56,7 +57,7 @@ def bench(
     bindings = bound(attention, length, None, None, set_, field, tensor)
     console = Console(highlight=False)
     with in_words():
-        measured = measure(attention, size, _on(device, bindings), repeat)
+        measured = measure(attention, size, {name: moved(value, device) for name, value in bindings.items()}, repeat)
     console.print(f"{attention.pattern}\n{_where(attention.plan.backend_on(device.type), size)}\n", markup=False)
     console.print(_table(measured))
     for name, why in measured.left_out.items():
@@ -74,17 +75,6 @@ def _arranged(attention: an.Attention, set_: list[str] | None) -> int:
     if keys is None or not all(p.name in params for p in params_of(keys.length)):  # a missing one is told later
         return 2048
     return value_of(keys.length, params)
-
-
-def _on(device: torch.device, bindings: dict[str, object]) -> dict[str, object]:
-    """The bindings with their tensors on a device."""
-
-    def moved(value: object) -> object:
-        if isinstance(value, tuple):
-            return tuple(map(moved, value))
-        return value.to(device) if isinstance(value, torch.Tensor) else value
-
-    return {name: moved(value) for name, value in bindings.items()}
 
 
 def _where(backend: str, size: Size) -> str:
