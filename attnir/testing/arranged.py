@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 
 import attnir as an
 
 KV_LEN = an.tensor("kv_len", "b")
+T = TypeVar("T")
+
 AXES = ("y", "x", "t")
 LONGEST = {1: 23, 2: 8, 3: 5}  # of each axis, by their number: few tokens, so that all pairs can be looked at
 SIZE = {name: an.param(f"size_{name}", low=1, high=64) for name in AXES}  # of grids whose sizes a call gives
+
+
+def one_of_these(found: Sequence[T]) -> st.SearchStrategy[T]:
+    """One of some masks or lambdas, by its index: hypothesis describes what it samples from, which is long here."""
+    return st.integers(0, len(found) - 1).map(lambda i: found[i])
 
 
 @st.composite
@@ -36,7 +43,7 @@ def conditions(draw: st.DrawFn, space: an.Space) -> an.Mask:
     axes = [a.name for r in space.regions if not r.plain for a in r.axes]
     one, other = draw(st.sampled_from(axes)), draw(st.sampled_from(axes))
     n, m, r = draw(st.integers(1, 6)), draw(st.integers(0, 4)), draw(st.integers(0, 3))
-    return an.mask(draw(st.sampled_from(_shapes(space, one, other, n, m, r))), grid=space)
+    return an.mask(draw(one_of_these(_shapes(space, one, other, n, m, r))), grid=space)
 
 
 def _shapes(space: an.Space, one: str, other: str, n: int, m: int, r: int) -> list[Callable[..., Any]]:
@@ -83,5 +90,5 @@ def arranged(draw: st.DrawFn, scale: int = 1, given: bool = False) -> an.Mask:
     pattern = draw(conditions(space))
     for _ in range(draw(st.integers(0, 3))):
         more = draw(conditions(space))
-        pattern = draw(st.sampled_from([pattern & more, pattern & more, pattern | more, pattern & ~more]))
+        pattern = draw(one_of_these([pattern & more, pattern & more, pattern | more, pattern & ~more]))
     return pattern

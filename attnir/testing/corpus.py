@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from attnir.testing.engine import Failure
+from attnir.testing.script import HEAD
 
 _WAIVED = re.compile(r"^# waived: (\S.*)$", re.MULTILINE)
 
@@ -33,8 +34,8 @@ class Replay:
 
 
 def scripts_of(folder: Path) -> list[Path]:
-    """The scripts of a corpus, by name; none where there is no such folder."""
-    return sorted(folder.glob("*.py"))
+    """The scripts of a corpus, by name; none where there is no such folder. Other files are left alone."""
+    return sorted(path for path in folder.glob("*.py") if path.read_text(encoding="utf-8").startswith(HEAD))
 
 
 def replay(path: Path) -> Replay:

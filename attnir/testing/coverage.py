@@ -18,7 +18,7 @@ from attnir.traverse import nodes
 # What a pattern is made of; the others stand in programs alone.
 LANGUAGE = tuple(op for op in Op if op not in TABLES and op not in (Op.ROWMIN, Op.ROWMAX))
 AXES = (
-    *("float32", "bfloat16", "float16", "bhsd", "bshd", "padded", "normal", "peaked", "constant", "offset"),
+    *("float32", "bfloat16", "float16", "bhsd", "bshd", "padded", "normal", "peaked", "offset"),
     *("Sq = Sk", "Sq < Sk", "Sq > Sk", "q_start", "several samples", "grouped heads", "Dv is not D", "split widths"),
     *("long", "dead rows", "scale", "score", "parameter", "sorted field", "unsorted field", "field by sample"),
     *("field of both sides", "tensor of samples", "tensor of heads", "grid", "regions", "part of a grid"),

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from attnir.api import compile
 from attnir.codegen.plan import CONFIGURED, Plan
 from attnir.codegen.targets import Config, current_target
+from attnir.errors import BackendError
 from attnir.masks import Mask
 from attnir.scores import Pattern, pattern
 from attnir.testing.case import Case
@@ -40,6 +42,8 @@ class Executor:
 
         Without a GPU Triton interprets, which it has to know before it is imported.
         """
+        if backend == "triton" and find_spec("triton") is None:
+            raise BackendError("Triton is not installed, so its kernels cannot be tried; take torch, or install triton")
         gpu = backend == "triton" and torch.cuda.is_available()
         if backend == "triton" and not gpu and "triton" not in sys.modules:
             os.environ.setdefault("TRITON_INTERPRET", "1")

@@ -65,9 +65,14 @@ def dense(case: Case) -> Results:
     return run(reference(case.pattern), case, double=True)
 
 
-def judge(got: Results, case: Case) -> dict[str, float]:
-    """Assert that every result is accepted; the largest error of each, for a report."""
-    ref, yardstick, size, rounds = dense(case), eager(case), sizes(case), sizes(case, rounded=True)
+def judge(got: Results, case: Case, *, roundings: int = 1) -> dict[str, float]:
+    """Assert that every result is accepted; the largest error of each, for a report.
+
+    roundings: how many float32 roundings are no error. Random calls of peaked inputs ask for more: where one key
+    outweighs the others the yardstick may be exact by chance, and is none then.
+    """
+    ref, yardstick, size = dense(case), eager(case), sizes(case)
+    rounds = {name: roundings * t for name, t in sizes(case, rounded=True).items()}
     figures = {}
     dead = ~case.live.any(-1)
     got = {name: t.detach().cpu() for name, t in got.items()}

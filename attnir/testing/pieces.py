@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 import attnir as an
-from attnir.testing.arranged import KV_LEN
+from attnir.testing.arranged import KV_LEN, one_of_these
 from attnir.testing.expressions import predicates
 
 DOC, START, KIND = an.field("doc", sorted=True), an.field("start", sorted=True), an.field("kind")
@@ -74,7 +74,7 @@ def _pieces(n: int, m: int, size: int) -> list[list[Callable[..., Any]]]:
 def pieces(draw: st.DrawFn) -> an.Mask:
     """One of the well-known pieces."""
     sorts = _pieces(draw(near), draw(near), draw(blocks))
-    return an.mask(draw(st.sampled_from(sorts).flatmap(st.sampled_from)))
+    return an.mask(draw(one_of_these(draw(one_of_these(sorts)))))
 
 
 def _composed(masks: st.SearchStrategy[an.Mask]) -> st.SearchStrategy[an.Mask]:

@@ -35,7 +35,8 @@ def fuzz(
     Exit codes: 0 clean, 1 something failed, 2 bad input.
     """
     console = Console(soft_wrap=True)
-    executors = [Executor.of(name) for name in _targets(target)]
+    with in_words():
+        executors = [Executor.of(name) for name in _targets(target)]
     seed = random.randrange(1_000_000) if seed is None else seed
     limits = Limits(60.0 if time is None and cases is None else time, cases, keep_going, shrink)
     with in_words():

@@ -38,7 +38,7 @@ def test_a_failure_is_shown_and_kept_and_replayed(tried: list[Case], tmp_path: P
     code, text = run(tmp_path, "--cases", "1")
     (script,) = tmp_path.glob("walks_torch_*.py")
     assert code == 1 and str(script) in text.replace("\n", "") and "1 failures" in text
-    script.write_text("assert False, 'still there'")
+    script.write_text("# `walks` on torch: still there\nassert False, 'still there'")
     code, text = run(tmp_path, "--cases", "1")
     assert code == 1 and "still there" in text and "replayed 1 scripts" in text
 
