@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+import torch
 from hypothesis import strategies as st
 
 from attnir.codegen.plan import Plan
@@ -45,14 +47,26 @@ def fuzz(
         watch(tally)
         return time.monotonic() >= end or (limits.cases is not None and tally.cases >= limits.cases)
 
-    number, known = 0, -1
-    while tally.cases > known and not done() and (limits.keep_going or not tally.failures):
-        known = tally.cases
-        failure = run_round(strategy, executors, _seed(seed, number), tally, End(done, limits.shrinking))
-        if failure is not None:
-            found(failure)
-        number += 1
+    with one_thread():
+        number, known = 0, -1
+        while tally.cases > known and not done() and (limits.keep_going or not tally.failures):
+            known = tally.cases
+            failure = run_round(strategy, executors, _seed(seed, number), tally, End(done, limits.shrinking))
+            if failure is not None:
+                found(failure)
+            number += 1
     return tally
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Cases are small: torch's threads would wait for each other more than they compute."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def tried(plan: Plan, cases: int, seed: int, *, own_tiles: bool) -> tuple[str, Tally]:
