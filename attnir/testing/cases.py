@@ -17,6 +17,7 @@ from attnir.ops import FieldDecl, ParamDecl, TensorDecl
 from attnir.real import SCORE
 from attnir.signature import value_of
 from attnir.testing.case import LAYOUTS, Case, takes
+from attnir.testing.executor import MOST_TILES
 from attnir.testing.patterns import patterns
 from attnir.testing.values import Drawn, Runs, Values
 
@@ -27,7 +28,6 @@ DRAWN = ("normal", "peaked", "offset")  # kinds of inputs; what constant ones sh
 GROUPS = (1, 2, 3, 7, 8)
 TILES = (16, 32, 64, 128)
 MOST_PAIRS = 600_000
-MOST_TILES = 24  # of all samples and heads
 MANY_ROWS = 64  # of results: over fewer, the largest error of the yardstick says little where errors are large
 LARGEST_SCORE = 1e3  # beyond, rounding of the score itself decides which key weighs how much
 

@@ -91,7 +91,7 @@ def first_failure(case: Case, executors: Sequence[Executor], tally: Tally | None
         if i and tally is not None and tally.share(on) > SHARE:
             continue
         for p in PROPERTIES.values():
-            wanted = p.applies(case) and (p.level == "kernel" or i == 0)
+            wanted = p.applies(case) and (on.affords(case) if p.level == "kernel" else i == 0)
             if wanted and (failure := checked(p, case, on, tally)):
                 return failure
     return None

@@ -22,6 +22,7 @@ from attnir.scores import Pattern, pattern
 from attnir.testing.case import Case
 
 TORCH_TILE = (64, 64)
+MOST_TILES = 24  # of all samples and heads, that are interpreted
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,14 @@ class Executor:
             case.dtype,
         )
         return tile_of(kind, chosen.config)
+
+    def affords(self, case: Case) -> bool:
+        """Whether a case is small enough: the interpreter takes some milliseconds for every tile of every kernel."""
+        if self.backend != "triton" or self.device != "cpu":
+            return True
+        m, n = self.tile(case, transposed=False)
+        call = case.call
+        return case.batch * case.heads * -(-call.q_len // m) * -(-call.k_len // n) <= MOST_TILES
 
     @contextmanager
     def quiet(self) -> Iterator[None]:
