@@ -22,7 +22,7 @@ from attnir.scores import Pattern, pattern
 from attnir.testing.case import Case
 
 TORCH_TILE = (64, 64)
-MOST_TILES = 24  # of all samples and heads, that are interpreted
+MOST_TILES = 12  # of all samples and heads, that are interpreted
 
 
 @dataclass(frozen=True, slots=True)

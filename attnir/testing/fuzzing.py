@@ -38,7 +38,7 @@ def fuzz(
     """Check random cases on executors, round by round; a failure of a sort that is new is shrunk, and kept.
 
     `watch` is called after every case, `found` with every failure, once it is shrunk. The same seed draws the same
-    cases, as far as the limits let it. No case is checked twice, so there may be fewer of them than the limits allow: a
+    cases, as far as the limits let it; in a checkout hypothesis draws constants of loaded modules as well. No case is checked twice, so there may be fewer of them than the limits allow: a
     round that meets no new one is the last.
     """
     tally, end = Tally(), time.monotonic() + (limits.seconds or float("inf"))
