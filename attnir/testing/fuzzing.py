@@ -17,6 +17,9 @@ from attnir.testing.engine import SHRINKING, End, Failure, Tally, run_round
 from attnir.testing.executor import Executor
 
 
+PATIENCE = 20.0  # seconds for a failure that somebody waits for
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """When a run ends: after a number of seconds or of cases, or at the first failure unless it is to go on."""
@@ -38,8 +41,8 @@ def fuzz(
     """Check random cases on executors, round by round; a failure of a sort that is new is shrunk, and kept.
 
     `watch` is called after every case, `found` with every failure, once it is shrunk. The same seed draws the same
-    cases, as far as the limits let it; in a checkout hypothesis draws constants of loaded modules as well. No case is checked twice, so there may be fewer of them than the limits allow: a
-    round that meets no new one is the last.
+    cases, as far as the limits let it; in a checkout hypothesis draws constants of loaded modules as well. No case is
+    checked twice, so there may be fewer of them than the limits allow: a round that meets no new one is the last.
     """
     tally, end = Tally(), time.monotonic() + (limits.seconds or float("inf"))
 
@@ -72,7 +75,8 @@ def one_thread() -> Iterator[None]:
 def tried(plan: Plan, cases: int, seed: int, *, own_tiles: bool) -> tuple[str, Tally]:
     """What computes a plan, and what came of random calls of it; own_tiles: with the tiles that it has itself."""
     on = replace(Executor.of(plan.backend or "torch"), configs=plan.configs)
-    return str(on), fuzz(drawn(plan.pattern, own_tiles=own_tiles), (on,), Limits(cases=cases), seed)
+    limits = Limits(cases=cases, shrinking=PATIENCE)
+    return str(on), fuzz(drawn(plan.pattern, own_tiles=own_tiles), (on,), limits, seed)
 
 
 def _seed(seed: int, number: int) -> int:
