@@ -16,7 +16,6 @@ from attnir.testing.cases import cases as drawn
 from attnir.testing.engine import SHRINKING, End, Failure, Tally, run_round
 from attnir.testing.executor import Executor
 
-
 PATIENCE = 20.0  # seconds for a failure that somebody waits for
 
 
