@@ -70,23 +70,26 @@ def gives_ones(case: Case, on: Executor) -> None:
 
 
 def spoilt(case: Case, on: Executor) -> Results:
-    """The results where what no visited tile holds is NaN, keys with their values: they have to be those without."""
-    hidden = unseen(case, on)
+    """The results where what no visited tile holds is NaN, keys with their values and queries with their dO.
+
+    They have to be those without.
+    """
+    visited = seen(case, on)
     q, k, v, do, dlse = case.tensors()
-    for t in (k, v):
-        t[hidden] = torch.nan
+    keys = visited.any(2).view(case.batch, case.kv_heads, -1, visited.shape[3]).any(2)  # by a head of the group
+    for t, held in ((k, keys), (v, keys), (q, visited.any(3)), (do, visited.any(3))):
+        t[~held] = torch.nan
     with on.quiet():
         tensors = [t.to(on.device) for t in (q, k, v, do, dlse)]
         return differentiated(on.attention(case), tensors, case.options(on.device))
 
 
-def unseen(case: Case, on: Executor) -> Tensor:
-    """Keys that lie in no visited tile, forward or transposed, of a query head that shares them: bool [B, Hkv, Sk]."""
+def seen(case: Case, on: Executor) -> Tensor:
+    """Pairs that lie in a visited tile, forward or transposed: bool [B, Hq, Sq, Sk]."""
     plan, call = Plan(pattern(case.pattern)).on(case.call), case.call
-    seen = torch.zeros(case.live.shape, dtype=torch.bool)
+    found = torch.zeros(case.live.shape, dtype=torch.bool)
     for transposed in (False, True):
-        found = plan.launches(on.tile(case, transposed=transposed), transposed=transposed)
-        visits = pair_map([p for programs in found for p in programs], call)
-        seen = seen | (visits.full + visits.partial > 0)
-    keys = seen.any(2).view(case.batch, case.kv_heads, -1, call.k_len)  # of the query heads of each key head
-    return ~keys.any(2)
+        launches = plan.launches(on.tile(case, transposed=transposed), transposed=transposed)
+        visits = pair_map([p for programs in launches for p in programs], call)
+        found = found | (visits.full + visits.partial > 0)
+    return found

@@ -118,7 +118,7 @@ def numbers(case: Case, on: Executor) -> dict[str, float]:
 
     Keys and values that no visited tile holds are NaN, and so is what lies around padded tensors: none of it leaks.
     """
-    return judge(spoilt(case, on), case, roundings=1 if case.kind == "normal" else CHANCE)
+    return judge(spoilt(case, on), case, roundings=1 if case.kind == "normal" else CHANCE, stored=True)
 
 
 def _tiles(case: Case, on: Executor, transposed: bool) -> Iterable[tuple[int, int]]:
