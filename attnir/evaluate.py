@@ -92,8 +92,8 @@ class Evaluator:
                 return self.tokens[str(name)]
             case int() as value:
                 return self._scalar(value)
-            case float() as value:
-                return self._real(self._scalar(value))
+            case float() as value:  # in the score's dtype at once: torch would take float32 for it
+                return torch.full((), value, dtype=self.tokens["s"].dtype, device=self.call.device)
         given = (self.done[a] for a in n.args)
         if n.is_real:
             given = (x if x.dtype is torch.bool else self._real(x) for x in given)

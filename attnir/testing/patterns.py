@@ -22,7 +22,7 @@ masks = st.one_of(positional, positional, arranged(scale=2, given=True))
 
 @st.composite
 def patterns(draw: st.DrawFn) -> an.Pattern:
-    """A pattern: a mask of some kind, every third with a score.
+    """A pattern: a mask of some kind, every second with a score.
 
     >>> from hypothesis import find
     >>> find(patterns(), lambda p: len(p.fields) > 0).fields != ()
@@ -33,7 +33,7 @@ def patterns(draw: st.DrawFn) -> an.Pattern:
     else:
         base = draw(masks)
     declared = an.pattern(base)
-    if draw(st.integers(0, 2)) < 2:
+    if draw(st.booleans()):
         return declared
     return _scored(declared, draw(_changes))
 
