@@ -111,6 +111,7 @@ def test_what_goes_wrong_is_said_in_words(name: str, words: str) -> None:
 
 
 def test_a_line_is_shown_though_its_folder_begins_like_attnir_s(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(an, "__file__", str(here / "my" / "__init__.py"))  # beside my_masks.py
-    with pytest.raises(TextError, match=r"my_masks\.py:21: "):
-        load("my_masks:failing")
+    monkeypatch.setattr(an, "__file__", str(here / "my" / "__init__.py"))  # beside my_plain.py
+    (here / "my_plain.py").write_text("def failing():\n    raise ValueError('no')\n")
+    with pytest.raises(TextError, match=r"my_plain\.py:2: ValueError: no"):
+        load("my_plain:failing")
