@@ -193,7 +193,6 @@ def _scores(numbers: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
         st.builds(real.add, numbers, real_or_integer),
         st.builds(real.sub, real_or_integer, numbers),
         st.builds(real.mul, numbers, st.integers(-16, 16).map(lambda n: real.real(n / 8))),
-        st.builds(real.mul, numbers, real_or_integer),
         st.builds(real.where, bounds, numbers, numbers),
         st.builds(real.add, numbers, st.builds(real.log, integers)),
         st.builds(real.where, bounds, numbers, integers.map(real.of_integer)),

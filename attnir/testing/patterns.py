@@ -9,6 +9,7 @@ import attnir as an
 from attnir.errors import DeclarationError
 from attnir.expr import Expr
 from attnir.ops import Op
+from attnir.real import of_integer
 from attnir.testing.arranged import arranged
 from attnir.testing.entries import entries
 from attnir.testing.expressions import scores
@@ -59,4 +60,5 @@ counts = st.sampled_from(
         an.multiplicity(lambda k, h: (k + h) % 4),
     ]
 )
-_changes = st.one_of(scores.filter(_few_products).map(an.Score), scores.filter(_few_products).map(an.Score), counts)
+changes = scores.filter(_few_products).map(lambda e: an.Score(e if e.is_real else of_integer(e)))
+_changes = st.one_of(changes, changes, counts)
