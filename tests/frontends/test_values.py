@@ -40,21 +40,21 @@ def test_a_file_gives_the_same_counts_as_its_expression(tmp_path: Path, suffix: 
         torch.save(values, path)
     from_file = Given(["w=20"], [f"doc={path}"]).bind(DOCS, 64)
     by_position = Given(["w=20"], ["doc=i // 10"]).bind(DOCS, 64)
-    pairs = [DOCS.explain(64, **given).live_pairs for given in (from_file, by_position)]  # type: ignore[arg-type] # names
+    pairs = [DOCS.explain(64, **given).live_pairs for given in (from_file, by_position)]
     assert pairs == [DOCS.explain(64, doc=values, w=20).live_pairs] * 2
 
 
 @pytest.mark.parametrize(("keys", "q_start", "first"), [(None, None, 0), (64, None, 48), (64, 5, 5), (8, None, 0)])
 def test_queries_have_the_values_of_their_positions(keys: int | None, q_start: int | None, first: int) -> None:
-    queries, at_keys = Given(["w=1"], ["doc=i"]).bind(DOCS, 16, keys, q_start)["doc"]  # type: ignore[misc] # a pair
+    queries, at_keys = Given(["w=1"], ["doc=i"]).bind(DOCS, 16, keys, q_start)["doc"]
     assert queries.tolist() == list(range(first, first + 16))
     assert at_keys.tolist() == list(range(16 if keys is None else keys))
 
 
 def test_tensors_have_rows_for_samples_and_columns_for_heads() -> None:
     given = Given((), (), ["n=5, 9", "m=0,1,2;3,4,5"]).bind(LENGTHS, 16)
-    assert given["n"].tolist() == [5, 9] and given["m"].tolist() == [[0, 1, 2], [3, 4, 5]]  # type: ignore[attr-defined]
-    assert LENGTHS.explain(16, batch=2, heads=3, **given).live_pairs > 0  # type: ignore[arg-type] # names
+    assert given["n"].tolist() == [5, 9] and given["m"].tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert LENGTHS.explain(16, batch=2, heads=3, **given).live_pairs > 0
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,10 @@ import pytest
 import attnir as an
 
 webdriver = pytest.importorskip("selenium.webdriver")
-from selenium.webdriver.chrome.service import Service  # noqa: E402  (after importorskip)
-from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
-from selenium.webdriver.common.by import By  # noqa: E402
-from selenium.webdriver.common.keys import Keys  # noqa: E402
-from selenium.webdriver.support.ui import Select, WebDriverWait  # noqa: E402
+Service, ActionChains, Keys = webdriver.ChromeService, webdriver.ActionChains, webdriver.Keys
+By = pytest.importorskip("selenium.webdriver.common.by").By
+ui = pytest.importorskip("selenium.webdriver.support.ui")
+Select, WebDriverWait = ui.Select, ui.WebDriverWait
 
 MISSING = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"needs {' and '.join(MISSING)} on the path")
