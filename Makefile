@@ -51,8 +51,9 @@ over-compute: $(READY)  ## pairs computed to a live pair, beside FlexAttention's
 bench-gpu: $(GPU_READY)  ## measure the Triton kernels on this GPU
 	$(GPU_RUN) -m benchmarks.bench_gpu
 
+# What is left out asks for packages of the command line and the docs, which a machine for kernels need not have.
 test-gpu: $(GPU_READY)  ## the tests that need a GPU
-	$(GPU_RUN) -m pytest -m gpu tests
+	$(GPU_RUN) -m pytest -m gpu tests $(addprefix --ignore=tests/,frontends mutants test_docs.py test_errors.py)
 
 inspect: $(READY)  ## compile the kernels for every target, no GPU needed, and show what they use
 	$(RUN) -m benchmarks.inspect_kernels
