@@ -16,7 +16,7 @@ WIDTH, BLOCK = an.param("w", low=0, high=40), an.param("stop", low=1, high=9)
 REACH = an.tensor("reach", "h")
 
 near = st.one_of(st.integers(0, 12), st.integers(0, 12), st.integers(13, 90))  # distances
-blocks = st.one_of(st.integers(1, 9), st.sampled_from([16, 24, 32, 40]))
+blocks = st.one_of(st.integers(1, 9), st.sampled_from([2, 4, 8, 16, 32]), st.sampled_from([16, 24, 32, 40]))
 
 
 def _pieces(n: int, m: int, size: int) -> list[list[Callable[..., Any]]]:
@@ -43,18 +43,24 @@ def _pieces(n: int, m: int, size: int) -> list[list[Callable[..., Any]]]:
         lambda q, k: k // size <= q // size,
         lambda q, k: k // BLOCK <= q // BLOCK,
         lambda q, k: (m - q) % 8 <= (k + n) % -4 + 5,
+        lambda q, k: (m - q) // size <= (n - k) // size,
+        lambda q, k: (2 * q + 3 * k + m) % 6 == n % 6,
     ]
     pairwise: list[Callable[..., Any]] = [
         lambda q, k: (q // size + k // size) % 2 == 0,
         lambda q, k: (q * k) % size == 0,
         lambda q, k, h: (q * k + h) % (size + 1) <= m,
         lambda q, k, b: (q * k) % 7 <= b + 2,
+        lambda q, k: (n - q) % size >= (m - k) % size,
+        lambda q, k: q - k <= an.where(q * k % 3 == 0, n + m, m),
         lambda q, k, h: (q * k) % 17 < REACH[h],
     ]
     fields: list[Callable[..., Any]] = [
         lambda q, k: DOC(q) == DOC(k),
         lambda q, k: START(q) <= k,
         lambda q, k: k - START(q) < n,
+        lambda q, k, h: k - START(q) < n * (h + 1),
+        lambda q, k, h: DOC(q) - DOC(k) == h,
         lambda q, k: KIND(q) == KIND(k),
         lambda q, k: (KIND(q) == KIND(k)) & (k <= q),
         lambda q, k: (KIND(k) == 1) | (KIND(q) == 1),

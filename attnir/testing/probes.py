@@ -14,6 +14,8 @@ from attnir.testing.executor import Executor
 from attnir.testing.judge import Results, differentiated, over_group
 from attnir.walk import pair_map
 
+LOUD = 200.0  # the score of a loud key: in float32 another one beside it weighs nothing
+
 
 def unscored(case: Case) -> Case:
     """The case in float32, of its mask alone: a score would make no integers."""
@@ -27,14 +29,18 @@ def _integers(case: Case, t: Tensor, seed: int) -> Tensor:
 
 
 def counts_keys(given: Case, on: Executor) -> None:
-    """q = 0: lse = log(live keys), o * count = the integer sum of v; integer dO: dV is the sum over the live queries.
+    """Scores of 0: lse = log(live keys), o * count = the integer sum of v; integer dO: dV is the sum over live queries.
 
-    o is one division away from the sum, which rounding to the next integer undoes exactly.
+    o is one division away from the sum, which rounding to the next integer undoes exactly. With an odd seed some keys
+    are LOUD: a row that sees one counts the loud keys alone, and the other rows must not hear of them.
     """
     case = unscored(given)
     q, k, v, do, _ = case.tensors()
     q, v, do = torch.zeros_like(q), _integers(case, v, 0), _integers(case, do, 1)
-    live, group = case.live.double(), case.heads // case.kv_heads
+    loud = (torch.arange(k.shape[2]) % 5 == 3) & (case.seed % 2 == 1)
+    q[..., 0], k[..., 0] = 1.0, torch.where(loud, LOUD / case.factor, 0.0)
+    hears = (case.live & loud).any(-1)
+    live, group = torch.where(hears[..., None], case.live & loud, case.live).double(), case.heads // case.kv_heads
     count = live.sum(-1)
     leaf = v.to(on.device).requires_grad_()
     with on.quiet():
@@ -43,8 +49,8 @@ def counts_keys(given: Case, on: Executor) -> None:
         # Rows scaled by their count make dV a sum of integers: P = 1 / count, so P^T (count * dO) = live^T dO.
         (dv,) = torch.autograd.grad(o, leaf, (do * count[..., None].float()).to(on.device))
     o, lse, dv = (t.detach().cpu().double() for t in (o, lse, dv))
-    expected = torch.where(count > 0, count.log(), -torch.inf)
-    torch.testing.assert_close(lse, expected, rtol=0, atol=2e-6, msg=lambda m: f"lse is not log(live keys)\n{m}")
+    expected = torch.where(count > 0, count.log(), -torch.inf) + torch.where(hears, LOUD, 0.0)
+    torch.testing.assert_close(lse, expected, rtol=2e-7, atol=2e-6, msg=lambda m: f"lse is not log(live keys)\n{m}")
     sums = live @ v.double().repeat_interleave(group, 1)
     _near_integers("o x live keys", o * count[..., None], sums)
     _near_integers("dV", dv, over_group(live.transpose(-1, -2) @ do.double(), group))

@@ -157,3 +157,10 @@ def test_named_patterns_need_few_steps(name: str, monkeypatch: pytest.MonkeyPatc
     programs = [cover(predicate, (64, 32), transposed=transposed) for transposed in (False, True)]
     monkeypatch.setattr(order, "STEPS", STEPS // 8)
     assert programs == [cover(predicate, (64, 32), transposed=transposed) for transposed in (False, True)]
+
+
+@pytest.mark.parametrize("d", [2, 3, 16])
+@pytest.mark.parametrize("c", [-2, -1, 0, 1, 5])
+def test_a_quotient_is_held_against_multiples_of_its_divisor(c: int, d: int) -> None:
+    assert at_most(const(c), (Q_START + c * d) // d)
+    assert not at_most(const(c), (Q_START + (c * d - 1)) // d)

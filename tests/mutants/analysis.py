@@ -86,6 +86,13 @@ ORDERS = (
     ),
     _analysis("an order is proved one too early", "order", "bounds(gap).low >= 0:", "bounds(gap).low >= -1:"),
     _analysis(
+        "a quotient is compared with a limit of its dividend",
+        "order",
+        "rest.constant * d.const",
+        "rest.constant",
+        "tests/attnir/test_order.py::test_a_quotient_is_held_against_multiples_of_its_divisor",
+    ),
+    _analysis(
         "two extremes over rows may stand at one row",
         "order",
         "if not (takes and row_taken):",

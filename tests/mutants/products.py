@@ -89,10 +89,9 @@ SCHEDULE = (
         "queries[b % len(queries)], keys[b % len(keys)]",
         "queries[0], keys[0]",
     ),
-    Mutant(
+    _torch(
         "lists of one sample and head serve others",
-        "kernel, listed",
-        "attnir.codegen.torch.build",
+        "torch.build",
         "first = (b * heads + h) * rows",
         "first = 0 * rows",
     ),
