@@ -20,6 +20,9 @@ from attnir.arrange import WORTH_A_LIST
 from attnir.call import Call
 from attnir.codegen.triton.metadata import metadata
 from attnir.program import Launches
+from attnir.testing import case as testing
+from attnir.testing import check
+from attnir.testing.values import Runs, Values
 from benchmarks.metadata import Metadata, metadata_of, reasons_of, shortened
 from benchmarks.over_compute import call_of, measure
 from benchmarks.realistic import Sized, cataloged
@@ -221,3 +224,15 @@ def test_a_long_reason_fits_a_line() -> None:
     reason = "block lists: " + "x" * 500
     assert len(shortened(reason)) == 110 and shortened(reason).startswith("block lists: x")
     assert shortened("short") == "short"
+
+
+@pytest.mark.parametrize("kv_heads", [1, 2])
+def test_row_tables_differ_from_head_to_head(kv_heads: int) -> None:
+    doc = an.field("doc", sorted=True)
+    shifted = an.mask(lambda q, k, h: doc(q) - doc(k) == h)
+    documents = Values(Runs(120, 40))
+    check(
+        testing.Case(shifted, q_len=120, heads=2, kv_heads=kv_heads, d=16, bindings={"doc": documents}, tile=(32, 32)),
+        "triton",
+        "keys",
+    )

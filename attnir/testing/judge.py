@@ -146,10 +146,11 @@ def _accept(
         return 0.0
     slack = torch.finfo(torch.float32).eps * rounded.norm(dim=-1)
     errors, best = ((t - ref).norm(dim=-1)[~zero] for t in (x, yardstick))
-    rho, best = ((e - slack[~zero]).clamp(min=0) / size[~zero] for e in (errors, best))
-    limit = factor * float(best.max()) + 2 * torch.finfo(dtype).eps
+    beyond, best = ((e - slack[~zero]).clamp(min=0) for e in (errors, best))
+    rho, limit = beyond / size[~zero], factor * float((best / size[~zero]).max()) + 2 * torch.finfo(dtype).eps
     assert float(rho.max()) <= limit, f"{name}: max rho {float(rho.max()):.3e} > {limit:.3e}"
-    ratio, reached = (float((t - ref).norm() / max(ref.norm(), 1e-2 * terms.norm())) for t in (x, yardstick))
+    whole = max(ref.norm(), 1e-2 * terms.norm())
+    ratio, reached = (float(e.norm() / whole) for e in (beyond, best))
     limit = max(GLOBAL[dtype], reached)
     assert ratio <= limit, f"{name}: global ratio {ratio:.3e} > {limit:.3e}"
     return float((errors / size[~zero]).max())

@@ -3,8 +3,8 @@
 from tests.mutants.mutant import Mutant
 
 
-def _kernel(name: str, module: str, old: str, new: str) -> Mutant:
-    return Mutant(name, "kernel", f"attnir.codegen.triton.{module}", old, new)
+def _kernel(name: str, module: str, old: str, new: str, test: str = "") -> Mutant:
+    return Mutant(name, "kernel", f"attnir.codegen.triton.{module}", old, new, test)
 
 
 def _listed(name: str, module: str, old: str, new: str) -> Mutant:
@@ -136,6 +136,7 @@ VALUES = (
         "frame",
         " + h64 * table_{i}_head",
         "",
+        "tests/test_metadata.py::test_row_tables_differ_from_head_to_head",
     ),
     _kernel(
         "what reads the head is computed before the loop over heads",
@@ -154,8 +155,15 @@ VALUES = (
         "operations",
         "divisor.const.bit_length() - 1",
         "divisor.const.bit_length()",
+        "tests/codegen/triton/test_expressions.py::test_rounding_and_width",
     ),
-    _kernel("a remainder keeps one bit", "operations", '{a} & {divisor.const - 1}"', '{a} & {divisor.const}"'),
+    _kernel(
+        "a remainder keeps one bit",
+        "operations",
+        '{a} & {divisor.const - 1}"',
+        '{a} & {divisor.const}"',
+        "tests/codegen/triton/test_expressions.py::test_rounding_and_width",
+    ),
     _kernel("< turned round is >=", "expressions", "FLIPPED = {Op.LT: Op.GT,", "FLIPPED = {Op.LT: Op.GE,"),
     _kernel("sums of 33 bits are computed in 32", "expressions", "INT32 = 2**31 - 1", "INT32 = 2**33 - 1"),
     _kernel(
