@@ -9,8 +9,8 @@ from attnir.axes import Layout
 from attnir.call import Call
 from attnir.evaluate import Evaluator
 from attnir.labels import in_order
-from attnir.program import Launches, Status
-from attnir.walk import pair_map, steps, tile_tokens
+from attnir.program import Launches, Status, TileProgram
+from attnir.walk import pair_map, runs, steps, tile_tokens
 
 MEANINGS = {
     "range": "a FULL tile reaches across the end of its columns, or a tile lies outside of the call",
@@ -33,6 +33,8 @@ def findings(launches: Launches, live: Tensor, call: Call) -> set[str]:
         rows += rows_of(programs[0].rows, call)
     found |= {"rows"} if bool((rows != 1).any()) else set()
     every_program = [p for programs in launches for p in programs]
+    if any(_too_long(p, call) for p in every_program):
+        return found | {"range"}
     try:
         pair_map(every_program, call)
     except IndexError:
@@ -41,6 +43,12 @@ def findings(launches: Launches, live: Tensor, call: Call) -> set[str]:
     found |= {"lost"} if bool((live & (counts == 0)).any()) else set()
     found |= {"dead"} if bool((~live & (counts > 0)).any()) else set()
     return found | ({"twice"} if bool((live & (counts > 1)).any()) else set())
+
+
+def _too_long(program: TileProgram, call: Call) -> bool:
+    """Whether a sweep has more tiles than there are columns: nobody would live to see its end."""
+    most, placed = call.length(program.columns.side), in_order(call, program.label)
+    return not program.listed and any(bool((run.count > most).any()) for run in runs(program, placed))
 
 
 def visited(launches: Launches, call: Call) -> tuple[int, int]:
