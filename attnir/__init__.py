@@ -13,12 +13,13 @@ torch.Size([1, 4, 1000, 64])
 
 from attnir import catalog
 from attnir.api import Attention, compile
+from attnir.biases import alibi, alibi_slopes, relative_bias, softcap
 from attnir.certificate import Certificate
 from attnir.codegen.cache import CacheInfo, cache_info
 from attnir.codegen.targets import Config
 from attnir.errors import AttnirError
 from attnir.facts import Field, field, param, tensor
-from attnir.functions import log, maximum, minimum, where
+from attnir.functions import clip, exp, log, maximum, minimum, sigmoid, sqrt, tanh, where
 from attnir.masks import Mask, causal, full, mask, window
 from attnir.neighborhood import neighborhood
 from attnir.per_head import per_head
@@ -41,11 +42,15 @@ __all__ = [
     "Report",
     "Score",
     "Space",
+    "alibi",
+    "alibi_slopes",
     "cache_info",
     "catalog",
     "causal",
+    "clip",
     "compile",
     "concat",
+    "exp",
     "field",
     "full",
     "grid",
@@ -60,7 +65,12 @@ __all__ = [
     "pattern",
     "per_head",
     "reference",
+    "relative_bias",
     "score",
+    "sigmoid",
+    "softcap",
+    "sqrt",
+    "tanh",
     "tensor",
     "verify",
     "where",

@@ -76,9 +76,11 @@ class Attention:
         scale           the factor of q . k, by default D ** -0.5
         q_start         the first query's position, by default max(0, Sk - Sq): the queries are the last positions
         return_lse      also return lse [B, Hq, Sq], float32: the natural log of the sum of exp(score) of each row
-        bindings        the pattern's fields, integers [Sk] or [B, Sk] or a pair (for queries, for keys), and parameters
+        bindings        the pattern's fields, integers [Sk] or [B, Sk] or a pair (for queries, for keys), tensors and
+                        parameters
 
-        A row without a live key gives output 0, lse -inf and zero gradients. o and lse are differentiable in q, k, v.
+        A row without a live key gives output 0, lse -inf and zero gradients. o and lse are differentiable in q, k, v
+        and in the tensors that a score reads.
 
         >>> import attnir as an, torch
         >>> q = k = v = torch.randn(1, 2, 100, 16)
@@ -101,7 +103,10 @@ class Attention:
         fields = [t for name in sorted(call.fields) for t in (call.fields[name].queries, call.fields[name].keys)]
         fields += [call.tensors[t.name] for t in self.signature.tensors]
         params = [call.params[p.name] for p in self.signature.params]
-        o, lse = attend(q, k, v, fields, params, self.text, factor_of(scale, q.shape[-1]), call.q_start)
+        reals = [call.reals[t.name] for t in self.signature.reals]
+        numbers = [call.numbers[p.name] for p in self.signature.numbers]
+        factor = factor_of(scale, q.shape[-1])
+        o, lse = attend(q, k, v, reals, fields, params, numbers, self.text, factor, call.q_start)
         return (o, lse) if return_lse else o
 
     explain = explain_attention

@@ -35,6 +35,8 @@ class Call:
     params: Mapping[str, int]
     device: torch.device
     tensors: Mapping[str, Tensor] = field(default_factory=dict)  # int32 or int64, [B or 1, H or 1]
+    reals: Mapping[str, Tensor] = field(default_factory=dict)  # real tensors, of any axes
+    numbers: Mapping[str, float] = field(default_factory=dict)  # real parameters
 
     @property
     def sizes(self) -> dict[str, int]:

@@ -14,7 +14,7 @@ from typing import Any
 from attnir import expr as ex
 from attnir.errors import DeclarationError, TextError
 from attnir.expr import Expr
-from attnir.limits import axes_problem, name_problem, range_problem
+from attnir.limits import axes_problem, name_problem, range_problem, real_axes_problem
 from attnir.ops import COPIES_LIMIT, PARAM_LIMIT, FieldDecl, ParamDecl, TensorDecl
 from attnir.space import Space, concat, grid
 from attnir.value import Value
@@ -40,16 +40,22 @@ def _declaration(text: str) -> tuple[str, Expr | FieldDecl | TensorDecl] | None:
         match ast.parse(text.strip()).body:
             case [
                 ast.Assign(
-                    targets=[ast.Name(id=name)], value=ast.Call(func=ast.Name(id="tensor"), args=at, keywords=[])
+                    targets=[ast.Name(id=name)], value=ast.Call(func=ast.Name(id="tensor"), args=at, keywords=kw)
                 )
             ]:
-                axes = tuple(a.id if isinstance(a, ast.Name) else ast.unparse(a) for a in at)
-                if problem := name_problem(name) or axes_problem(axes):
+                if kw and not _is_real(kw):
+                    raise ValueError("expected tensor(b), tensor(h), tensor(b, h) or tensor(h, offset, dtype=float)")
+                axes, real = tuple(a.id if isinstance(a, ast.Name) else ast.unparse(a) for a in at), _is_real(kw)
+                if problem := name_problem(name) or (real_axes_problem(axes) if real else axes_problem(axes)):
                     raise ValueError(problem)
-                return name, TensorDecl(name, axes)
+                return name, TensorDecl(name, axes, real)
             case [
                 ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=ast.Name(id=kind), args=[], keywords=kw))
             ]:
+                if kind == "param" and _is_real(kw):
+                    if problem := name_problem(name):
+                        raise ValueError(problem)
+                    return name, ex.number(ParamDecl(name, real=True))
                 given = {word: ast.literal_eval(value) for word, value in _keywords(kw).items()}
                 return name, _declared(name, kind, given)
     except SyntaxError:
@@ -57,6 +63,14 @@ def _declaration(text: str) -> tuple[str, Expr | FieldDecl | TensorDecl] | None:
     except (ValueError, TypeError, RecursionError, MemoryError) as error:
         raise TextError(f"not a declaration: {text.strip()!r} ({error})") from None
     return None
+
+
+def _is_real(given: list[ast.keyword]) -> bool:
+    """Whether the only keyword says `dtype=float`."""
+    match given:
+        case [ast.keyword(arg="dtype", value=ast.Name(id="float"))]:
+            return True
+    return False
 
 
 def _keywords(given: list[ast.keyword]) -> dict[str, ast.expr]:
@@ -87,7 +101,8 @@ def _declared(name: str, kind: str, given: dict[str, object]) -> Expr | FieldDec
             if isinstance(low, int) and isinstance(high, int):
                 return ex.param(ParamDecl(name, low, high))
     raise ValueError(
-        "expected field(), field(sorted=True), param(), param(low=..., high=...), tensor(b), tensor(h) or tensor(b, h)"
+        "expected field(), field(sorted=True), param(), param(low=..., high=...), param(dtype=float), tensor(b), "
+        "tensor(h), tensor(b, h) or tensor(h, offset, dtype=float)"
     )
 
 

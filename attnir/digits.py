@@ -34,7 +34,7 @@ def _carried(e: Expr) -> Expr | None:
     if e.op in (Op.FLOORDIV, Op.MOD):
         found = bounds(e)
         return const(found.low) if found.low == found.high else _divided(e.op, linear(e.args[0]), e.args[1])
-    if e.op in COMPARISONS and not e.args[0].is_bool:
+    if e.op in COMPARISONS and not any(a.is_bool or a.is_real for a in e.args):
         return _compared(e)
     return None
 

@@ -86,8 +86,12 @@ class NotSortedError(FieldError):
     """A field declared sorted that decreases somewhere."""
 
 
+class TensorError(AttnirError, ValueError):
+    """A tensor that a score reads, of the wrong rank, size or dtype."""
+
+
 class ParamError(AttnirError, ValueError):
-    """A parameter that is no integer, or out of its range."""
+    """A parameter that is no number of its kind, or out of its range."""
 
 
 class BackendError(AttnirError, RuntimeError):

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from attnir.call import Call
-from attnir.expr import Expr, side_of
+from attnir.expr import COPIES, TOKENS, Expr, side_of
 from attnir.ops import Coordinate, FieldDecl, Op, ParamDecl, Searched, TensorDecl
+from attnir.real import is_unbounded
 from attnir.traverse import nodes
 
 Tokens = Mapping[str, Tensor]
@@ -45,7 +46,16 @@ _ELEMENTWISE: dict[Op, Callable[..., Any]] = {
     Op.REAL_SUB: operator.sub,
     Op.REAL_NEG: operator.neg,
     Op.REAL_MUL: operator.mul,
+    Op.REAL_DIV: operator.truediv,
+    Op.REAL_ABS: torch.abs,
+    Op.REAL_MIN: torch.minimum,
+    Op.REAL_MAX: torch.maximum,
     Op.REAL_WHERE: torch.where,
+    Op.EXP: torch.exp,
+    Op.REAL_LOG: torch.log,
+    Op.TANH: torch.tanh,
+    Op.SIGMOID: torch.sigmoid,
+    Op.SQRT: torch.sqrt,
     Op.LOG: lambda a: a.clamp(min=1).log(),
     Op.FLOAT: lambda a: a,
     Op.ROWMIN: lambda a: a.amin(-1, keepdim=True),
@@ -82,8 +92,12 @@ class Evaluator:
         match n.value:
             case FieldDecl(name=name):
                 return self._field(name, n.args[0])
+            case TensorDecl(real=True):
+                return self._read(n)
             case TensorDecl(name=name):
                 return self._entry(self.call.tensors[name])
+            case ParamDecl(name=name, real=True):
+                return torch.full((), self.call.numbers[name], dtype=self.tokens["s"].dtype, device=self.call.device)
             case ParamDecl(name=name):
                 return self._scalar(self.call.params[name])
             case Searched():
@@ -115,6 +129,32 @@ class Evaluator:
         """A tensor over samples and heads, [B or 1, H or 1], read at those of the tokens."""
         batch, head = (self.tokens[t] if n != 1 else self._scalar(0) for t, n in zip("bh", values.shape, strict=True))
         return values[batch, head].long()
+
+    def _read(self, n: Expr) -> Tensor:
+        """A real tensor at an index for each axis: 0 outside of it."""
+        assert isinstance(n.value, TensorDecl)
+        values = self._real(self.call.reals[n.value.name])
+        index, inside = self.place(n)
+        if not index:
+            return values
+        found = values[tuple(index)]
+        return found if inside is None else torch.where(inside, found, torch.zeros_like(found))
+
+    def place(self, n: Expr) -> tuple[list[Tensor], Tensor | None]:
+        """(an index for each axis of a real tensor, held within it; where all lay within it, None: everywhere)."""
+        assert isinstance(n.value, TensorDecl)
+        index: list[Tensor] = []
+        inside: Tensor | None = None
+        for axis, e, size in zip(n.value.axes, n.args, self.call.reals[n.value.name].shape, strict=True):
+            at = self(e) - (self.call.q_start if axis == "q" else 0)
+            if axis in TOKENS and size == 1:
+                at = self._scalar(0)
+            elif not (axis in COPIES and e is COPIES[axis]):
+                within = (at >= 0) & (at < size)
+                inside = within if inside is None else inside & within
+                at = at.clamp(0, max(0, size - 1))
+            index.append(at)
+        return index, inside
 
     def _table(self, n: Expr) -> Tensor:
         assert isinstance(n.value, Searched)
@@ -154,10 +194,21 @@ def dense_mask(predicate: Expr, call: Call) -> Tensor:
     return live_block(predicate, call, slice(0, call.q_len), slice(0, call.k_len))
 
 
-def dense_score(score: Expr, call: Call) -> Callable[[Tensor], Tensor]:
-    """What becomes of scores s [B, H, q_len, k_len]: of the same shape and dtype."""
+def dense_score(score: Expr, call: Call, live: Tensor | None = None) -> Callable[[Tensor], Tensor]:
+    """What becomes of scores s [B, H, q_len, k_len], of live pairs or of all: of the same shape and dtype."""
     tokens = dense_tokens(call, slice(0, call.q_len), slice(0, call.k_len))
-    return lambda s: Evaluator(call, {**tokens, "s": s})(score).to(s.dtype).expand(s.shape)
+
+    def of_all(s: Tensor) -> Tensor:
+        return Evaluator(call, {**tokens, "s": s})(score).to(s.dtype).expand(s.shape)
+
+    def of_live(s: Tensor) -> Tensor:
+        assert live is not None
+        b, h, rows, columns = at = live.expand(s.shape).nonzero(as_tuple=True)
+        found = of_pairs(score, call, b, h, rows, columns, s[at]).to(s.dtype)
+        return torch.zeros_like(s).index_put(at, found.expand(len(b)))
+
+    # Where a value or a slope may be infinite it must not be computed of other pairs: a gradient of 0 would make NaN.
+    return of_all if live is None or not is_unbounded(score) else of_live
 
 
 def dense_tokens(call: Call, rows: slice, columns: slice) -> dict[str, Tensor]:
@@ -191,5 +242,22 @@ def of_pairs(
     scores: Tensor | None = None,
 ) -> Tensor:
     """An expression on any pairs, of the shape to which the index tensors, and scores, broadcast, or a smaller one."""
-    tokens = {"b": samples, "h": heads, "q": call.q_start + rows, "k": columns}
+    tokens = tokens_of_pairs(call, samples, heads, rows, columns)
     return Evaluator(call, tokens if scores is None else {**tokens, "s": scores})(e)
+
+
+def tokens_of_pairs(call: Call, samples: Tensor, heads: Tensor, rows: Tensor, columns: Tensor) -> dict[str, Tensor]:
+    """The tokens of pairs that are given by indices."""
+    return {"b": samples, "h": heads, "q": call.q_start + rows, "k": columns}
+
+
+def entry_of_pairs(
+    n: Expr, call: Call, samples: Tensor, heads: Tensor, rows: Tensor, columns: Tensor
+) -> tuple[Tensor, Tensor | None]:
+    """(which entry of a real tensor pairs read, in row-major order; where they read one, None: everywhere)."""
+    assert isinstance(n.value, TensorDecl)
+    index, inside = Evaluator(call, tokens_of_pairs(call, samples, heads, rows, columns)).place(n)
+    flat = torch.zeros((), dtype=torch.int64, device=call.device)
+    for at, size in zip(index, call.reals[n.value.name].shape, strict=True):
+        flat = flat * size + at
+    return flat, inside

@@ -65,7 +65,7 @@ def explain(
     if not (tile is None or _is_pair(tile)):
         raise ConfigError(f"a tile is (query rows, key columns), two integers from 1, not {tile!r}")
     heads = heads if heads is not None else attention.pattern.heads or given_heads(attention, bindings) or 1
-    call = attention.signature.bind(
+    call = attention.signature.of_tiles(bindings).bind(
         bindings,
         batch=batch,
         heads=heads,
@@ -105,10 +105,12 @@ def explain(
 
 def given_heads(attention: Attention, bindings: Mapping[str, object]) -> int | None:
     """How many heads a tensor over heads is given for."""
-    for t in attention.pattern.tensors:
+    for t in (*attention.pattern.tensors, *attention.pattern.reals):
         values = bindings.get(t.name)
         if "h" in t.axes and isinstance(values, torch.Tensor) and values.dim() == len(t.axes):
-            return values.shape[t.axes.index("h")]
+            heads = values.shape[t.axes.index("h")]
+            if heads > 1 or not t.real:  # one of a real tensor stands for all
+                return heads
     return None
 
 

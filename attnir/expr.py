@@ -16,8 +16,9 @@ True
 
 from __future__ import annotations
 
+import operator
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
@@ -152,6 +153,11 @@ def param(decl: ParamDecl) -> Expr:
     return node(Op.PARAM, (), decl)
 
 
+def number(decl: ParamDecl) -> Expr:
+    """A real parameter."""
+    return node(Op.NUMBER, (), decl)
+
+
 def field(decl: FieldDecl, token: Expr) -> Expr:
     return node(Op.FIELD, (token,), decl)
 
@@ -175,6 +181,11 @@ SIDES = {Q: Side.QUERIES, Q0: Side.QUERIES, Q1: Side.QUERIES, K: Side.KEYS, K0: 
 def entry(decl: TensorDecl) -> Expr:
     """A tensor over samples or heads, read at those of the pair."""
     return node(Op.ENTRY, tuple(COPIES[a] for a in decl.axes), decl)
+
+
+def read(decl: TensorDecl, at: Iterable[Expr]) -> Expr:
+    """A real tensor, read at integers, one for each axis: 0 where they lie outside of it."""
+    return node(Op.READ, tuple(at), decl)
 
 
 def side_of(position: Expr) -> Side:
@@ -287,19 +298,19 @@ def where(condition: Expr, a: Expr | int | bool, b: Expr | int | bool) -> Expr:
     return node(Op.WHERE, (condition, a, b))
 
 
-_DECIDE: dict[Op, Callable[[int, int], bool]] = {
-    Op.LT: int.__lt__,
-    Op.LE: int.__le__,
-    Op.GT: int.__gt__,
-    Op.GE: int.__ge__,
-    Op.EQ: int.__eq__,
-    Op.NE: int.__ne__,
+DECIDE: dict[Op, Callable[[float, float], bool]] = {
+    Op.LT: operator.lt,
+    Op.LE: operator.le,
+    Op.GT: operator.gt,
+    Op.GE: operator.ge,
+    Op.EQ: operator.eq,
+    Op.NE: operator.ne,
 }
 
 
 def compare(op: Op, a: Expr, b: Expr) -> Expr:
     if a.op is Op.CONST and b.op is Op.CONST:
-        return boolean(_DECIDE[op](a.const, b.const))
+        return boolean(DECIDE[op](a.const, b.const))
     if a is b:
         return boolean(op in (Op.LE, Op.GE, Op.EQ))
     return node(op, (a, b))

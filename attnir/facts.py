@@ -8,9 +8,9 @@ from typing import NoReturn
 
 from attnir import expr as ex
 from attnir.errors import DeclarationError, ParamError
-from attnir.limits import axes_problem, name_problem, range_problem
+from attnir.limits import axes_problem, name_problem, range_problem, real_axes_problem
 from attnir.ops import PARAM_LIMIT, FieldDecl, ParamDecl, TensorDecl
-from attnir.value import Value, fail, read_field
+from attnir.value import Value, fail, in_score, integer_argument, read_field
 
 
 class Given(ABC):
@@ -55,28 +55,40 @@ class Field(Given):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PerCopy(Given):
-    """An integer for each sample, each head, or both, given at call time. Read it inside a lambda: `kv_len[b]`."""
+class Tensor(Given):
+    """Numbers that a call gives, one for each index. Read it inside a lambda: `kv_len[b]`, `bias[h, q - k]`."""
 
-    decl: TensorDecl
+    name: str
+    axes: tuple[str, ...]
+    dtype: type | None = None  # what it holds: int, float, or real numbers in scores and integers in masks
 
     def __getitem__(self, index: object) -> Value:
         given = index if isinstance(index, tuple) else (index,)
-        if [v.expr if isinstance(v, Value) else v for v in given] != [ex.COPIES[a] for a in self.decl.axes]:
+        if self.dtype is float or (self.dtype is None and in_score.get()):
+            if len(given) != len(self.axes):
+                fail(DeclarationError, self.reading)
+            return Value(ex.read(TensorDecl(self.name, self.axes, real=True), [integer_argument(v) for v in given]))
+        if problem := axes_problem(self.axes):
+            fail(DeclarationError, f"outside of a score {problem}; {self.reading}")
+        if [v.expr if isinstance(v, Value) else v for v in given] != [ex.COPIES[a] for a in self.axes]:
             fail(DeclarationError, self.reading)
-        return Value(ex.entry(self.decl))
+        return Value(ex.entry(TensorDecl(self.name, self.axes)))
 
     def __repr__(self) -> str:
-        return f"<PerCopy {self.decl.name}[{', '.join(self.decl.axes)}]>"
+        return f"<Tensor {self.name}[{', '.join(self.axes)}]>"
 
     def __call__(self, *index: object) -> NoReturn:
         fail(DeclarationError, self.reading)
 
     @property
     def reading(self) -> str:
-        name, axes = self.decl.name, ", ".join(self.decl.axes)
+        axes = ", ".join(self.axes)
+        if axes_problem(self.axes):
+            return (
+                f"the tensor `{self.name}` is read in a score, with one integer per axis: `{self.name}[{axes or '()'}]`"
+            )
         inside = f"in a lambda with {axes}: an.mask(lambda q, k, {axes}: ...)"
-        return f"the tensor `{name}` is read as `{name}[{axes}]`, {inside}"
+        return f"the tensor `{self.name}` is read as `{self.name}[{axes}]`, {inside}"
 
 
 def field(name: str, *, sorted: bool = False) -> Field:
@@ -93,29 +105,52 @@ def field(name: str, *, sorted: bool = False) -> Field:
     return Field(FieldDecl(_name(name), bool(sorted)))
 
 
-def tensor(name: str, *axes: str) -> PerCopy:
-    """A tensor of integers over samples, "b", query heads, "h", or both, given at call time as `name=tensor`.
+def tensor(name: str, *axes: str, dtype: type | None = None) -> Tensor:
+    """A tensor that masks or scores read, given at call time as `name=tensor`.
 
-    Its shape in a call is [B], [Hq] or [B, Hq]. Lengths that differ from sample to sample are an example:
+    In a mask it holds integers over samples, "b", query heads, "h", or both: its shape in a call is [B], [Hq] or
+    [B, Hq], and it is read as `name[b]`, `name[h]` or `name[b, h]`. Lengths that differ from sample to sample:
 
     >>> import attnir as an
     >>> kv_len = an.tensor("kv_len", "b")
     >>> print(an.causal() & an.mask(lambda k, b: k < kv_len[b]))
     kv_len = tensor(b); (k <= q) & (k < kv_len[b])
+
+    In a score it holds real numbers, float16, bfloat16 or float32, which may need gradients. It has any axes, none
+    included, and is read at an integer for each: `bias[h, q - k + 64]`. Outside of the tensor it is 0. Axes named
+    "b", "h", "q" and "k" are as long as the call says, or 1 for all alike, and "q" counts from the call's first query;
+    any other axis is as long as the tensor that is given. With `dtype=int` a score reads integers, as a mask does.
+
+    >>> slopes = an.tensor("slopes", "h")
+    >>> print(an.pattern(an.causal(), score=an.score(lambda s, q, k, h: s + slopes[h] * (k - q))))
+    slopes = tensor(h, dtype=float); k <= q; score = s + slopes[h] * (k - q)
     """
-    if problem := axes_problem(axes):
+    if dtype not in (None, int, float):
+        fail(DeclarationError, f"a tensor holds int or float, not {dtype!r}")
+    if problem := axes_problem(axes) if dtype is int else real_axes_problem(axes):
         fail(DeclarationError, problem)
-    return PerCopy(TensorDecl(_name(name), axes))
+    return Tensor(_name(name), axes, dtype)
 
 
-def param(name: str, *, low: int = -PARAM_LIMIT, high: int = PARAM_LIMIT) -> Value:
+def param(name: str, *, low: int = -PARAM_LIMIT, high: int = PARAM_LIMIT, dtype: type = int) -> Value:
     """A run-time integer, given at call time as `name=value`; `low <= value <= high` is checked there.
 
-    A parameter that divides needs a range without zero: `an.param("block", low=1)`.
+    A parameter that divides needs a range without zero: `an.param("block", low=1)`. With `dtype=float` it is a real
+    number, for scores, without a range:
+
+    >>> import attnir as an
+    >>> cap = an.param("cap", dtype=float)
+    >>> attn = an.compile(an.causal(), score=an.score(lambda s: cap * an.tanh(s / cap)))      # attn(q, k, v, cap=30.0)
     """
+    if dtype not in (int, float):
+        fail(DeclarationError, f"a parameter is an int or a float, not {dtype!r}")
     if problem := range_problem(_name(name), low, high):
         raise ParamError(problem)
-    return Value(ex.param(ParamDecl(name, low, high)))
+    if dtype is int:
+        return Value(ex.param(ParamDecl(name, low, high)))
+    if (low, high) != (-PARAM_LIMIT, PARAM_LIMIT):
+        raise ParamError(f"the real parameter `{name}` has no range; leave low and high out")
+    return Value(ex.number(ParamDecl(name, real=True)))
 
 
 def _name(name: str) -> str:

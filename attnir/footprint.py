@@ -13,9 +13,9 @@ from attnir.call import Call
 from attnir.evaluate import row_table
 from attnir.expr import Expr, side_of
 from attnir.labels import TOKEN, in_order
-from attnir.ops import FieldDecl, Side, TensorDecl
+from attnir.ops import FieldDecl, ParamDecl, Side, TensorDecl
 from attnir.program import Listed, Programs, Status, TileProgram
-from attnir.traverse import nodes, tensors_of
+from attnir.traverse import nodes, numbers_of, reals_of, tensors_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,8 @@ class Reads:
     tensors: tuple[TensorDecl, ...]
     tables: tuple[Expr, ...]
     lists: tuple[Status, ...]
+    reals: tuple[TensorDecl, ...] = ()
+    numbers: tuple[ParamDecl, ...] = ()
 
 
 @lru_cache(maxsize=1024)
@@ -37,7 +39,7 @@ def reads_of(programs: Programs) -> Reads:
         fields |= {(TOKEN.name, side) for side in Side}
     lists = tuple(v.status for p in programs for v in p.visits if isinstance(v, Listed))
     tables = dict.fromkeys(t for p in programs for t in p.tables())
-    return Reads(tuple(sorted(fields)), tensors_of(*used), tuple(tables), lists)
+    return Reads(tuple(sorted(fields)), tensors_of(*used), tuple(tables), lists, reals_of(*used), numbers_of(*used))
 
 
 def evaluated(programs: Programs) -> Iterator[Expr]:
@@ -55,6 +57,7 @@ def metadata_bytes(programs: Programs, call: Call, blocks: Mapping[TileProgram, 
     reads, call = reads_of(programs), in_order(call, programs[0].label)
     total = sum(_bytes(row_table(e, call)) for e in reads.tables)
     total += sum(_bytes(call.tensors[d.name]) for d in reads.tensors)
+    total += sum(_bytes(call.reals[d.name]) for d in reads.reals if d.name in call.reals)
     total += sum(blocks[p].nbytes for p in programs if p in blocks)
     for name in {name for name, _ in reads.fields}:
         read = [call.fields[name].on(side) for side in Side if (name, side) in reads.fields]

@@ -21,15 +21,55 @@ def where(condition_: object, a: object, b: object) -> Value:
 
 
 def minimum(a: object, b: object) -> Value:
-    """The smaller of two integers; for use inside a lambda."""
+    """The smaller of two integers, or, in a score, of two real numbers; for use inside a lambda."""
+    if is_real(a) or is_real(b):
+        return Value(real.minimum(number_argument(a), number_argument(b)))
     return Value(ex.minimum(integer_argument(a), integer_argument(b)))
 
 
 def maximum(a: object, b: object) -> Value:
-    """The larger of two integers; for use inside a lambda."""
+    """The larger of two integers, or, in a score, of two real numbers; for use inside a lambda."""
+    if is_real(a) or is_real(b):
+        return Value(real.maximum(number_argument(a), number_argument(b)))
     return Value(ex.maximum(integer_argument(a), integer_argument(b)))
 
 
-def log(count: object) -> Value:
-    """The natural logarithm of an integer, 0 where it is below 1; for use inside a score."""
-    return Value(real.log(integer_argument(count)))
+def clip(value: object, low: object, high: object) -> Value:
+    """`value` held within [low, high]: an integer, or, in a score, a real number.
+
+    >>> import attnir as an
+    >>> table = an.tensor("table", "h", "offset")       # learned: one number per head and clipped distance
+    >>> an.score(lambda s, q, k, h: s + table[h, an.clip(q - k, 0, 127)])
+    <Score table = tensor(h, offset, dtype=float); True; score = s + table[h, min(max(q - k, 0), 127)]>
+    """
+    return minimum(maximum(value, low), high)
+
+
+def log(x: object) -> Value:
+    """The natural logarithm, for use inside a score; that of an integer is 0 where it is below 1."""
+    return Value(real.log(number_argument(x)))
+
+
+def exp(x: object) -> Value:
+    """e to the power of `x`; for use inside a score."""
+    return Value(real.exp(number_argument(x)))
+
+
+def tanh(x: object) -> Value:
+    """The hyperbolic tangent; for use inside a score.
+
+    >>> import attnir as an
+    >>> an.score(lambda s: 30.0 * an.tanh(s / 30.0))
+    <Score True; score = tanh(s / 30.0) * 30.0>
+    """
+    return Value(real.tanh(number_argument(x)))
+
+
+def sigmoid(x: object) -> Value:
+    """1 / (1 + exp(-x)); for use inside a score."""
+    return Value(real.sigmoid(number_argument(x)))
+
+
+def sqrt(x: object) -> Value:
+    """The square root; for use inside a score."""
+    return Value(real.sqrt(number_argument(x)))

@@ -13,13 +13,14 @@ from functools import lru_cache
 
 from attnir.bounder import Bounder
 from attnir.bounds import any_call, bounds
-from attnir.expr import SYMBOLS, Expr, sub
+from attnir.expr import SYMBOLS, TOKENS, Expr, sub
 from attnir.interval import INFINITE, Integers, Interval
 from attnir.ops import COMPARISONS, LEAVES, PARAM_LIMIT, REAL_LIMIT, SLOPE_LIMIT, Op
 from attnir.real import slope
-from attnir.traverse import fields_of, nodes, params_of, tensors_of
+from attnir.traverse import declared_in, nodes, params_of
 
-_FUNCTIONS = {"abs", "min", "max", "where", "log", "float", "rowmin", "rowmax", "lower_bound", "upper_bound"}
+_FUNCTIONS = {"abs", "min", "max", "where", "float", "rowmin", "rowmax", "lower_bound", "upper_bound"}
+_FUNCTIONS |= {"exp", "log", "tanh", "sigmoid", "sqrt"}
 _IN_CALLS = {"self", "v", "scale", "return_lse"}
 _IN_EXPLAIN = {"heads", "batch", "tile", "d", "dv", "dtype", "target", "backend", "attention"}
 _IN_PLOT = {"path", "head", "sample", "order", "query"}
@@ -54,10 +55,27 @@ def axis_problem(name: object) -> str:
 
 
 def axes_problem(axes: object) -> str:
-    """Why these are no axes of a tensor over samples and heads; empty when they are."""
+    """Why these are no axes of a tensor of integers over samples and heads; empty when they are."""
     if axes in (("b",), ("h",), ("b", "h")):
         return ""
-    return f"a tensor has an integer for each sample, 'b', each head, 'h', or both, 'b', 'h'; not {axes!r}"
+    return f"a tensor of integers has one for each sample, 'b', each head, 'h', or both, 'b', 'h'; not {axes!r}"
+
+
+MOST_AXES = 8
+
+
+def real_axes_problem(axes: tuple[object, ...]) -> str:
+    """Why these are no axes of a real tensor; empty when they are."""
+    if len(axes) > MOST_AXES:
+        return f"a tensor has at most {MOST_AXES} axes, not {len(axes)}"
+    for name in axes:
+        if not isinstance(name, str) or not (name.isidentifier() and name.isascii()) or keyword.iskeyword(name):
+            return f"{name!r} cannot name an axis; take a Python name in ASCII"
+        if name.startswith("_"):
+            return f"{name!r} cannot name an axis: names of programs begin with an underscore; rename it"
+        if axes.count(name) > 1 and name in TOKENS:
+            return f"a tensor has one axis `{name}`, not {axes.count(name)}"
+    return ""
 
 
 def range_problem(name: str, low: object, high: object) -> str:
@@ -73,7 +91,13 @@ def range_problem(name: str, low: object, high: object) -> str:
 
 def predicate_problem(e: Expr, *others: Expr) -> str:
     """Why this predicate, or score, cannot be taken beside other expressions of its pattern; empty when it can."""
-    return size_problem(e) or twice_problem(e, *others) or width_problem(e, 1)
+    return size_problem(e) or _kind_problem(e) or twice_problem(e, *others) or width_problem(e, 1)
+
+
+def _kind_problem(e: Expr) -> str:
+    """Why a mask cannot compare real numbers; empty where it compares none."""
+    found = next((n for n in nodes(e) if n.is_real), None) if e.is_bool else None
+    return "" if found is None else f"a mask is a condition on integers; `{found}` is a real number"
 
 
 def condition_problem(e: Expr) -> str:
@@ -115,9 +139,7 @@ def size_problem(e: Expr, advice: str = 'name a set of tokens by a field: is_glo
 
 def twice_problem(*roots: Expr) -> str:
     """Why these cannot stand in one declaration; empty when they can."""
-    names = (
-        [f.name for f in fields_of(*roots)] + [t.name for t in tensors_of(*roots)] + [p.name for p in params_of(*roots)]
-    )
+    names = [d.name for d in declared_in(*roots)]
     for name in names:
         if names.count(name) > 1:
             return f"`{name}` names two different fields, tensors or parameters; declare it once, or rename one"
@@ -143,7 +165,7 @@ def width_problem(e: Expr, most: int) -> str:
     for n in nodes(e):
         if n.op in _READ or any(a in reading for a in n.args):
             reading.add(n)
-        if n.is_real or (n.is_bool and not (n.op in COMPARISONS and n in reading)):
+        if n.is_real or (n.is_bool and not (n.op in COMPARISONS and n in reading)) or any(a.is_real for a in n.args):
             continue
         found = bounder.integer(sub(*n.args) if n.is_bool else n)
         if n.op is not Op.SYM and (found.low <= -INFINITE or found.high >= INFINITE):

@@ -17,7 +17,7 @@ from attnir.printing import declarations, format_expr
 from attnir.signature import Signature
 from attnir.space import NO_SPACES, Space, Spaces, Token, spaces_of
 from attnir.trace import trace
-from attnir.traverse import fields_of, params_of, tensors_of
+from attnir.traverse import fields_of, numbers_of, params_of, reals_of, tensors_of
 from attnir.value import Value, fail, integer_argument
 
 
@@ -53,8 +53,18 @@ class Declared(ABC):
 
     @property
     def tensors(self) -> tuple[TensorDecl, ...]:
-        """The tensors over samples and heads that a call must give."""
+        """The tensors of integers over samples and heads that a call must give."""
         return tensors_of(*self.roots)
+
+    @property
+    def reals(self) -> tuple[TensorDecl, ...]:
+        """The real tensors that a call must give."""
+        return reals_of(*self.roots)
+
+    @property
+    def numbers(self) -> tuple[ParamDecl, ...]:
+        """The real parameters that a call must give."""
+        return numbers_of(*self.roots)
 
     @property
     def lengths(self) -> tuple[Expr, ...]:
@@ -69,7 +79,8 @@ class Declared(ABC):
     @property
     def signature(self) -> Signature:
         """What a call gives. It is computed here: what binds many calls keeps it."""
-        return Signature(self.fields, self.params, self.tensors, self.spaces, self.heads, self.conditions)
+        spaces, heads, conditions = self.spaces, self.heads, self.conditions
+        return Signature(self.fields, self.params, self.tensors, spaces, heads, conditions, self.reals, self.numbers)
 
     def __str__(self) -> str:
         """The expressions, behind what they need declared; it reads back."""

@@ -37,12 +37,23 @@ class Op(Enum):
     # Real numbers, only in scores; an integer among the arguments stands for itself.
     REAL = "real"  # a constant
     SCORE = "s"  # the score before
+    NUMBER = "number"  # a real parameter
+    READ = "read"  # a real tensor, read at the integers that are its arguments, one for each axis
     REAL_ADD = "+."
     REAL_SUB = "-."
     REAL_NEG = "neg."
     REAL_MUL = "*."
+    REAL_DIV = "/."
+    REAL_ABS = "abs."
+    REAL_MIN = "min."
+    REAL_MAX = "max."
     REAL_WHERE = "where."
-    LOG = "log"  # of an integer
+    EXP = "exp"
+    LOG = "log"  # of an integer, 0 where it is below 1
+    REAL_LOG = "log."
+    TANH = "tanh"
+    SIGMOID = "sigmoid"
+    SQRT = "sqrt"
     FLOAT = "float"  # an integer as a real number
     # Only in tile programs:
     ROWMIN = "rowmin"  # smallest value of the argument over the rows of the tile
@@ -60,10 +71,12 @@ COMPARISONS = frozenset({Op.LT, Op.LE, Op.GT, Op.GE, Op.EQ, Op.NE})
 CONNECTIVES = frozenset({Op.AND, Op.OR, Op.NOT})
 BOOLEAN = COMPARISONS | CONNECTIVES | {Op.BOOL}
 TABLES = frozenset({Op.LOWER_BOUND, Op.UPPER_BOUND})
-REALS = frozenset(
-    {Op.REAL, Op.SCORE, Op.REAL_ADD, Op.REAL_SUB, Op.REAL_NEG, Op.REAL_MUL, Op.REAL_WHERE, Op.LOG, Op.FLOAT}
-)
-LEAVES = frozenset({Op.CONST, Op.BOOL, Op.SYM, Op.PARAM, Op.REAL, Op.SCORE})
+FUNCTIONS = frozenset({Op.EXP, Op.REAL_LOG, Op.TANH, Op.SIGMOID, Op.SQRT})  # of one real number
+REALS = FUNCTIONS | {Op.REAL, Op.SCORE, Op.NUMBER, Op.READ, Op.LOG, Op.FLOAT}
+REALS |= {Op.REAL_ADD, Op.REAL_SUB, Op.REAL_NEG, Op.REAL_MUL, Op.REAL_DIV}
+REALS |= {Op.REAL_ABS, Op.REAL_MIN, Op.REAL_MAX, Op.REAL_WHERE}
+UNBOUNDED = frozenset({Op.REAL_DIV, Op.EXP, Op.REAL_LOG, Op.SQRT})  # whose value, or slope, may be infinite or NaN
+LEAVES = frozenset({Op.CONST, Op.BOOL, Op.SYM, Op.PARAM, Op.REAL, Op.SCORE, Op.NUMBER})
 
 NEGATED = {Op.LT: Op.GE, Op.LE: Op.GT, Op.GT: Op.LE, Op.GE: Op.LT, Op.EQ: Op.NE, Op.NE: Op.EQ}
 
@@ -88,11 +101,12 @@ class Side(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ParamDecl:
-    """A named run-time integer with `low <= value <= high`."""
+    """A named run-time integer with `low <= value <= high`; `real`: a real number, without bounds."""
 
     name: str
     low: int = -PARAM_LIMIT
     high: int = PARAM_LIMIT
+    real: bool = False
 
 
 class Of(StrEnum):
@@ -132,10 +146,15 @@ class FieldDecl:
 
 @dataclass(frozen=True, slots=True)
 class TensorDecl:
-    """A named tensor of integers, one for each sample ("b"), each head ("h"), or both. `axes` names them in order."""
+    """A named tensor. `axes` names its axes in order.
+
+    One of integers has one for each sample ("b"), each head ("h"), or both, and masks read it. One that is `real` has
+    any axes, and scores read it at any integers; the sizes of axes named as a TOKEN are those of the call.
+    """
 
     name: str
     axes: tuple[str, ...]
+    real: bool = False
 
 
 @dataclass(frozen=True, slots=True)

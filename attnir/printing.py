@@ -10,15 +10,17 @@ import textwrap
 from collections.abc import Mapping
 
 from attnir.expr import Expr
-from attnir.ops import COMPARISONS, LEAVES, PARAM_LIMIT, FieldDecl, Op, ParamDecl, Searched, TensorDecl
-from attnir.traverse import fields_of, params_of, tensors_of
+from attnir.ops import COMPARISONS, FUNCTIONS, LEAVES, PARAM_LIMIT, FieldDecl, Op, ParamDecl, Searched, TensorDecl
+from attnir.traverse import fields_of, numbers_of, params_of, reals_of, tensors_of
 
 # How tightly an operator binds, as in Python: comparisons are looser than `|` and `&`.
 _BINDING = {op: 1 for op in COMPARISONS} | {Op.OR: 2, Op.AND: 3, Op.ADD: 4, Op.SUB: 4}
 _BINDING |= {Op.MUL: 5, Op.FLOORDIV: 5, Op.MOD: 5, Op.NEG: 6, Op.NOT: 6}
-_BINDING |= {Op.REAL_ADD: 4, Op.REAL_SUB: 4, Op.REAL_MUL: 5, Op.REAL_NEG: 6}
+_BINDING |= {Op.REAL_ADD: 4, Op.REAL_SUB: 4, Op.REAL_MUL: 5, Op.REAL_DIV: 5, Op.REAL_NEG: 6}
 _PREFIX = {Op.NEG: "-", Op.REAL_NEG: "-", Op.NOT: "~"}
-_CALLS = frozenset({Op.ABS, Op.MIN, Op.MAX, Op.WHERE, Op.ROWMIN, Op.ROWMAX, Op.REAL_WHERE, Op.LOG, Op.FLOAT})
+_CALLS = FUNCTIONS | {Op.ABS, Op.MIN, Op.MAX, Op.WHERE, Op.ROWMIN, Op.ROWMAX}
+_CALLS |= {Op.REAL_ABS, Op.REAL_MIN, Op.REAL_MAX, Op.REAL_WHERE, Op.LOG, Op.FLOAT}
+_SAME = frozenset({Op.MIN, Op.MAX, Op.REAL_MIN, Op.REAL_MAX})  # min(min(a, b), c) is min(a, b, c)
 _TIGHTEST = 7
 
 
@@ -36,8 +38,8 @@ def _format(e: Expr, around: int, names: Abbreviations) -> str:
     match e.value:
         case FieldDecl(name=name):
             return f"{name}({_format(e.args[0], 0, names)})"
-        case TensorDecl(name=name, axes=axes):
-            return f"{name}[{', '.join(axes)}]"
+        case TensorDecl(name=name):
+            return f"{name}[{', '.join(_format(a, 0, names) for a in e.args) or '()'}]"
         case ParamDecl(name=name):
             return name
         case Searched(field=decl, side=side):
@@ -65,7 +67,7 @@ def _sign(op: Op) -> str:
 
 def _flat(e: Expr) -> list[Expr]:
     """The arguments of a call; min(min(a, b), c) is written min(a, b, c)."""
-    if e.op in (Op.MIN, Op.MAX) and e.args[0].op is e.op:
+    if e.op in _SAME and e.args[0].op is e.op:
         return [*_flat(e.args[0]), e.args[1]]
     return list(e.args)
 
@@ -74,11 +76,12 @@ def declarations(*roots: Expr) -> list[str]:
     """One text for each field, tensor and parameter below the roots."""
     lines = [f"{f.name} = field({'sorted=True' if f.sorted else ''})" for f in fields_of(*roots)]
     lines += [f"{t.name} = tensor({', '.join(t.axes)})" for t in tensors_of(*roots)]
+    lines += [f"{t.name} = tensor({', '.join((*t.axes, 'dtype=float'))})" for t in reals_of(*roots)]
     for p in params_of(*roots):
         limits = {"low": (p.low, -PARAM_LIMIT), "high": (p.high, PARAM_LIMIT)}
         given = ", ".join(f"{name}={value}" for name, (value, default) in limits.items() if value != default)
         lines.append(f"{p.name} = param({given})")
-    return lines
+    return lines + [f"{p.name} = param(dtype=float)" for p in numbers_of(*roots)]
 
 
 def format_predicate(e: Expr) -> str:

@@ -81,6 +81,8 @@ class _Lines:
 
     def line(self, line: str) -> None:
         match line.split():
+            case [_, "=", *_]:  # first, as what is declared may be called `rows`
+                self.declaration(line)
             case ["tiles", "of", m, "q" | "k" as row, "by", n, "q" | "k" as column] if row != column:
                 self.tile, self.sides = (_whole(m, line), _whole(n, line)), (Side(row), Side(column))
                 first = SEQUENCES[self.sides[0]]
@@ -111,8 +113,11 @@ class _Lines:
             case ["because", _, *_]:
                 self.reason = line.split(None, 1)[1]
             case _:
-                if not declare(line, self.names):
-                    raise TextError(f"not a line of a tile program: {line!r}")
+                self.declaration(line)
+
+    def declaration(self, line: str) -> None:
+        if not declare(line, self.names):
+            raise TextError(f"not a line of a tile program: {line!r}")
 
     def scalar(self, text: str) -> Expr:
         return _ScalarReader(text, self.names, coordinates=self.coordinates).read()

@@ -37,10 +37,19 @@ FUNCTIONS: Functions = {
     "min": (2, ex.minimum),
     "max": (2, ex.maximum),
     "where": (3, ex.where),
-    "log": (1, real.log),
     "float": (1, real.of_integer),
 }
 _REAL = {ast.Add: real.add, ast.Sub: real.sub, ast.Mult: real.mul}
+_OF_REALS: Functions = {
+    "abs": (1, real.absolute),
+    "min": (2, real.minimum),
+    "max": (2, real.maximum),
+    "exp": (1, real.exp),
+    "log": (1, real.log),
+    "tanh": (1, real.tanh),
+    "sigmoid": (1, real.sigmoid),
+    "sqrt": (1, real.sqrt),
+}
 
 
 class Reader:
@@ -59,6 +68,11 @@ class Reader:
         self.text, self.names, self.patterns = " ".join(text.split()), names, patterns or {}
         self.spaces, self.coordinates = spaces or {}, coordinates or {}
         self.done: dict[ast.expr, Expr] = {}
+
+    @property
+    def of_score(self) -> bool:
+        """Whether a score is read, which computes with real numbers; a mask compares integers."""
+        return self.names.get("s") is real.SCORE
 
     def fail(self, where: ast.expr, problem: str) -> TextError:
         start, stop = (len(self.text.encode()[:at].decode()) for at in (where.col_offset, where.end_col_offset or 0))
@@ -119,7 +133,11 @@ class Reader:
                     return _REAL[type(op)](self.number(a), self.number(b))
                 kind = self.condition if isinstance(op, ast.BitAnd | ast.BitOr) else self.integer
                 return _BINARY[type(op)](kind(a), kind(b))
+            case ast.BinOp(op=ast.Div(), left=a, right=b) if self.of_score:
+                return self.ratio(a, b)
             case ast.Compare(left=a, ops=[op], comparators=[b]) if type(op) in _COMPARE:
+                if self.of_score and (self.expr(a).is_real or self.expr(b).is_real):
+                    return real.compare(_COMPARE[type(op)], self.number(a), self.number(b))
                 return ex.compare(_COMPARE[type(op)], self.integer(a), self.integer(b))
             case ast.Call(func=ast.Name(id=name), args=args, keywords=[]):
                 return self.call(n, name, args)
@@ -147,6 +165,13 @@ class Reader:
         e = self.expr(n)
         return e if e.is_real else self.integer(n)
 
+    def ratio(self, a: ast.expr, b: ast.expr) -> Expr:
+        """a / b, a real number."""
+        divisor = self.number(b)
+        if divisor.op in (Op.CONST, Op.REAL) and divisor.value == 0:
+            raise self.fail(b, "the divisor is zero")
+        return real.div(self.number(a), divisor)
+
     def alike(self, a: ast.expr, b: ast.expr) -> tuple[Expr, Expr]:
         """Two conditions, or two integers."""
         take = self.condition if self.expr(a).is_bool and self.expr(b).is_bool else self.integer
@@ -172,22 +197,28 @@ class Reader:
             raise self.fail(n, f"the field `{name}` is read at a token: {name}(q) or {name}(k)")
         if name in self.patterns:
             return self.pattern(n, name, [self.integer(a) for a in args])
-        if name not in self.functions:
+        reals = name in _OF_REALS and (name not in self.functions or any(self.expr(a).is_real for a in args))
+        functions, take = (_OF_REALS, self.number) if reals else (self.functions, self.integer)
+        if name not in functions:
             raise self.fail(n, f"unknown name `{name}`; declare a field first: {name} = field(); ...")
+        count, make = functions[name]
         if name in ("min", "max") and len(args) > 2:
-            return reduce(self.functions[name][1], (self.integer(a) for a in args))
-        count, make = self.functions[name]
+            return reduce(make, map(take, args))
         if len(args) != count:
             raise self.fail(n, f"{name} takes {count} argument{'s' * (count > 1)}, {len(args)} given")
         if name == "where" and any(self.expr(a).is_real for a in args[1:]):
             return real.where(self.condition(args[0]), self.number(args[1]), self.number(args[2]))
         if name == "where":
             return make(self.condition(args[0]), *self.alike(args[1], args[2]))
-        return make(*(self.integer(a) for a in args))
+        return make(*map(take, args))
 
     def entry(self, n: ast.expr, name: str, at: list[ast.expr]) -> Expr:
-        """`kv_len[b]`, of a tensor that is declared over b."""
+        """`kv_len[b]`, of a tensor that is declared over b; `bias[h, q - k]` of a real one."""
         declared = self.names.get(name)
+        if isinstance(declared, TensorDecl) and declared.real:
+            if len(at) != len(declared.axes):
+                raise self.fail(n, f"`{name}` has {len(declared.axes)} axes, {len(at)} integers given")
+            return ex.read(declared, map(self.integer, at))
         given = tuple(a.id for a in at if isinstance(a, ast.Name))
         if isinstance(declared, TensorDecl) and given == declared.axes and len(at) == len(given):
             return ex.entry(declared)

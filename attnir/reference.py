@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from attnir.call import Call
-from attnir.evaluate import dense_mask, dense_score
+from attnir.evaluate import dense_mask, dense_score, dense_tokens, entry_of_pairs
+from attnir.expr import Expr
 from attnir.inputs import DTYPES, check_inputs
 from attnir.masks import Mask
 from attnir.promises import check_sizes
-from attnir.real import slope
+from attnir.real import derivative, slope, tensors_read
 from attnir.scores import Pattern, Score
 from attnir.scores import pattern as declare
 
@@ -68,26 +69,40 @@ def dense_forward(
     pattern: Pattern, call: Call, q: Tensor, k: Tensor, v: Tensor, scale: float | None
 ) -> tuple[Tensor, Tensor]:
     """(o, lse) of a pattern in one call, float64 and differentiable."""
-    live, changed = dense_mask(pattern.predicate, call), dense_score(pattern.score, call)
-    return masked_softmax(q, k, v, live, scale, changed)
+    live = dense_mask(pattern.predicate, call)
+    return masked_softmax(q, k, v, live, scale, dense_score(pattern.score, call, live))
 
 
 def dense_backward(
     pattern: Pattern, call: Call, q: Tensor, k: Tensor, v: Tensor, do: Tensor, dlse: Tensor | None, scale: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """(dq, dk, dv), typed as q, k, v, by the textbook: dS = P * (dP - delta + dlse), times the slope of the score."""
+) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, ...]]:
+    """(dq, dk, dv, those of the real tensors), typed as these, by the textbook: dS = P * (dP - delta + dlse)."""
     group = q.shape[1] // k.shape[1]
     queries, grad = q.double(), do.double()
     keys, values = (t.double().repeat_interleave(group, 1) for t in (k, v))
-    live, changed = dense_mask(pattern.predicate, call), dense_score(pattern.score, call)
+    live, score = dense_mask(pattern.predicate, call), pattern.score
+    changed = dense_score(score, call, live)
     o, lse = masked_softmax(q, k, v, live, scale, changed)
     s = queries @ keys.transpose(-1, -2) * scale
     p = torch.where(live, (changed(s) - lse[..., None]).exp(), 0.0)
     delta = (grad * o).sum(-1) - (0.0 if dlse is None else dlse.double())
-    slopes = dense_score(slope(pattern.score), call)(s)
-    ds = torch.where(live, p * (grad @ values.transpose(-1, -2) - delta[..., None]) * scale * slopes, 0.0)
+    ds = torch.where(live, p * (grad @ values.transpose(-1, -2) - delta[..., None]), 0.0)
+    found = {name: torch.zeros(t.numel(), dtype=torch.float64, device=t.device) for name, t in call.reals.items()}
+    for name, n in tensors_read(score):
+        slopes = dense_score(derivative(score, n), call, live)(s)
+        gather(n, call, torch.where(live, ds * slopes, 0.0), found[name])
+    ds = torch.where(live, ds * dense_score(slope(score), call, live)(s) * scale, 0.0)
     dk, dv = (t.unflatten(1, (-1, group)).sum(2) for t in (ds.transpose(-1, -2) @ queries, p.transpose(-1, -2) @ grad))
-    return (ds @ keys).to(q.dtype).contiguous(), dk.to(k.dtype).contiguous(), dv.to(v.dtype).contiguous()
+    dq, dk, dv = (g.to(t.dtype).contiguous() for g, t in ((ds @ keys, q), (dk, k), (dv, v)))
+    return dq, dk, dv, tuple(found[name].view(t.shape).to(t.dtype) for name, t in call.reals.items())
+
+
+def gather(n: Expr, call: Call, given: Tensor, found: Tensor) -> None:
+    """Add what every pair gives to the entry of a real tensor that it reads."""
+    tokens = dense_tokens(call, slice(0, call.q_len), slice(0, call.k_len))
+    entry, inside = entry_of_pairs(n, call, tokens["b"], tokens["h"], tokens["q"] - call.q_start, tokens["k"])
+    given = given if inside is None else torch.where(inside, given, 0.0)
+    found.index_put_((entry.expand(given.shape),), given, accumulate=True)
 
 
 def masked_softmax(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from numbers import Real
 from typing import SupportsIndex, cast
 
 import torch
@@ -18,6 +20,7 @@ from attnir.errors import (
     MissingBindingError,
     ParamError,
     ShapeError,
+    TensorError,
     UnknownBindingError,
 )
 from attnir.expr import Expr
@@ -26,6 +29,7 @@ from attnir.promises import check_sorted
 from attnir.space import NO_SPACES, Spaces
 from attnir.traverse import params_of
 
+REAL_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 _FIELD_DTYPES = (torch.int32, torch.int64, torch.int16, torch.int8, torch.uint8, torch.bool)
 
 
@@ -39,6 +43,19 @@ class Signature:
     spaces: Spaces = NO_SPACES
     heads: int | None = None  # how many heads the pattern has masks for; None: any number
     conditions: tuple[Expr, ...] = ()  # on the parameters, `a <= b`
+    reals: tuple[TensorDecl, ...] = ()
+    numbers: tuple[ParamDecl, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What a call gives by name."""
+        tensors, params = (*self.tensors, *self.reals), (*self.params, *self.numbers)
+        return (*(f.name for f in self.fields), *(t.name for t in tensors), *(p.name for p in params))
+
+    def of_tiles(self, bindings: Mapping[str, object]) -> Signature:
+        """The same without those real tensors and parameters that are not given: tiles are the same without them."""
+        reals = tuple(t for t in self.reals if t.name in bindings)
+        return replace(self, reals=reals, numbers=tuple(p for p in self.numbers if p.name in bindings))
 
     def bind(
         self,
@@ -81,11 +98,14 @@ class Signature:
             for d in self.fields:
                 check_sorted(d, values[d.name])
         copies = {t.name: _per_copy(t, bindings[t.name], batch, heads, device) for t in self.tensors}
-        return Call(batch, heads, q_len, k_len, start, values, scalars, device, copies)
+        sizes = {"b": batch, "h": heads, "q": q_len, "k": k_len}
+        reals = {t.name: _real(t, bindings[t.name], sizes, device) for t in self.reals}
+        numbers = {p.name: _number(p, bindings[p.name]) for p in self.numbers}
+        return Call(batch, heads, q_len, k_len, start, values, scalars, device, copies, reals, numbers)
 
     def _check_names(self, bindings: Mapping[str, object]) -> None:
         """Raise unless just what the pattern reads is given."""
-        known = [d.name for d in self.fields] + [t.name for t in self.tensors] + [p.name for p in self.params]
+        known = list(self.names)
         if unknown := sorted(set(bindings) - set(known)):
             raise UnknownBindingError(
                 f"`{', '.join(unknown)}` given, but the pattern reads {_listed(known)}; "
@@ -157,6 +177,43 @@ def _param(decl: ParamDecl, value: object) -> int:
     if not decl.low <= number <= decl.high:
         raise ParamError(f"the parameter `{decl.name}` = {number} lies outside [{decl.low}, {decl.high}]")
     return number
+
+
+def _number(decl: ParamDecl, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real | torch.SymFloat) or not math.isfinite(value):
+        advice = f"; one that is learned is a tensor: an.tensor({decl.name!r})" if isinstance(value, Tensor) else ""
+        raise ParamError(f"the parameter `{decl.name}` is a finite real number, not {_shown(value)}{advice}")
+    return cast(float, value)
+
+
+def _shown(value: object) -> str:
+    return "a tensor" if isinstance(value, Tensor) else repr(value)
+
+
+WORDS = {"b": "samples", "h": "query heads", "q": "queries", "k": "keys"}
+
+
+def _real(decl: TensorDecl, given: object, sizes: Mapping[str, int], device: torch.device) -> Tensor:
+    """A real tensor, whose axes that are named as tokens have the sizes of the call, or 1."""
+    if not isinstance(given, Tensor) or given.dtype not in REAL_DTYPES or given.layout is not torch.strided:
+        shown = f"{given.layout} of {given.dtype}" if isinstance(given, Tensor) else type(given).__name__
+        shown = shown.removeprefix("torch.strided of ")
+        advice = f"; for integers declare it so: an.tensor({decl.name!r}, ..., dtype=int)" * isinstance(given, Tensor)
+        raise TensorError(f"the tensor `{decl.name}` is a dense tensor of real numbers in a score, not {shown}{advice}")
+    if given.device != device:
+        raise DeviceError(f"the tensor `{decl.name}` is on {given.device}, q on {device}; move one of them")
+    if given.dim() != len(decl.axes):
+        axes = ", ".join(decl.axes)
+        raise TensorError(f"the tensor `{decl.name}` has axes [{axes}], but shape {list(given.shape)}")
+    for axis, size in zip(decl.axes, given.shape, strict=True):
+        if axis in sizes and size not in (1, sizes[axis]):
+            raise TensorError(
+                f"the tensor `{decl.name}` has {size} {WORDS[axis]} along its axis `{axis}`; there are {sizes[axis]} "
+                "(1 stands for all)"
+            )
+        if size == 0:
+            raise TensorError(f"the tensor `{decl.name}` is empty along its axis `{axis}`")
+    return given
 
 
 def _per_copy(decl: TensorDecl, given: object, batch: int, heads: int, device: torch.device) -> Tensor:

@@ -37,6 +37,7 @@ def picture(predicate: Expr, signature: Signature) -> str:
     """A small SVG with a line that says what it shows; empty where the mask reads tensors or takes too long."""
     if signature.fields or signature.tensors:
         return ""
+    signature = signature.of_tiles({})
     params = {p.name: _value(p) for p in signature.params}
     q_len, k_len = _lengths(predicate, signature, params)
     call = signature.bind(params, batch=1, heads=signature.heads or 1, q_len=q_len, k_len=k_len, q_start=0)

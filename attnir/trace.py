@@ -16,6 +16,7 @@ from attnir.value import (
     READ_A_FIELD,
     Value,
     fail,
+    in_score,
     integer_argument,
     is_condition,
     is_real,
@@ -49,7 +50,11 @@ def trace_count(function: Callable[..., object], tokens: Mapping[str, Value]) ->
 
 def trace_score(function: Callable[..., object], tokens: Mapping[str, Value]) -> Expr:
     """The real number that a function of the score `s` and of tokens gives."""
-    result, line = called("score", function, {"s": Value(real.SCORE), **tokens})
+    inside = in_score.set(True)
+    try:
+        result, line = called("score", function, {"s": Value(real.SCORE), **tokens})
+    finally:
+        in_score.reset(inside)
     if isinstance(result, Value | int | float) and not is_condition(result):
         return real.of_integer(number_argument(result))
     fail(DeclarationError, f"a score is a real number over s and tokens; this one returns {_shown(result)}", line)

@@ -72,22 +72,44 @@ def fields_of(*roots: Expr) -> tuple[FieldDecl, ...]:
 
 
 def tensors_of(*roots: Expr) -> tuple[TensorDecl, ...]:
-    """The tensors over samples and heads read below the roots, by name."""
-    found = {n.value for n in nodes(*roots) if isinstance(n.value, TensorDecl)}
+    """The tensors of integers over samples and heads read below the roots, by name."""
+    return _tensors(Op.ENTRY, roots)
+
+
+def reals_of(*roots: Expr) -> tuple[TensorDecl, ...]:
+    """The real tensors read below the roots, by name."""
+    return _tensors(Op.READ, roots)
+
+
+def _tensors(op: Op, roots: tuple[Expr, ...]) -> tuple[TensorDecl, ...]:
+    found = {n.value for n in nodes(*roots) if n.op is op and isinstance(n.value, TensorDecl)}
     return tuple(sorted(found, key=lambda d: d.name))
 
 
 def params_of(*roots: Expr) -> tuple[ParamDecl, ...]:
-    """The parameters read below the roots, by name."""
-    found = {n.value for n in nodes(*roots) if isinstance(n.value, ParamDecl)}
+    """The integer parameters read below the roots, by name."""
+    return _params(Op.PARAM, roots)
+
+
+def numbers_of(*roots: Expr) -> tuple[ParamDecl, ...]:
+    """The real parameters read below the roots, by name."""
+    return _params(Op.NUMBER, roots)
+
+
+def _params(op: Op, roots: tuple[Expr, ...]) -> tuple[ParamDecl, ...]:
+    found = {n.value for n in nodes(*roots) if n.op is op and isinstance(n.value, ParamDecl)}
     return tuple(sorted(found, key=lambda d: d.name))
 
 
+def declared_in(*roots: Expr) -> list[FieldDecl | TensorDecl | ParamDecl]:
+    """The fields, tensors and parameters below the roots."""
+    tensors, params = (*tensors_of(*roots), *reals_of(*roots)), (*params_of(*roots), *numbers_of(*roots))
+    return [*fields_of(*roots), *tensors, *params]
+
+
 def names_of(*roots: Expr) -> set[str]:
-    """The names of the fields, tensors and parameters below the roots."""
-    return (
-        {d.name for d in fields_of(*roots)} | {d.name for d in tensors_of(*roots)} | {d.name for d in params_of(*roots)}
-    )
+    """Their names."""
+    return {d.name for d in declared_in(*roots)}
 
 
 def reads(e: Expr) -> frozenset[str]:

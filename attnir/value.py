@@ -9,6 +9,7 @@ from __future__ import annotations
 import operator
 import traceback
 from collections.abc import Callable
+from contextvars import ContextVar
 from pathlib import Path
 from typing import NoReturn, SupportsIndex, cast
 
@@ -27,6 +28,7 @@ from attnir.limits import divisor_problem
 from attnir.ops import CONSTANT_LIMIT, REAL_LIMIT, FieldDecl, Op
 
 _HERE = Path(__file__).parent
+in_score: ContextVar[bool] = ContextVar("in_score", default=False)  # whether the lambda of a score is being traced
 Operand = "Value | int"
 Binary = Callable[[Expr, Expr], Expr]
 
@@ -76,10 +78,10 @@ class Value:
     def __pow__(self, exponent: object) -> Value:
         if not isinstance(exponent, int) or not 0 <= exponent <= 4:
             fail(IntegerExpectedError, f"an exponent is a constant from 0 to 4, not {exponent!r}")
-        result = ex.const(1)
+        result = Value(ex.const(1))
         for _ in range(exponent):
-            result = ex.mul(result, _integer(self))
-        return Value(result)
+            result = result * self
+        return result
 
     def __neg__(self) -> Value:
         return Value(real.neg(self.expr) if self.expr.is_real else ex.neg(_integer(self)))
@@ -88,27 +90,27 @@ class Value:
         return Value(number_argument(self))
 
     def __abs__(self) -> Value:
-        return Value(ex.absolute(_integer(self)))
+        return Value(real.absolute(self.expr) if self.expr.is_real else ex.absolute(_integer(self)))
 
     def __lt__(self, other: object) -> Value:
-        return Value(ex.compare(Op.LT, _integer(self), _integer(other)))
+        return _compared(Op.LT, self, other)
 
     def __le__(self, other: object) -> Value:
-        return Value(ex.compare(Op.LE, _integer(self), _integer(other)))
+        return _compared(Op.LE, self, other)
 
     def __gt__(self, other: object) -> Value:
-        return Value(ex.compare(Op.GT, _integer(self), _integer(other)))
+        return _compared(Op.GT, self, other)
 
     def __ge__(self, other: object) -> Value:
-        return Value(ex.compare(Op.GE, _integer(self), _integer(other)))
+        return _compared(Op.GE, self, other)
 
     # A comparison is recorded, not answered, which mypy takes for a mistake. So a Value has no hash, and is no key.
 
     def __eq__(self, other: object) -> Value:  # type: ignore[override]  # see above
-        return Value(ex.eq(_integer(self), _integer(other)))
+        return _compared(Op.EQ, self, other)
 
     def __ne__(self, other: object) -> Value:  # type: ignore[override]  # see above
-        return Value(ex.ne(_integer(self), _integer(other)))
+        return _compared(Op.NE, self, other)
 
     def __and__(self, other: object) -> Value:
         return Value(ex.and_(_combined(self), _combined(other)))
@@ -127,16 +129,17 @@ class Value:
     def __invert__(self) -> Value:
         return Value(ex.not_(_combined(self)))
 
-    def __truediv__(self, other: object) -> NoReturn:
-        fail(IntegerExpectedError, f"`/` makes a float of `{self.expr}`; use `//`, which rounds down")
+    def __truediv__(self, other: object) -> Value:
+        return _ratio(self, other)
 
-    __rtruediv__ = __truediv__
+    def __rtruediv__(self, other: object) -> Value:
+        return _ratio(other, self)
 
     def _no_such_operation(self, *others: object) -> NoReturn:
         fail(
             DeclarationError,
             f"this operation is not part of the language (on `{self.expr}`); it has + - * // % ** & | ^ ~, "
-            "comparisons, abs, an.minimum, an.maximum and an.where",
+            "comparisons, abs, an.minimum, an.maximum, an.where, and in scores `/` and real functions, such as an.exp",
         )
 
     def _no_shift(self, other: object) -> NoReturn:
@@ -237,6 +240,26 @@ def _computed(of_integers: Binary, of_reals: Binary, a: object, b: object) -> Va
     if is_real(a) or is_real(b):
         return Value(of_reals(number_argument(a), number_argument(b)))
     return Value(of_integers(_integer(a), _integer(b)))
+
+
+def _compared(op: Op, a: object, b: object) -> Value:
+    """A comparison of two integers, or, in a score, of real numbers."""
+    if in_score.get() and (is_real(a) or is_real(b)):
+        return Value(real.compare(op, number_argument(a), number_argument(b)))
+    return Value(ex.compare(op, _integer(a), _integer(b)))
+
+
+def _ratio(a: object, b: object) -> Value:
+    """a / b, a real number."""
+    if not in_score.get():
+        shown = a.expr if isinstance(a, Value) else a
+        fail(
+            IntegerExpectedError, f"`/` makes a float of `{shown}`, which only a score has; use `//`, which rounds down"
+        )
+    divisor = number_argument(b)
+    if divisor.op in (Op.CONST, Op.REAL) and divisor.value == 0:
+        fail(DivisorError, f"the divisor `{divisor}` is zero")
+    return Value(real.div(number_argument(a), divisor))
 
 
 def condition(value: object, advice: str = "compare it first") -> Expr:

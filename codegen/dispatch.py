@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from attnir.call import Call
+from attnir.codegen.gradients import Gradients, Wanted
 from attnir.codegen.plan import Plan
 from attnir.reference import dense_backward, dense_forward
 
@@ -40,25 +41,25 @@ def backward(
     do: Tensor,
     dlse: Tensor | None,
     scale: float,
-    for_q: bool,
-    for_kv: bool,
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """(dq, dk, dv) on the plan's backend, contiguous; those that are not asked for may be missing."""
+    wanted: Wanted,
+) -> Gradients:
+    """The gradients on the plan's backend."""
     if not _any_work(q, k):
         dq, dk, dv = (torch.zeros(t.shape, dtype=t.dtype, device=t.device) for t in (q, k, v))
-        return dq, dk, dv
+        return Gradients(dq, dk, dv, {name: torch.zeros_like(call.reals[name]) for name in wanted.reals})
     backend = plan.backend_on(q.device.type)
     if backend == "triton":
         from attnir.codegen.triton import launch
 
-        return launch.backward(plan, call, q, k, v, o, lse, do, dlse, scale, for_q, for_kv)
+        return launch.backward(plan, call, q, k, v, o, lse, do, dlse, scale, wanted)
     if backend == "torch":
         from attnir.codegen.torch import target
         from attnir.codegen.torch.build import schedule
 
-        found = schedule(plan, call, q, v)
-        return target.backward(q, k, v, o, lse, do, dlse, found, scale, for_q=for_q, for_kv=for_kv)
-    return dense_backward(plan.pattern, call, q, k, v, do, dlse, scale)
+        found = schedule(plan, call, q, v, wanted.reals)
+        return target.backward(q, k, v, o, lse, do, dlse, found, scale, call.reals, wanted)
+    dq, dk, dv, reals = dense_backward(plan.pattern, call, q, k, v, do, dlse, scale)
+    return Gradients(dq, dk, dv, {name: t.contiguous() for name, t in zip(call.reals, reals, strict=True)})
 
 
 def _any_work(q: Tensor, k: Tensor) -> bool:

@@ -1,8 +1,8 @@
 """The custom operator: one forward and one backward that torch can trace, differentiate and compile through.
 
-`attnir::attend(q, k, v, fields, params, plan, scale, q_start) -> (o, lse)`; `fields` alternates, for each field in
-the pattern's order, its values for the queries and for the keys, and ends with the tensors over samples and heads;
-`plan` is a plan's text.
+`attnir::attend(q, k, v, reals, fields, params, numbers, plan, scale, q_start) -> (o, lse)`; `reals` are the real
+tensors; `fields` alternates, for each field in the pattern's order, its values for the queries and for the keys, and
+ends with the tensors over samples and heads; `plan` is a plan's text.
 """
 
 from __future__ import annotations
@@ -15,18 +15,31 @@ from torch import Tensor
 
 from attnir.call import Call, FieldValues
 from attnir.codegen import dispatch
+from attnir.codegen.gradients import Wanted
 from attnir.codegen.plan import Plan, read_plan
 from attnir.errors import DerivativeError
 from attnir.promises import check_sizes, check_sorted
 
 
-def _call(plan: Plan, q: Tensor, k: Tensor, fields: Sequence[Tensor], params: Sequence[int], q_start: int) -> Call:
+def _call(
+    plan: Plan,
+    q: Tensor,
+    k: Tensor,
+    reals: Sequence[Tensor],
+    fields: Sequence[Tensor],
+    params: Sequence[int],
+    numbers: Sequence[float],
+    q_start: int,
+) -> Call:
     decls, tensors = plan.pattern.fields, plan.pattern.tensors
     pairs = zip(fields[: 2 * len(decls) : 2], fields[1 : 2 * len(decls) : 2], strict=True)
     copies = {t.name: value for t, value in zip(tensors, fields[2 * len(decls) :], strict=True)}
     values = {d.name: FieldValues(*pair) for d, pair in zip(decls, pairs, strict=True)}
     scalars = {p.name: value for p, value in zip(plan.pattern.params, params, strict=True)}
-    return Call(q.shape[0], q.shape[1], q.shape[2], k.shape[2], q_start, values, scalars, q.device, copies)
+    learned = {t.name: value for t, value in zip(plan.pattern.reals, reals, strict=True)}
+    known = {p.name: value for p, value in zip(plan.pattern.numbers, numbers, strict=True)}
+    sizes = q.shape[0], q.shape[1], q.shape[2], k.shape[2]
+    return Call(*sizes, q_start, values, scalars, q.device, copies, learned, known)
 
 
 def _check_fields(plan: Plan, call: Call) -> None:
@@ -42,15 +55,17 @@ def attend(
     q: Tensor,
     k: Tensor,
     v: Tensor,
+    reals: Sequence[Tensor],
     fields: Sequence[Tensor],
     params: Sequence[int],
+    numbers: Sequence[float],
     plan: str,
     scale: float,
     q_start: int,
 ) -> tuple[Tensor, Tensor]:
     """(o [B, Hq, Sq, Dv] in q's dtype, lse [B, Hq, Sq] float32)."""
     read = read_plan(plan)
-    call = _call(read, q, k, fields, params, q_start)
+    call = _call(read, q, k, reals, fields, params, numbers, q_start)
     _check_fields(read, call)
     return dispatch.forward(read.on(call), call, q, k, v, scale)
 
@@ -64,19 +79,25 @@ def attend_backward(
     v: Tensor,
     o: Tensor,
     lse: Tensor,
+    reals: Sequence[Tensor],
     fields: Sequence[Tensor],
     params: Sequence[int],
+    numbers: Sequence[float],
     plan: str,
     scale: float,
     q_start: int,
     for_q: bool,
     for_kv: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """(dq, dk, dv), contiguous, shaped and typed as q, k, v; those that are not asked for are empty."""
+    for_reals: Sequence[bool],
+) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+    """(dq, dk, dv, those of the real tensors), contiguous, shaped and typed as these; empty where not asked for."""
     read = read_plan(plan)
-    call = _call(read, q, k, fields, params, q_start)
-    dq, dk, dv = dispatch.backward(read.on(call), call, q, k, v, o, lse, do, dlse, scale, for_q, for_kv)
-    return _wanted(dq, for_q, q), _wanted(dk, for_kv, k), _wanted(dv, for_kv, v)
+    call = _call(read, q, k, reals, fields, params, numbers, q_start)
+    wanted = Wanted(for_q, for_kv, tuple(d.name for d, w in zip(read.pattern.reals, for_reals, strict=True) if w))
+    found = dispatch.backward(read.on(call), call, q, k, v, o, lse, do, dlse, scale, wanted)
+    dq, dk, dv = _wanted(found.q, for_q, q), _wanted(found.k, for_kv, k), _wanted(found.v, for_kv, v)
+    of_reals = zip(read.pattern.reals, reals, for_reals, strict=True)
+    return dq, dk, dv, [_wanted(found.reals.get(d.name), w, t) for d, t, w in of_reals]
 
 
 def _wanted(gradient: Tensor | None, wanted: bool, t: Tensor) -> Tensor:
@@ -86,7 +107,7 @@ def _wanted(gradient: Tensor | None, wanted: bool, t: Tensor) -> Tensor:
 
 @attend.register_fake
 def _attend_fake(
-    q: Tensor, k: Tensor, v: Tensor, fields: Any, params: Any, plan: str, scale: float, q_start: int
+    q: Tensor, k: Tensor, v: Tensor, reals: Any, fields: Any, params: Any, numbers: Any, plan: str, *rest: Any
 ) -> tuple[Tensor, Tensor]:
     shape = (q.shape[0], q.shape[1], q.shape[2])
     return q.new_empty((*shape, v.shape[3])), q.new_empty(shape, dtype=torch.float32)
@@ -94,30 +115,44 @@ def _attend_fake(
 
 @attend_backward.register_fake
 def _attend_backward_fake(
-    do: Tensor, dlse: Tensor | None, q: Tensor, k: Tensor, v: Tensor, *rest: Any
-) -> tuple[Tensor, Tensor, Tensor]:
-    for_q, for_kv = rest[-2:]
-    dq = q.new_empty(q.shape if for_q else 0)
-    return dq, k.new_empty(k.shape if for_kv else 0), v.new_empty(v.shape if for_kv else 0)
+    do: Tensor,
+    dlse: Tensor | None,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    o: Tensor,
+    lse: Tensor,
+    reals: Sequence[Tensor],
+    *rest: Any,
+) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+    *_, for_q, for_kv, for_reals = rest
+    dq, dk, dv = (t.new_empty(t.shape if wanted else 0) for t, wanted in ((q, for_q), (k, for_kv), (v, for_kv)))
+    return dq, dk, dv, [t.new_empty(t.shape if wanted else 0) for t, wanted in zip(reals, for_reals, strict=True)]
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    q, k, v, fields, params, plan, scale, q_start = inputs
-    ctx.save_for_backward(q, k, v, *output, *fields)
-    ctx.rest = (params, plan, scale, q_start)
+    q, k, v, reals, fields, params, numbers, plan, scale, q_start = inputs
+    ctx.save_for_backward(q, k, v, *output, *reals, *fields)
+    ctx.count = len(reals)
+    ctx.rest = (params, numbers, plan, scale, q_start)
     ctx.set_materialize_grads(False)
 
 
 def _backward(ctx: Any, do: Tensor | None, dlse: Tensor | None) -> tuple[Any, ...]:
-    q, k, v, o, lse, *fields = ctx.saved_tensors
+    q, k, v, o, lse, *tensors = ctx.saved_tensors
+    reals, fields = tensors[: ctx.count], tensors[ctx.count :]
     # torch takes an empty list for a list of tensors, so one without elements has an empty list of gradients.
-    rest: tuple[Any, ...] = ([None] * len(fields), None if ctx.rest[0] else [], None, None, None)
+    rest: tuple[Any, ...] = ([None] * len(fields), *(None if numbers else [] for numbers in ctx.rest[:2]), *[None] * 3)
     if do is None and dlse is None:
-        return None, None, None, *rest
+        return None, None, None, [None] * len(reals), *rest
     do = torch.zeros_like(o) if do is None else do
-    wanted = ctx.needs_input_grad[:3]
-    grads = attend_backward(do, dlse, q, k, v, o, lse, fields, *ctx.rest, wanted[0], wanted[1] or wanted[2])
-    return *(g if w else None for g, w in zip(grads, wanted, strict=True)), *rest
+    wanted, for_reals = ctx.needs_input_grad[:3], list(ctx.needs_input_grad[3])
+    for_kv = wanted[1] or wanted[2]
+    *grads, of_reals = attend_backward(
+        do, dlse, q, k, v, o, lse, reals, fields, *ctx.rest, wanted[0], for_kv, for_reals
+    )
+    learned = [g if w else None for g, w in zip(of_reals, for_reals, strict=True)]
+    return *(g if w else None for g, w in zip(grads, wanted, strict=True)), learned, *rest
 
 
 def _second_derivative(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:

@@ -42,6 +42,8 @@ from attnir.codegen.chunks import chunks, equal_chunk
 from attnir.codegen.targets import KINDS, Config, Target
 from attnir.errors import ConfigError
 from attnir.program import TileProgram
+from attnir.real import tensors_read
+from attnir.traverse import reads
 
 # Up to which estimate of registers per thread kernels were seen free of spills, by kind and matrix instructions.
 BUDGETS = {
@@ -56,6 +58,7 @@ OWN_FORWARD = 40  # all of it, in a forward with the instructions of sm_90 and s
 ORDERED = 0.22  # more for each moving row, in a forward whose tokens stand in an order, and are looked up
 # What changing a score takes for each pair of a tile, by matrix instructions: in the forward, and in the backward.
 SCORED = {"mma": (0.0, 0.0), "wgmma": (0.75, 0.0), "tcgen05": (0.75, 1.5), "mfma": (0.0, 0.0)}
+GATHERED = {"forward": 4, "dq": 6, "dkv": 12}  # and reading a real tensor for each pair, in dQ with its gradient
 SCORED_SPLIT = 24  # where products are three of tf32
 SCORED_WIDE = 0.2  # and for each column of wide heads, in sm_100's backward: D + Dv above 256
 LEAST = Config(16, 16, 8, 1)  # the tiles that need least where products are three of tf32
@@ -72,6 +75,7 @@ class Extra(NamedTuple):
     walk: int = 0
     ordered: bool = False
     scored: bool = False
+    gathers: int = 0  # real tensors read for every pair
 
 
 NOTHING = Extra()
@@ -235,6 +239,8 @@ class Estimate:
         if self.extra.scored:
             budget -= int(SCORED[self.products][not forward] * self.c.block_q * self.c.block_k) // self.threads
             budget -= SCORED_SPLIT * self.p.splits
+            pairs = self.c.block_q * self.c.block_k // self.threads
+            budget -= self.extra.gathers * GATHERED[self.p.kind] * pairs
             if self.products == "tcgen05" and not forward and sum(self.p.widths) > 256:
                 budget -= int(SCORED_WIDE * sum(self.p.widths))
         if forward:
@@ -273,10 +279,17 @@ def candidates(kind: str, target: Target) -> Iterator[Config]:
 def extra_of(programs: Sequence[TileProgram]) -> Extra:
     """What a launch of these programs takes besides."""
     ordered = any(p.label is not None for p in programs)
-    scored = any(p.scores for p in programs)
+    scored, gathers = any(p.scores for p in programs), max(map(_gathers, programs))
     if len(programs) == 1 and programs[0].of_runs and not ordered:
-        return Extra(scored=scored)
-    return Extra(LAID_OUT + PER_AXIS * (max(len(p.columns.axes) for p in programs) - 1), ordered, scored)
+        return Extra(scored=scored, gathers=gathers)
+    return Extra(LAID_OUT + PER_AXIS * (max(len(p.columns.axes) for p in programs) - 1), ordered, scored, gathers)
+
+
+def _gathers(program: TileProgram) -> int:
+    """How often its score reads a real tensor for each pair: at an index of both tokens."""
+    rows, columns = ({str(a.token) for a in x.axes} | {x.side.value} for x in (program.rows, program.columns))
+    indices = [frozenset().union(*map(reads, n.args)) for _, n in tensors_read(program.score)]
+    return sum(bool(index & rows) and bool(index & columns) for index in indices)
 
 
 @lru_cache(maxsize=1024)

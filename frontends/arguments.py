@@ -28,7 +28,8 @@ Fields = Annotated[
     ),
 ]
 Tensors = Annotated[
-    list[str] | None, typer.Option("--tensor", help='integers by sample or head: n=1,2,3; by both: "n=1,2;3,4"')
+    list[str] | None,
+    typer.Option("--tensor", help='numbers by sample or head: n=1,2,3; by both: "n=1,2;3,4"; or a file'),
 ]
 TileSize = Annotated[tuple[int, int] | None, typer.Option(help="query rows and key columns of a tile")]
 Target = Annotated[str | None, typer.Option(help="sm_80, sm_90, sm_100, gfx942; default: the GPU here, else sm_90")]

@@ -3,13 +3,17 @@
     --set w=512                       a parameter
     --field "doc=i // 300"            a field: an integer, or a condition, of the position i
     --field doc=ids.npy               or the values of all keys, from a file of NumPy or torch
-    --tensor "n=100,90,80"            an integer for each sample, or head; rows are separated by `;`
+    --set cap=30.0                    a real parameter
+    --tensor "n=100,90,80"            a number for each sample, or head; rows are separated by `;`
+    --tensor slopes=slopes.npy        or a tensor from a file
+    --tensor table=8x128              or a real one of a shape, of random numbers
 
 Expressions are read by attnir's own reader; nothing is evaluated as Python, and no file is unpickled as code.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +32,7 @@ from attnir.reading import Reader
 from attnir.signature import first_position
 
 FILES = (".npy", ".pt", ".pth")
+SHAPE = re.compile(r"[1-9]\d{0,8}(x[1-9]\d{0,8})+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +57,9 @@ class Given:
         _check_missing(attention, found)
         return found
 
-    def scalars(self) -> dict[str, int]:
+    def scalars(self) -> dict[str, int | float]:
         """The parameters."""
-        return {name: _integer(name, text) for name, text in _named("--set", self.params)}
+        return {name: _number(name, text) for name, text in _named("--set", self.params)}
 
 
 def _named(option: str, given: Sequence[str]) -> list[tuple[str, str]]:
@@ -72,16 +77,20 @@ def _check_missing(attention: an.Attention, found: dict[str, object]) -> None:
         f.name: f'the field `{f.name}`; give --field "{f.name}=i // 300" or --field {f.name}=FILE.npy' for f in s.fields
     }
     ways |= {t.name: f"the tensor `{t.name}`; give --tensor {t.name}=1,2,3" for t in s.tensors}
+    ways |= {t.name: f"the tensor `{t.name}`; give --tensor {t.name}=0.5,0.25" for t in s.reals}
     ways |= {p.name: f"the parameter `{p.name}`; give --set {p.name}=16" for p in s.params}
+    ways |= {p.name: f"the parameter `{p.name}`; give --set {p.name}=1.5" for p in s.numbers}
     if missing := [way for name, way in ways.items() if name not in found]:
         raise TextError(f"the pattern reads {missing[0]}")
 
 
-def _integer(name: str, text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise ParamError(f"--set takes name=integer, not {name}={text}") from None
+def _number(name: str, text: str) -> int | float:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    raise ParamError(f"--set takes name=number, not {name}={text}")
 
 
 def _positions(attention: an.Attention, q_len: int, k_len: int, q_start: int | None) -> tuple[Tensor, Tensor]:
@@ -116,7 +125,7 @@ def values_of(text: str, positions: Tensor) -> Tensor:
 
 
 def _loaded(name: str, path: Path) -> Tensor:
-    """The integers in a file."""
+    """The numbers in a file."""
     try:
         if path.suffix == ".npy":
             found = torch.from_numpy(np.load(path, allow_pickle=False))
@@ -126,16 +135,21 @@ def _loaded(name: str, path: Path) -> Tensor:
         why = str(error).strip().partition("\n")[0] or type(error).__name__
         raise FieldError(f"the values of `{name}` cannot be read from {path}: {why}") from None
     if not isinstance(found, Tensor):
-        raise FieldError(f"{path} holds {type(found).__name__}, not the tensor of integers that `{name}` takes")
+        raise FieldError(f"{path} holds {type(found).__name__}, not the tensor that `{name}` takes")
     return found
 
 
 def _copies(name: str, text: str) -> Tensor:
-    """The integers of a tensor over samples or heads; over both where rows are separated."""
-    try:
-        rows = [[int(n) for n in row.split(",")] for row in text.split(";")]
-        return torch.tensor(rows if len(rows) > 1 else rows[0])
-    except (ValueError, RuntimeError):
-        raise FieldError(
-            f'--tensor takes name=1,2,3, or rows of one length, "name=1,2;3,4"; not {name}={text}'
-        ) from None
+    """A tensor: its numbers, rows of them, a file that has them, or a shape for random ones."""
+    if text.endswith(FILES):
+        return _loaded(name, Path(text))
+    if SHAPE.fullmatch(text):
+        return torch.randn([int(n) for n in text.split("x")], generator=torch.Generator().manual_seed(0))
+    for kind in (int, float):
+        try:
+            rows = [[kind(n) for n in row.split(",")] for row in text.split(";")]
+            return torch.tensor(rows if len(rows) > 1 else rows[0])
+        except (ValueError, TypeError, RuntimeError):
+            continue
+    ways = 'name=1,2,3, or rows of one length, "name=1,2;3,4", a file, or a shape, name=8x128'
+    raise FieldError(f"--tensor takes {ways}; not {name}={text}")

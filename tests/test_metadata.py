@@ -37,7 +37,7 @@ Case = tuple[Sized, tuple[int, int]]  # and a tile
 
 def is_arithmetic(pattern: an.Mask | an.Pattern) -> bool:
     """Whether a pattern reads no fact about tokens, samples or heads."""
-    return not (pattern.fields or pattern.tensors)
+    return not (pattern.fields or pattern.tensors or pattern.reals)
 
 
 def cases() -> Iterator[tuple[str, Case]]:
@@ -59,6 +59,14 @@ def quarter(sized: Sized) -> Sized:
     """The first quarter of the tokens."""
     q_len, k_len = sized.q_len // 4, None if sized.k_len is None else sized.k_len // 4
     fields = {d.name for d in sized.mask.fields}
+    axes = {d.name: d.axes for d in sized.mask.reals}
+
+    def shorter(name: str, given: object) -> object:
+        """A real tensor, of fewer tokens along its axes `q` and `k`."""
+        assert isinstance(given, Tensor)
+        short = {"q": q_len, "k": q_len if k_len is None else k_len}
+        sizes = [min(n, short.get(a, n)) for a, n in zip(axes[name], given.shape, strict=True)]
+        return given[tuple(map(slice, sizes))].clone()
 
     def cut(given: object) -> object:
         if isinstance(given, tuple):
@@ -67,6 +75,7 @@ def quarter(sized: Sized) -> Sized:
         return given[..., : q_len if k_len is None else k_len].clone()  # or the memory would be that of all tokens
 
     bindings = {name: cut(given) if name in fields else given for name, given in sized.bindings.items()}
+    bindings |= {name: shorter(name, bindings[name]) for name in axes}
     return replace(sized, q_len=q_len, k_len=k_len, bindings=bindings)
 
 
@@ -85,6 +94,7 @@ LISTED_FACTS = {
     "holocine-cross",
     "ir-isolation",
     "ladir",
+    "log-multiplicity",
     "longformer",
     "nbp-video",
     "orion-msp, 64",
@@ -121,7 +131,8 @@ def judge(found: Metadata, sized: Sized) -> None:
     of_fields = VALUE * len(fields) * (q_len + k_len) * sized.batch
     of_tables = POSITION * MOST_TABLES * q_len * sized.batch * any(d.sorted for d in fields)
     of_tensors = VALUE * len(tensors) * sized.heads * sized.batch
-    assert found.bytes <= of_fields + of_tables + of_tensors
+    of_reals = sum(t.nbytes for t in (sized.bindings[d.name] for d in sized.mask.reals) if isinstance(t, Tensor))
+    assert found.bytes <= of_fields + of_tables + of_tensors + of_reals
 
 
 def handed(launches: Launches, call: Call) -> int:

@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 import attnir as an
 from attnir.codegen import dispatch
 from attnir.codegen.cache import CACHE
+from attnir.codegen.gradients import Wanted
 from attnir.codegen.operator import attend, attend_backward
 from attnir.codegen.plan import read_plan
 from attnir.errors import ConfigError, DerivativeError
@@ -30,17 +31,20 @@ def case(length: int = 70, w: int = 20, **options: object) -> Case:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_operator_passes_opcheck(backend: str) -> None:
-    attention = an.compile(PACKED, backend=backend)
+    capped = [an.alibi(), an.softcap(an.param("cap", dtype=float))]
     q, k, v, do, dlse = case(length=40).tensors()
-    ids = (torch.arange(40) // 23)[None]
-    rest = ([ids, ids.clone()], [7], attention.text, 0.25, 0)
-    leaves = [t.requires_grad_() for t in (q, k, v)]
-    assert set(opcheck(attend, (*leaves, *rest)).values()) == {"SUCCESS"}
-    o, lse = (t.detach() for t in attend(q, k, v, *rest))
-    plain = [t.detach() for t in (q, k, v)]
-    tests = ("test_schema", "test_faketensor")
-    opcheck(attend_backward, (do, dlse, *plain, o, lse, *rest, True, True), test_utils=tests)
-    opcheck(attend_backward, (do, None, *plain, o, lse, *rest, False, True), test_utils=tests)
+    ids, slopes = (torch.arange(40) // 23)[None], an.alibi_slopes(q.shape[1])
+    for score, reals, numbers in (((), [], []), (capped, [slopes], [3.0])):
+        text = an.compile(PACKED, score=score, backend=backend).text
+        rest = ([ids, ids.clone()], [7], numbers, text, 0.25, 0)
+        leaves = [t.clone().requires_grad_() for t in (q, k, v)]
+        learned = [t.clone().requires_grad_() for t in reals]
+        assert set(opcheck(attend, (*leaves, learned, *rest)).values()) == {"SUCCESS"}
+        o, lse = attend(q, k, v, reals, *rest)
+        tests = ("test_schema", "test_faketensor")
+        asked = [True] * len(reals)
+        opcheck(attend_backward, (do, dlse, q, k, v, o, lse, reals, *rest, True, True, asked), test_utils=tests)
+        opcheck(attend_backward, (do, None, q, k, v, o, lse, reals, *rest, False, True, asked), test_utils=tests)
 
 
 def test_fullgraph_compile_equals_eager_for_new_lengths_and_parameters() -> None:
@@ -72,11 +76,11 @@ def test_only_the_gradients_that_are_needed(backend: str, wanted: tuple[int, ...
     bindings = {"doc": torch.arange(40) // 23, "w": 7}
     leaves = [t.requires_grad_() for t in (q, k, v)]
     everything = torch.autograd.grad(attention(*leaves, **bindings), leaves, do)
-    asked: list[tuple[bool, bool]] = []
+    asked: list[Wanted] = []
     plain = dispatch.backward
 
     def noted(*args: Any) -> Any:
-        asked.append(args[-2:])
+        asked.append(args[-1])
         return plain(*args)
 
     monkeypatch.setattr(dispatch, "backward", noted)
@@ -84,7 +88,7 @@ def test_only_the_gradients_that_are_needed(backend: str, wanted: tuple[int, ...
     found = torch.autograd.grad(attention(*some, **bindings), [some[i] for i in wanted], do)
     for i, g in zip(wanted, found, strict=True):
         assert torch.equal(g, everything[i])
-    assert asked == [(0 in wanted, 1 in wanted or 2 in wanted)]
+    assert asked == [Wanted(0 in wanted, 1 in wanted or 2 in wanted)]
 
 
 def test_a_second_derivative_is_an_error_that_says_what_to_do() -> None:

@@ -24,7 +24,7 @@ from tests.test_axes import BACKENDS, DEVICE
 
 SMALL = dict.fromkeys(CONFIGURED, an.Config(32, 32, 4, 1))
 DOC, N, ERASED, W = an.field("doc"), an.field("n"), an.field("erased"), an.param("w")
-START, LEN = an.field("start", sorted=True), an.tensor("len", "b")
+START, LEN = an.field("start", sorted=True), an.tensor("len", "b", dtype=int)
 IMAGE = an.grid(y=9, x=12)
 
 SCORES: dict[str, Score | list[Score]] = {
@@ -132,7 +132,11 @@ def test_random_scores(backend: str, data: st.DataObject) -> None:
     pattern = an.Pattern(MASKS[mask], score)
     sizes = {"doc": torch.arange(S) // 5, "start": torch.arange(S) // 9, "kind": torch.arange(S) % 5}
     given = {"w": 7, "shift": -3, "stop": 4, "wide": 1000, **sizes}
-    read = {d.name for d in (*pattern.fields, *pattern.params)}
+    long = {"b": 1, "h": 2, "q": S, "k": S}
+    g = torch.Generator().manual_seed(data.draw(st.integers(0, 9)))
+    given |= {t.name: torch.randn([long.get(a, 7) for a in t.axes], generator=g) for t in pattern.reals}
+    given |= {p.name: 1.5 for p in pattern.numbers}
+    read = set(pattern.signature.names)
     c = Case(pattern, q_len=S, heads=2, d=16, bindings={n: v for n, v in given.items() if n in read})
     largest = float(c.changed(torch.randn(1, 2, S, S) * 3).abs().max())
     if largest < 1e3:  # else rounding of the score itself decides which key weighs how much

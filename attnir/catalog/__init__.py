@@ -22,6 +22,7 @@ from attnir.catalog import neighborhoods as neighborhoods
 from attnir.catalog import radial as radial
 from attnir.catalog import regions as regions
 from attnir.catalog import sampled_keys as sampled_keys
+from attnir.catalog import score_terms as score_terms
 from attnir.catalog import series as series
 from attnir.catalog import shots as shots
 from attnir.catalog import tables as tables

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from attnir.evaluate import dense_mask, dense_score
 from attnir.expr import Expr
 from attnir.masks import Mask
 from attnir.promises import check_sizes, check_sorted
-from attnir.real import SCORE, slope
+from attnir.real import SCORE, derivative
 from attnir.scores import Pattern
 from attnir.testing.values import moved, resolved
 
@@ -131,17 +132,25 @@ class Case:
         return self.pattern.score if isinstance(self.pattern, Pattern) else SCORE
 
     @property
+    def learned(self) -> tuple[str, ...]:
+        """The real tensors of the pattern."""
+        return tuple(t.name for t in self.pattern.reals)
+
+    @property
     def pairs(self) -> int:
         """How many pairs (query, key) there are, over all samples and heads."""
         return self.batch * self.heads * self.q_len * (self.q_len if self.k_len is None else self.k_len)
 
-    def changed(self, s: Tensor) -> Tensor:
-        """What the pattern makes of scores [B, Hq, Sq, Sk], on the CPU."""
-        return dense_score(self.score, self.call)(s)
+    def changed(self, s: Tensor, given: Mapping[str, object] | None = None) -> Tensor:
+        """What the pattern makes of scores [B, Hq, Sq, Sk], on the CPU; `given`: other bindings of its real tensors."""
+        call = self.call
+        if given is not None:
+            call = replace(call, reals={name: cast(Tensor, given[name]) for name in call.reals})
+        return dense_score(self.score, call, self.live)(s)
 
-    def slope(self, s: Tensor) -> Tensor:
-        """The derivative of that."""
-        return dense_score(slope(self.score), self.call)(s)
+    def slope(self, s: Tensor, by: Expr = SCORE) -> Tensor:
+        """The derivative of that, by the score before it, or by a tensor that is read somewhere."""
+        return dense_score(derivative(self.score, by), self.call, self.live)(s)
 
     def options(self, device: str = "cpu") -> dict[str, object]:
         """The keywords of the call."""
@@ -150,13 +159,8 @@ class Case:
 
     def of(self, pattern: Mask | Pattern, **bindings: object) -> Case:
         """The same call of another pattern, with those of the bindings, and of further ones, that it reads."""
-        signature, every = pattern.signature, {**self.bindings, **bindings}
-        reads = [
-            *(f.name for f in signature.fields),
-            *(t.name for t in signature.tensors),
-            *(p.name for p in signature.params),
-        ]
-        return replace(self, pattern=pattern, bindings={name: every[name] for name in reads})
+        every = {**self.bindings, **bindings}
+        return replace(self, pattern=pattern, bindings={name: every[name] for name in pattern.signature.names})
 
 
 def takes(case: Case) -> bool:

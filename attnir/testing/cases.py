@@ -19,7 +19,7 @@ from attnir.signature import value_of
 from attnir.testing.case import LAYOUTS, Case, takes
 from attnir.testing.executor import MOST_TILES
 from attnir.testing.patterns import patterns
-from attnir.testing.values import Drawn, Runs, Values
+from attnir.testing.values import Drawn, Normal, Runs, Values
 
 LENGTHS = (1, 2, 31, 127, 129, 257, 521, 700, 1025)
 WIDTHS = (16, 64, 72, 80, 96, 128, 192, 1, 5, 24, 256)
@@ -50,6 +50,9 @@ def cases(draw: st.DrawFn, pattern: an.Mask | an.Pattern | None = None, *, own_t
     sizes: dict[str, Any] = {"batch": batch, "heads": group * kv_heads, "q_len": q_len, "k_len": k_len}
     assume(batch * group * kv_heads * q_len * k_len <= MOST_PAIRS)
     given = {t.name: Values(draw(_per_copy(t, batch, group * kv_heads, k_len))) for t in declared.tensors}
+    long = {"b": batch, "h": group * kv_heads, "q": q_len, "k": k_len}
+    given |= {t.name: draw(_real(t, long)) for t in declared.reals}
+    numbers = {p.name: draw(st.integers(-16, 16)) / 4 for p in declared.numbers}
     for decl in declared.fields:
         given[decl.name] = draw(_field(decl, batch, q_len, k_len, q_start))
     rows = batch * kv_heads * min(q_len, k_len)
@@ -70,7 +73,7 @@ def cases(draw: st.DrawFn, pattern: an.Mask | an.Pattern | None = None, *, own_t
         q_start=q_start,
         scale=draw(st.sampled_from([None, None, None, 0.7, -0.3])) if kind == "normal" else None,
         seed=draw(st.integers(0, 99)),
-        bindings={**params, **given},
+        bindings={**params, **numbers, **given},
         tile=None if own_tiles else draw(_tile(batch * group * kv_heads, q_len, k_len)),
     )
     assume(allowed(case))
@@ -123,6 +126,15 @@ def _heads(draw: st.DrawFn, fixed: int | None) -> tuple[int, int]:
 def _per_copy(draw: st.DrawFn, t: TensorDecl, batch: int, heads: int, k_len: int) -> Runs | Drawn:
     shape = tuple({"b": batch, "h": heads}[a] for a in t.axes)
     return Drawn(shape, 0, draw(st.integers(0, k_len)), draw(st.integers(0, 99)))
+
+
+@st.composite
+def _real(draw: st.DrawFn, t: TensorDecl, sizes: dict[str, int]) -> Values:
+    """A real tensor; now and then one whose values hold for all tokens of an axis."""
+    shape = tuple(
+        draw(st.sampled_from([sizes[a], sizes[a], 1])) if a in sizes else draw(st.integers(1, 40)) for a in t.axes
+    )
+    return Values(Normal(shape, draw(st.integers(0, 99))), torch.float32)
 
 
 @st.composite

@@ -10,10 +10,10 @@ from attnir.codegen.plan import Plan
 from attnir.expr import Expr
 from attnir.ops import TABLES, Op
 from attnir.program import TileProgram
-from attnir.real import SCORE
+from attnir.real import SCORE, tensors_read
 from attnir.scores import pattern
 from attnir.testing.case import Case
-from attnir.traverse import nodes
+from attnir.traverse import nodes, reads
 
 # What a pattern is made of; the others stand in programs alone.
 LANGUAGE = tuple(op for op in Op if op not in TABLES and op not in (Op.ROWMIN, Op.ROWMAX))
@@ -22,7 +22,7 @@ AXES = (
     *("Sq = Sk", "Sq < Sk", "Sq > Sk", "q_start", "several samples", "grouped heads", "Dv is not D", "split widths"),
     *("long", "dead rows", "scale", "score", "parameter", "sorted field", "unsorted field", "field by sample"),
     *("field of both sides", "tensor of samples", "tensor of heads", "grid", "regions", "part of a grid"),
-    *("heads fixed", "compiler's tiles"),
+    *("heads fixed", "compiler's tiles", "learned scalar", "learned by row", "learned by column", "learned by pair"),
 )
 WAYS = ("closed ranges", "row tables", "block lists", "layouts", "an order", "several programs", "several launches")
 
@@ -68,6 +68,10 @@ def _axes(case: Case) -> Iterator[str]:
         "field of both sides": any(isinstance(v, tuple) for v in case.bindings.values()),
         "tensor of samples": any("b" in t.axes for t in p.tensors),
         "tensor of heads": any("h" in t.axes for t in p.tensors),
+        "learned scalar": any(not {"q", "k"} & reads(n) for _, n in tensors_read(case.score)),
+        "learned by row": any({"q"} == {"q", "k"} & reads(n) for _, n in tensors_read(case.score)),
+        "learned by column": any({"k"} == {"q", "k"} & reads(n) for _, n in tensors_read(case.score)),
+        "learned by pair": any({"q", "k"} <= reads(n) for _, n in tensors_read(case.score)),
         "grid": any(s is not None for s in p.spaces),
         "regions": any(s is not None and len(s.regions) > 1 for s in p.spaces),
         "part of a grid": any(p.spaces) and not any(Plan(p).on(call).pattern.spaces),

@@ -17,9 +17,9 @@ from attnir import real
 from attnir.call import Call
 from attnir.expr import Expr
 from attnir.limits import predicate_problem
-from attnir.ops import COMPARISONS, FieldDecl, ParamDecl
+from attnir.ops import COMPARISONS, FieldDecl, Op, ParamDecl, TensorDecl
 from attnir.signature import Signature
-from attnir.traverse import fields_of, params_of
+from attnir.traverse import fields_of, numbers_of, params_of, reals_of
 
 WIDTH = ParamDecl("w", 0, 40)
 SHIFT = ParamDecl("shift", -20, 20)
@@ -167,7 +167,13 @@ def calls(draw: st.DrawFn, *roots: Expr, longest: int = 12, batch: int | None = 
         keys = draw(_values(f, (*samples, k_len)))
         alone = start + q_len <= k_len and draw(st.booleans())
         given[f.name] = keys if alone else (draw(_values(f, (*draw(st.sampled_from([(), (batch,)])), q_len))), keys)
-    signature = Signature(fields_of(*roots), params_of(*roots))
+    sizes = {"b": batch, "h": heads, "q": q_len, "k": k_len}
+    for t in reals_of(*roots):
+        shape = [draw(st.sampled_from([sizes[a], 1])) if a in sizes else draw(st.integers(1, 9)) for a in t.axes]
+        given[t.name] = torch.randn(shape, generator=torch.Generator().manual_seed(draw(st.integers(0, 9))))
+    given |= {p.name: draw(st.integers(-8, 8)) / 4 for p in numbers_of(*roots)}
+    reals, numbers = reals_of(*roots), numbers_of(*roots)
+    signature = Signature(fields_of(*roots), params_of(*roots), reals=reals, numbers=numbers)
     return signature.bind(given, batch=batch, heads=heads, q_len=q_len, k_len=k_len, q_start=q_start, check=True)
 
 
@@ -187,6 +193,50 @@ every_call = st.fixed_dictionaries(
 )
 
 
+SLOPES, GATE = TensorDecl("slopes", ("h",), real=True), TensorDecl("gate", (), real=True)
+TABLE = TensorDecl("table", ("h", "offset"), real=True)
+BIAS = TensorDecl("bias", ("b", "h", "q", "k"), real=True)
+TIME = TensorDecl("time", ("b", "k"), real=True)
+ROWS = TensorDecl("rows", ("q",), real=True)
+GAIN = ParamDecl("gain", real=True)
+
+read = st.one_of(
+    st.just(ex.read(SLOPES, [ex.H])),
+    st.just(ex.read(GATE, [])),
+    st.just(ex.read(BIAS, [ex.B, ex.H, ex.Q, ex.K])),
+    st.just(ex.read(ROWS, [ex.Q])),
+    tokens.map(lambda t: ex.read(TIME, [ex.B, t])),
+    st.integers(0, 30).map(lambda n: ex.read(TABLE, [ex.H, ex.minimum(ex.absolute(ex.Q - ex.K), n)])),
+    st.integers(1, 9).map(lambda n: ex.read(TABLE, [ex.H, ex.K % n])),
+    bare_row_values(ex.Q).map(lambda e: ex.read(TABLE, [ex.const(0), e])),
+    st.just(ex.read(TABLE, [ex.H, ex.Q - ex.K])),  # which often lies outside
+)
+
+
+def _functions(numbers: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
+    """Real functions, of arguments with which their values stay small."""
+    positive = numbers.map(lambda e: real.add(real.absolute(e), real.real(0.5)))
+    return st.one_of(
+        numbers.map(real.tanh),
+        numbers.map(real.sigmoid),
+        numbers.map(lambda e: real.exp(real.minimum(e, real.ONE))),
+        positive.map(real.log),
+        positive.map(real.sqrt),
+        numbers.map(real.absolute),
+        st.builds(real.minimum, numbers, numbers),
+        st.builds(real.maximum, numbers, numbers),
+        st.builds(real.div, numbers, positive),
+        numbers.map(lambda e: real.div(e, real.real(4.0))),
+        st.builds(
+            lambda op, a, x, y: real.where(real.compare(op, a, real.real(0.25)), x, y),
+            st.sampled_from([Op.LT, Op.GE]),
+            numbers,
+            numbers,
+            numbers,
+        ),
+    )
+
+
 def _scores(numbers: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
     real_or_integer = st.one_of(numbers, numbers, others, reads)
     return st.one_of(
@@ -197,9 +247,14 @@ def _scores(numbers: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
         st.builds(real.add, numbers, st.builds(real.log, integers)),
         st.builds(real.where, bounds, numbers, integers.map(real.of_integer)),
         numbers.map(real.neg),
+        _functions(numbers),
+        _functions(numbers),
     )
 
 
 amounts = st.integers(-32, 32).map(lambda n: real.real(n / 8))
-scores = st.recursive(st.one_of(st.just(real.SCORE), st.just(real.SCORE), amounts), _scores, max_leaves=4)
+given_numbers = st.one_of(read, read, st.just(ex.number(GAIN)))
+scores = st.recursive(
+    st.one_of(st.just(real.SCORE), st.just(real.SCORE), amounts, given_numbers), _scores, max_leaves=4
+)
 scores = scores.filter(lambda e: not predicate_problem(e))

@@ -18,7 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attnir.reference import masked_softmax, reference
+from attnir.real import tensors_read
+from attnir.reference import gather, masked_softmax, reference
 from attnir.testing.case import Case
 
 GLOBAL = {torch.bfloat16: 5e-3, torch.float16: 1e-3, torch.float32: 1e-5}
@@ -27,31 +28,42 @@ Results = dict[str, Tensor]
 
 
 def run(attention: Callable[..., Any], case: Case, device: str = "cpu", *, double: bool = False) -> Results:
-    """o, lse, dq, dk, dv of an attention or a reference; lse enters the loss. double: in float64."""
-    tensors = [t.double() if double else t for t in case.tensors(device)]
-    return differentiated(attention, tensors, case.options(device))
+    """o, lse and the gradients of an attention or a reference; lse enters the loss. double: in float64."""
+    tensors, options = list(case.tensors(device)), case.options(device)
+    if double:
+        tensors = [t.double() for t in tensors]
+        options |= {name: t.double() for name in case.learned if isinstance(t := options[name], Tensor)}
+    return differentiated(attention, tensors, options, case.learned)
 
 
-def differentiated(attention: Callable[..., Any], tensors: Sequence[Tensor], options: Mapping[str, object]) -> Results:
-    """The same of q, k, v, do and dlse."""
+def differentiated(
+    attention: Callable[..., Any], tensors: Sequence[Tensor], options: Mapping[str, Any], learned: Sequence[str] = ()
+) -> Results:
+    """o, lse, dq, dk, dv, and `d name` of each real tensor, of q, k, v, do and dlse."""
     *given, do, dlse = tensors
-    leaves = [t.detach().requires_grad_() for t in given]
-    o, lse = attention(*leaves, return_lse=True, **options)
+    leaves = [t.detach().requires_grad_() for t in (*given, *(options[name] for name in learned))]
+    o, lse = attention(*leaves[:3], return_lse=True, **{**options, **dict(zip(learned, leaves[3:], strict=True))})
     dead = lse == -torch.inf
     loss = (o * do.to(o.dtype)).sum() + torch.where(dead, 0.0, lse * dlse.to(lse.dtype)).sum()
-    dq, dk, dv = torch.autograd.grad(loss, leaves, allow_unused=True)
-    return {"o": o.detach(), "lse": lse.detach(), "dq": dq, "dk": dk, "dv": dv}
+    grads = torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
+    names = ("dq", "dk", "dv", *(gradient(name) for name in learned))
+    return {"o": o.detach(), "lse": lse.detach(), **dict(zip(names, grads, strict=True))}
+
+
+def gradient(name: str) -> str:
+    """What the result is called that is the gradient of a real tensor."""
+    return f"d {name}"
 
 
 def eager(case: Case) -> Results:
     """The yardstick: plain masked softmax in the case's dtype, with torch's own gradients."""
     live = case.live
 
-    def attention(q: Tensor, k: Tensor, v: Tensor, **_: object) -> tuple[Tensor, Tensor]:
+    def attention(q: Tensor, k: Tensor, v: Tensor, **options: object) -> tuple[Tensor, Tensor]:
         group = q.shape[1] // k.shape[1]
         k, v = (t.repeat_interleave(group, 1) for t in (k, v))
         s = (q @ k.transpose(-1, -2)).float() * case.factor
-        scores = torch.where(live, case.changed(s) + 0.0 * s, -torch.inf)
+        scores = torch.where(live, case.changed(s, options) + 0.0 * s, -torch.inf)
         alive = live.any(-1, keepdim=True)
         lse = torch.where(alive, scores, 0.0).logsumexp(-1, keepdim=True)
         p = torch.where(alive, (torch.where(alive, scores, 0.0) - lse).exp(), 0.0)
@@ -75,13 +87,13 @@ def judge(got: Results, case: Case, *, roundings: int = 1, stored: bool = False)
     """
     ref, yardstick, size = dense(case), eager(case), sizes(case)
     rounds = {name: roundings * t for name, t in sizes(case, rounded=True, stored=stored).items()}
-    figures = {}
+    figures, learned = {}, {gradient(name) for name in case.learned}
     dead = ~case.live.any(-1)
     got = {name: t.detach().cpu() for name, t in got.items()}
     assert torch.equal(got["lse"] == -torch.inf, dead), "lse is -inf exactly on the rows without a live key"
     assert bool((got["o"][dead] == 0).all()) and bool((got["dq"][dead] == 0).all()), "a dead row gives zeros"
     for name, x in got.items():
-        assert x.dtype == (torch.float32 if name == "lse" else case.dtype), f"{name} is {x.dtype}"
+        assert x.dtype == (torch.float32 if name == "lse" or name in learned else case.dtype), f"{name} is {x.dtype}"
         if name == "lse":
             # An lse near 0 is a sum of scores that are not: its error is measured against them. It holds a score's
             # rounding and one of its own.
@@ -97,7 +109,7 @@ def judge(got: Results, case: Case, *, roundings: int = 1, stored: bool = False)
 
 
 def sizes(case: Case, *, rounded: bool = False, stored: bool = False) -> Results:
-    """The sums of the sizes of the terms of lse, o, dq, dk and dv, in float64.
+    """The sums of the sizes of the terms of lse, o and the gradients, in float64.
 
     rounded: with every product of two vectors over absolute values, which is what its roundings follow. Else a score,
     dO . v and dO . o count as one term each. stored: with o's own rounding, in units of those of float32.
@@ -117,9 +129,14 @@ def sizes(case: Case, *, rounded: bool = False, stored: bool = False) -> Results
     p = p * (1 + size + torch.where(live, lse[..., None], 0.0).abs())  # exp magnifies the rounding of s - lse
     of_row = (do * o).abs().sum(-1, keepdim=True) if rounded else (do * o).sum(-1, keepdim=True).abs()
     of_row = of_row * (torch.finfo(case.dtype).eps / torch.finfo(torch.float32).eps if stored else 1.0)
-    ds = p * (product(do, v) + of_row + dlse.abs()[..., None]) * abs(case.factor) * slope
+    ds = p * (product(do, v) + of_row + dlse.abs()[..., None])
+    learned = {name: torch.zeros(t.numel(), dtype=torch.float64) for name, t in case.call.reals.items()}
+    for name, n in tensors_read(case.score):
+        gather(n, case.call, torch.where(live, ds * case.slope(before, n).abs(), 0.0), learned[name])
+    ds = ds * abs(case.factor) * slope
     dk, dv = (over_group(t, group) for t in (ds.transpose(-1, -2) @ q.abs(), p.transpose(-1, -2) @ do.abs()))
-    return {"lse": 1 + torch.where(live, size, 0.0).amax(-1), "o": p @ v.abs(), "dq": ds @ k.abs(), "dk": dk, "dv": dv}
+    found = {"lse": 1 + torch.where(live, size, 0.0).amax(-1), "o": p @ v.abs(), "dq": ds @ k.abs(), "dk": dk, "dv": dv}
+    return found | {gradient(name): t.view(case.call.reals[name].shape) for name, t in learned.items()}
 
 
 def over_group(t: Tensor, group: int) -> Tensor:
@@ -137,7 +154,7 @@ def _accept(
     factor: int,
     dtype: torch.dtype,
 ) -> float:
-    x, ref, yardstick = x.double(), ref.double(), yardstick.double()
+    x, ref, yardstick, terms, rounded = (torch.atleast_1d(t.double()) for t in (x, ref, yardstick, terms, rounded))
     assert bool(torch.isfinite(x).all()), f"{name} is not finite"
     size = torch.maximum(ref.norm(dim=-1), 1e-2 * terms.norm(dim=-1))
     zero = size == 0

@@ -19,7 +19,7 @@ from attnir.scores import Pattern, pattern
 from attnir.testing.case import Case, takes
 from attnir.testing.executor import Executor
 from attnir.testing.probes import counts_keys
-from attnir.testing.values import Drawn, Runs, Values
+from attnir.testing.values import Runs, Values
 from attnir.traverse import substitute
 
 PLACE = FieldDecl("permuted_place")  # of every key in the sequence before it was permuted
@@ -54,7 +54,8 @@ def slices(given: Case, on: Executor) -> None:
     case = _plain(given)
     if case.batch * case.heads == 1:
         raise DoesNotApply("one sample and one head are the whole")
-    if case.pattern.heads or any("b" in t.axes or "h" in t.axes for t in case.pattern.tensors):
+    tensors = (*case.pattern.tensors, *case.pattern.reals)
+    if case.pattern.heads or any("b" in t.axes or "h" in t.axes for t in tensors):
         raise DoesNotApply("the pattern says how many samples or heads there are")
     q, k, v, _, _ = case.tensors()
     whole = _called(case, on, case.pattern, q, k, v)
@@ -72,7 +73,7 @@ def _first_sample(value: object, batch: int) -> object:
 def shifts(given: Case, on: Executor) -> None:
     """Every position moved by SHIFT, behind keys that nobody sees, gives the same."""
     case = _plain(given)
-    if case.pattern.fields or any(case.pattern.spaces):
+    if case.pattern.fields or any(case.pattern.spaces) or any({"q", "k"} & {*t.axes} for t in case.pattern.reals):
         raise DoesNotApply("values of the pattern stand at positions")
     declared = pattern(case.pattern)
     try:
@@ -148,7 +149,7 @@ def _other(value: object) -> object:
         return value + 1
     if isinstance(value, Values):
         old = value.recipe
-        return replace(value, recipe=replace(old, seed=old.seed + 1) if isinstance(old, Drawn) else _longer(old))
+        return replace(value, recipe=_longer(old) if isinstance(old, Runs) else replace(old, seed=old.seed + 1))
     return value
 
 

@@ -41,7 +41,16 @@ _PLAIN: dict[Op, Callable[..., Any]] = {
     Op.REAL_SUB: operator.sub,
     Op.REAL_NEG: operator.neg,
     Op.REAL_MUL: operator.mul,
+    Op.REAL_DIV: lambda a, b: a / b if b else math.nan if not a else math.copysign(math.inf, a),
+    Op.REAL_ABS: abs,
+    Op.REAL_MIN: min,
+    Op.REAL_MAX: max,
     Op.REAL_WHERE: lambda c, a, b: a if c else b,
+    Op.EXP: lambda x: math.exp(x) if x < 700 else math.inf,
+    Op.REAL_LOG: lambda x: math.log(x) if x > 0 else -math.inf if x == 0 else math.nan,
+    Op.TANH: math.tanh,
+    Op.SIGMOID: lambda x: 0.5 + 0.5 * math.tanh(x / 2),
+    Op.SQRT: lambda x: math.sqrt(x) if x >= 0 else math.nan,
     Op.LOG: lambda n: math.log(max(n, 1)),
     Op.FLOAT: float,
 }
@@ -58,6 +67,8 @@ def meaning(e: Expr, tokens: Tokens, call: Call | None = None, rows: range = ran
     match e.value:
         case FieldDecl(name=name):
             return tokens[str(e)] if call is None else _field(name, str(e.args[0].value), tokens, call)
+        case TensorDecl(real=True):
+            return _read(e, [meaning(a, tokens, call, rows) for a in e.args], call)
         case TensorDecl(name=name):
             if call is None:
                 return tokens[str(e)]
@@ -66,7 +77,7 @@ def meaning(e: Expr, tokens: Tokens, call: Call | None = None, rows: range = ran
         case Coordinate():
             return tokens[str(e)]
         case ParamDecl(name=name):
-            return tokens[name] if call is None else call.params[name]
+            return tokens[name] if call is None else {**call.params, **call.numbers}[name]
         case str(name):
             return tokens[name]
         case bool() | int() | float() as value:
@@ -78,6 +89,20 @@ def meaning(e: Expr, tokens: Tokens, call: Call | None = None, rows: range = ran
         assert call is not None
         return _searched(e, tokens, call, rows)
     return _PLAIN[e.op](*(meaning(a, tokens, call, rows) for a in e.args))
+
+
+def _read(e: Expr, index: list[int], call: Call | None) -> float:
+    """A real tensor at an index; 0 outside of it."""
+    assert isinstance(e.value, TensorDecl) and call is not None
+    values = call.reals[e.value.name]
+    for i, (axis, size) in enumerate(zip(e.value.axes, values.shape, strict=True)):
+        if axis in "bhqk" and size == 1:
+            index[i] = 0
+        elif axis == "q":
+            index[i] -= call.q_start
+        if not 0 <= index[i] < size:
+            return 0.0
+    return float(values[tuple(index)])
 
 
 def _field(name: str, token: str, tokens: Tokens, call: Call) -> int:

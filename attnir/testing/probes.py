@@ -87,7 +87,7 @@ def spoilt(case: Case, on: Executor) -> Results:
         t[~held] = torch.nan
     with on.quiet():
         tensors = [t.to(on.device) for t in (q, k, v, do, dlse)]
-        return differentiated(on.attention(case), tensors, case.options(on.device))
+        return differentiated(on.attention(case), tensors, case.options(on.device), case.learned)
 
 
 def seen(case: Case, on: Executor) -> Tensor:

@@ -48,10 +48,24 @@ class Drawn:
 
 
 @dataclass(frozen=True, slots=True)
+class Normal:
+    """Random real numbers of a shape, of mean 0 and a standard deviation of 1."""
+
+    shape: tuple[int, ...]
+    seed: int
+
+    def tensor(self) -> Tensor:
+        return torch.randn(self.shape, generator=torch.Generator().manual_seed(self.seed))
+
+    def __str__(self) -> str:
+        return f"torch.randn({self.shape}, generator=torch.Generator().manual_seed({self.seed}))"
+
+
+@dataclass(frozen=True, slots=True)
 class Values:
     """A recipe in a dtype."""
 
-    recipe: Runs | Drawn
+    recipe: Runs | Drawn | Normal
     dtype: torch.dtype = torch.int64
 
     def tensor(self) -> Tensor:
@@ -59,9 +73,10 @@ class Values:
 
     def __str__(self) -> str:
         found = self.tensor()
-        if found.numel() <= LISTED:
+        if found.numel() <= LISTED and not found.is_floating_point():
             return written(found)
-        return str(self.recipe) if self.dtype is torch.int64 else f"({self.recipe}).to({self.dtype})"
+        own = torch.float32 if isinstance(self.recipe, Normal) else torch.int64
+        return str(self.recipe) if self.dtype is own else f"({self.recipe}).to({self.dtype})"
 
 
 def written(t: Tensor) -> str:

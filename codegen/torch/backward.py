@@ -6,11 +6,13 @@ result does not vary from run to run. Gradients are summed in the compute dtype.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from attnir.codegen.gradients import EVERYTHING, Gradients, Wanted
 from attnir.codegen.torch import products
 from attnir.codegen.torch.budget import budget_on
 from attnir.codegen.torch.dead import DeadPairs
@@ -32,19 +34,18 @@ def backward(
     dlse: Tensor | None,
     schedule: Schedule,
     scale: float,
-    *,
-    for_q: bool = True,
-    for_kv: bool = True,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """(dq, dk, dv), shaped and typed as q, k, v and contiguous, for the gradients do of o and dlse of lse.
+    reals: Mapping[str, Tensor],
+    wanted: Wanted = EVERYTHING,
+) -> Gradients:
+    """The gradients of q, k, v and of the real tensors that are wanted, for the gradients do of o and dlse of lse.
 
     q, k, v, schedule and scale are those of the forward, o and lse its results. A dead row gets and gives no gradient.
-    for_q, for_kv: whether dq, and whether dk and dv are wanted; else they are 0.
     """
     work, budget = Workspace(compute_dtype(q.dtype), q.device), budget_on(q.device)
     budget = replace(budget, pairs=budget.pairs // 2)  # P and dS are held at once
     dq = torch.empty(q.shape, dtype=q.dtype, device=q.device)
     dk, dv = (torch.zeros(t.shape, dtype=work.dtype, device=q.device) for t in (k, v))
+    learned = {name: torch.zeros(reals[name].numel(), dtype=torch.float64, device=q.device) for name in wanted.reals}
     for unit in units(schedule, q, k, budget.heads):
         rows = _Rows.of(unit, work, q, o, lse, do, dlse)
         k_unit, v_unit = (matrices(unit.keys(t), work.dtype) for t in (k, v))
@@ -58,21 +59,22 @@ def backward(
                 queries, keys, grad = step.queries(rows.q), step.keys(k_unit), step.queries(rows.do)
                 s = products.scores(step.scaled(rows.q, scale * scored.unit_of_s, work), keys, work, "s")
                 slopes = scored.slopes(step, s)
-                s = scored.changed(step, s)
+                before, s = s, scored.changed(step, s)
                 dead.hide(step, s)
                 p = s.sub_(copied(step.queries(rows.lse))).exp2_()
-                if for_kv:
+                if wanted.kv:
                     step.add_to_keys(dv_unit, products.mix_transposed(p, grad, work))
                 dp = products.scores(grad, step.keys(v_unit), work, "ds")
                 ds = dp.sub_(copied(step.queries(rows.delta))).mul_(p)
-                if slopes is not None:
-                    ds.mul_(slopes)
-                if for_q:
+                scored.learn(step, before, ds, learned)
+                ds = scored.through(slopes, ds)
+                if wanted.q:
                     products.mix(ds, keys, step.rows(dq_unit), work, fresh=False)
-                if for_kv:
+                if wanted.kv:
                     step.add_to_keys(dk_unit, products.mix_transposed(ds, queries, work))
             put(dq_unit.mul_(scale), rows_dq)
-    return dq, dk.mul_(scale).to(k.dtype), dv.to(v.dtype)
+    of_reals = {name: t.view(reals[name].shape).to(reals[name].dtype) for name, t in learned.items()}
+    return Gradients(dq, dk.mul_(scale).to(k.dtype), dv.to(v.dtype), of_reals)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

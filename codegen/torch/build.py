@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 from torch import Tensor
 
@@ -13,21 +14,24 @@ from attnir.codegen.lists import block_list
 from attnir.codegen.plan import Plan
 from attnir.codegen.torch.distance import by_distance
 from attnir.codegen.torch.gather import gather
-from attnir.codegen.torch.schedule import Change, Group, Schedule, Span, Visit
+from attnir.codegen.torch.schedule import Change, Group, Learned, Schedule, Span, Visit
 from attnir.codegen.torch.target import default_tile
-from attnir.evaluate import of_pairs
+from attnir.evaluate import entry_of_pairs, of_pairs
 from attnir.expr import Expr
 from attnir.labels import TOKEN, in_order
 from attnir.program import Programs, Status, TileProgram
-from attnir.real import ONE, SCORE, slope
+from attnir.real import ONE, SCORE, derivative, is_unbounded, slope, tensors_read
 from attnir.traverse import reads
 from attnir.walk import runs
 
 TileRuns = list[tuple[int, int, bool]]  # (first column tile, one past the last, full), in ascending order
 
 
-def schedule(plan: Plan, call: Call, q: Tensor, v: Tensor) -> Schedule:
-    """The spans that each tile of queries visits, for every sample and head; equal ones share a group."""
+def schedule(plan: Plan, call: Call, q: Tensor, v: Tensor, reals: Sequence[str] = ()) -> Schedule:
+    """The spans that each tile of queries visits, for every sample and head; equal ones share a group.
+
+    reals: the real tensors whose gradients are asked for.
+    """
     tile = default_tile(q.shape[3], v.shape[3], q.dtype)
     groups: list[Group] = []
     for programs in plan.launches(tile):
@@ -49,7 +53,15 @@ def schedule(plan: Plan, call: Call, q: Tensor, v: Tensor) -> Schedule:
         by_member=bool(reads(plan.predicate) & {"b", "h"}) or call.fields_differ,
         score=_change(plan.pattern.score, SCORE, call),
         slope=_change(slope(plan.pattern.score), ONE, call),
+        unbounded=is_unbounded(plan.pattern.score),
+        learned=tuple(_learned(plan.pattern.score, call, reals)),
     )
+
+
+def _learned(score: Expr, call: Call, names: Sequence[str]) -> Iterator[Learned]:
+    for name, n in tensors_read(score):
+        if name in names:
+            yield Learned(name, _change(derivative(score, n), ONE, call), partial(entry_of_pairs, n, call))
 
 
 def _change(e: Expr, neutral: Expr, call: Call) -> Change | None:

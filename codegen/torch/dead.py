@@ -44,7 +44,11 @@ class DeadPairs:
         for check in step.series.shape.checks:
             bias = self._bias(step, check)
             bias = bias if step.by_member else bias.transpose(0, 1)
-            s.unflatten(2, (-1, step.shared))[..., slice(*check)].add_(bias)
+            place = s.unflatten(2, (-1, step.shared))[..., slice(*check)]
+            if self.schedule.unbounded:  # what is infinite stays so, whatever is added
+                place.masked_fill_(bias != 0.0, DEAD)
+            else:
+                place.add_(bias)
 
     def _bias(self, step: Step, check: Range) -> Tensor:
         """0 where a pair is live, else DEAD: [matrices or 1, products or 1, rows, shared or 1, keys]."""

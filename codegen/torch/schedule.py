@@ -45,7 +45,21 @@ class Group:
     keys: Tensor | None = None
 
 
+Place = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor | None]]  # of samples, heads, rows and cols
 Change = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]  # of samples, heads, rows, cols and scores
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """A real tensor, read somewhere in the score, whose gradient is asked for.
+
+    slope: the score's derivative by what is read, None where that is 1. place: which entry of the tensor a pair reads,
+    in row-major order, and, where that is not everywhere, whether it reads one at all; of any shape that broadcasts.
+    """
+
+    name: str
+    slope: Change | None
+    place: Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +69,8 @@ class Schedule:
     live(samples, heads, rows, cols) is bool, of the shape to which the four index tensors broadcast or of one that
     broadcasts to it. by_distance: it gives the same for rows and cols that are moved by one amount. by_member: it may
     differ between samples, or between heads. score(samples, heads, rows, cols, s): what becomes of scores s, None where
-    they stay; slope: its derivative by s, None where that is 1.
+    they stay; slope: its derivative by s, None where that is 1. unbounded: these may be infinite on dead pairs.
+    learned: the tensors whose gradients are asked for, one for each place in the score.
     """
 
     groups: tuple[Group, ...]
@@ -64,3 +79,5 @@ class Schedule:
     by_member: bool = True
     score: Change | None = None
     slope: Change | None = None
+    unbounded: bool = False
+    learned: tuple[Learned, ...] = ()

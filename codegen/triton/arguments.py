@@ -14,7 +14,7 @@ from attnir.axes import Axis
 from attnir.codegen.triton.spec import NAMES, Spec
 from attnir.expr import Expr, H
 from attnir.footprint import evaluated, reads_of
-from attnir.ops import Op, Searched
+from attnir.ops import Op, Searched, TensorDecl
 from attnir.program import Programs
 from attnir.traverse import contains, params_of
 
@@ -45,7 +45,15 @@ class Argument:
 
     @property
     def is_metadata(self) -> bool:
-        return self.type in ("*", "*i32")
+        return self.type in ("*", "*i32") or self.name.startswith("real_")
+
+
+SIZED = frozenset("hqk")  # axes of real tensors whose sizes every kernel knows; a sample is not read but at its own
+
+
+def size_of_axis(tensor: TensorDecl, i: int) -> str:
+    """The name of the size of an axis of a real tensor."""
+    return f"real_{tensor.name}_size_{i}"
 
 
 def table_reads_head(table: Expr) -> bool:
@@ -59,6 +67,9 @@ def arguments(kind: str, programs: Programs, spec: Spec) -> tuple[Argument, ...]
     found = reads_of(programs)
     pointers = [Argument(name, "*" + NAMES[spec.dtype]) for name in TENSORS[kind]]
     pointers += [Argument(name, "*fp32") for name in ROWS[kind]]
+    learned = [t for t in found.reals if t.name in spec.learned]
+    for tensor in learned:
+        pointers += [Argument(f"sum_{tensor.name}", "*i64"), Argument(f"unit_{tensor.name}", "*fp32")]
     metadata, strides = [], [Argument(f"{t}_{axis}", "i64") for t in TENSORS[kind] for axis in ("batch", "head", "row")]
     for name, side in found.fields:
         metadata.append(Argument(f"field_{name}_{side}", "*"))
@@ -66,6 +77,14 @@ def arguments(kind: str, programs: Programs, spec: Spec) -> tuple[Argument, ...]
     for tensor in found.tensors:
         metadata.append(Argument(f"tensor_{tensor.name}", "*"))
         strides += [Argument(f"tensor_{tensor.name}_{axis}", "i64") for axis in tensor.axes]
+    sizes = []
+    for tensor in found.reals:
+        metadata.append(Argument(f"real_{tensor.name}", "*fp32"))
+        offset = "i64" if spec.far else "i32"
+        strides += [Argument(f"real_{tensor.name}_{i}", offset) for i in range(len(tensor.axes))]
+        sizes += [Argument(size_of_axis(tensor, i), "i32") for i, a in enumerate(tensor.axes) if a not in SIZED]
+        if tensor in learned:
+            strides += [Argument(f"sum_{tensor.name}_{i}", offset) for i in range(len(tensor.axes))]
     for i, table in enumerate(found.tables):
         metadata.append(Argument(f"table_{i}", "*i32"))
         strides.append(Argument(f"table_{i}_batch", "i64"))
@@ -75,7 +94,9 @@ def arguments(kind: str, programs: Programs, spec: Spec) -> tuple[Argument, ...]
     if found.lists:
         strides += [Argument("list_batch", "i64"), Argument("list_head", "i64")]
     scale = [] if kind == "delta" else [Argument("scale", "fp32")]
-    return (*pointers, *metadata, *scale, *_sizes(kind, spec), *_counts(programs), *_params(programs), *strides)
+    scale += [Argument(f"number_{p.name}", "fp32") for p in found.numbers]
+    scalars = (*scale, *_sizes(kind, spec), *sizes, *_counts(programs), *_params(programs))
+    return (*pointers, *metadata, *scalars, *strides)
 
 
 def _sizes(kind: str, spec: Spec) -> list[Argument]:

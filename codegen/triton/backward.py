@@ -60,7 +60,8 @@ def _dq_tile(f: Frame, pairs: Pairs, status: Status) -> None:
     _probability(f, pairs, "row_lse[:, None]", status)
     product_over_width(w, "dp", Operand("do", spec), Operand("v", spec))
     w.let("ds", "p * (dp - row_delta[:, None])")
-    pairs.write_slope()
+    pairs.write_learned(status)
+    pairs.write_slope(status)
     w.let("ds_operand", lowered("ds", spec))
     for i in range(len(Operand("k", spec).chunks)):
         w.let(f"acc_{i}", f"tl.dot(ds_operand, {operand(f'k_{i}', spec)}, acc=acc_{i}{spec.precision})")
@@ -120,7 +121,7 @@ def _dkv_tile(f: Frame, pairs: Pairs, status: Status) -> None:
         w.let(f"acc_v_{i}", f"tl.dot(p_operand, {operand(f'do_{i}', spec)}, acc=acc_v_{i}{spec.precision})")
     product_over_width(w, "dp", Operand("v", spec), Operand("do", spec))
     w.let("ds", "p * (dp - row_delta[None, :])")
-    pairs.write_slope()
+    pairs.write_slope(status)
     w.let("ds_operand", lowered("ds", spec))
     for i in range(len(Operand("q", spec).chunks)):
         w.let(f"acc_k_{i}", f"tl.dot(ds_operand, {operand(f'q_{i}', spec)}, acc=acc_k_{i}{spec.precision})")

@@ -13,11 +13,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntFlag
+from functools import reduce
+from operator import or_
 
 from attnir import expr as ex
 from attnir.bounds import any_call, bounds
 from attnir.codegen.triton.operations import ATOM, CALLS, INFIX, quotient
-from attnir.expr import Expr
+from attnir.expr import COPIES, Expr
 from attnir.interval import Interval
 from attnir.linear import Linear, linear
 from attnir.ops import COMPARISONS, NEGATED, TABLES, FieldDecl, Op, ParamDecl, TensorDecl
@@ -58,12 +60,20 @@ class Printer:
     leaf    the text of a symbol, field, parameter or row table
     define  names what is computed once, per instance or per column tile, instead of once per pair
     ranges  what is known of symbols that the program defines
+    exact   whether functions are as precise as float32; else as sums of scores are
+    far     whether offsets in real tensors take 64 bits
     """
 
     def __init__(
-        self, leaf: Callable[[Expr], Text], define: Define, ranges: dict[str, Interval[int]] | None = None
+        self,
+        leaf: Callable[[Expr], Text],
+        define: Define,
+        ranges: dict[str, Interval[int]] | None = None,
+        *,
+        exact: bool = True,
+        far: bool = True,
     ) -> None:
-        self.leaf, self.define = leaf, define
+        self.leaf, self.define, self.exact, self.far = leaf, define, exact, far
         self.ranges = {} if ranges is None else ranges
         self._named: dict[Expr, Text] = {}
         self._floats: dict[Expr, Text] = {}  # integers of rows and columns as real numbers
@@ -74,6 +84,8 @@ class Printer:
     def text(self, e: Expr) -> Text:
         if e in self._named:
             return self._named[e]
+        if e.op is Op.READ:
+            return self._read(e)
         if e.op in TABLES or isinstance(e.value, FieldDecl | TensorDecl | ParamDecl) or e.op in (Op.SYM, Op.SCORE):
             return self.leaf(e)
         match e.op:
@@ -87,13 +99,57 @@ class Printer:
                 return self._reduced(e)
             case Op.NOT:
                 return self._negated(e.args[0])
-        if e.op in COMPARISONS:
+        if e.op in COMPARISONS and not any(a.is_real for a in e.args):
             e = separated(e, self.shape)
         return self._operation(e)
 
+    def _read(self, e: Expr) -> Text:
+        """A real tensor at an index for each axis, 0 outside of it."""
+        at, mask, shape = self.place(e, "real")
+        masked = f", mask={mask}, other=0.0" if mask else ""
+        text = Text(f"tl.load({at}{masked}).to(tl.float32)", ATOM, shape)
+        if shape is not Shape.TILE:
+            text = self._named[e] = Text(self.define(e, text.source, shape), ATOM, shape)
+        return text
+
+    def place(self, e: Expr, prefix: str) -> tuple[str, str, Shape]:
+        """(where the entry of a real tensor lies that is read, or that of another one of its shape; what must hold for
+        there to be one, empty: nothing; the shape of both).
+        """
+        assert isinstance(e.value, TensorDecl)
+        name = e.value.name
+        offsets: dict[Shape, list[str]] = {}
+        inside: dict[Shape, list[str]] = {}
+        texts = [self.text(a - ex.Q_START if axis == "q" else a) for axis, a in zip(e.value.axes, e.args, strict=True)]
+        shape = reduce(or_, (t.shape for t in texts), Shape.SCALAR)
+        vector = next((t for t in texts if t.shape is not Shape.SCALAR), None)
+        for i, (axis, a, index) in enumerate(zip(e.value.axes, e.args, texts, strict=True)):
+            far = self.far and a.op is not Op.CONST
+            wide = f"{index.within(ATOM)}.to(tl.int64)" if far else index.within(5)
+            offsets.setdefault(index.shape, []).append(f"{wide} * {prefix}_{name}_{i}")
+            if a is not COPIES.get(axis):
+                if index.shape is Shape.SCALAR and vector is not None:  # the interpreter takes no scalar for a mask
+                    index = Text(f"{vector.within(5)} * 0 + {index.within(5)}", 4, vector.shape)
+                size = {"q": "q_len", "k": "k_len", "h": "heads"}.get(axis, f"real_{name}_size_{i}")
+                least = [] if self.range(a).low >= 0 and axis != "q" else [f"({index.within(1)} >= 0)"]
+                inside.setdefault(index.shape, []).extend([*least, f"({index.within(1)} < {size})"])
+        at = " + ".join([f"{prefix}_{name}", *self._spread_sums(e, offsets, " + ", shape)])
+        return at, " & ".join(self._spread_sums(e, inside, " & ", shape)), shape
+
+    def _spread_sums(self, e: Expr, parts: dict[Shape, list[str]], sign: str, shape: Shape) -> list[str]:
+        """What is joined of parts of each shape, as parts of the shape of all."""
+        texts = []
+        for own, terms in sorted(parts.items()):
+            source = sign.join(terms)
+            if shape is Shape.TILE and own in (Shape.ROW, Shape.COLUMN):
+                source = self.define(e, source, own) + ("[:, None]" if own is Shape.ROW else "[None, :]")
+            texts.append(source)
+        return texts
+
     def shape(self, e: Expr) -> Shape:
         """Which axes of the tile an expression varies along."""
-        if e.op is Op.SYM or isinstance(e.value, FieldDecl | TensorDecl | ParamDecl) or e.op in TABLES:
+        leaf = e.op is not Op.READ and isinstance(e.value, FieldDecl | TensorDecl | ParamDecl)
+        if leaf or e.op in (Op.SYM, Op.SCORE) or e.op in TABLES:
             return self.leaf(e).shape
         if e.op in (Op.ROWMIN, Op.ROWMAX):
             return Shape.SCALAR
@@ -109,6 +165,10 @@ class Printer:
     def _operation(self, e: Expr) -> Text:
         parts = self._spread([self._operand(e, a) for a in e.args], e.args)
         shape = parts[0].shape if len(parts) == 1 else Shape(max(p.shape for p in parts))
+        if e.op is Op.TANH:
+            return Text(f"{'exact_tanh' if self.exact else 'tanh'}({parts[0].source})", ATOM, shape)
+        if e.op is Op.REAL_DIV and e.args[1].op is Op.REAL and isinstance(e.args[1].value, float):
+            return Text(f"{parts[0].within(5)} * {1.0 / e.args[1].value!r}", 5, shape)
         if e.op is Op.LOG:
             return Text(f"tl.log(tl.maximum({parts[0].source}, 1.0))", ATOM, shape)
         if e.op in CALLS:
@@ -125,7 +185,7 @@ class Printer:
 
     def _operand(self, e: Expr, a: Expr) -> Text:
         """An argument of an operation, as wide as that needs it."""
-        if e.is_real:
+        if e.is_real or any(x.is_real for x in e.args):
             return self.text(a) if a.is_bool or a.is_real else self.real(a)
         return self._wide(a) if self._overflows(e) else self.text(a)
 

@@ -96,6 +96,8 @@ class Frame:
     def leaf(self, e: Expr) -> Text:
         """The text of a symbol, field, parameter or row table."""
         match e.value:
+            case ParamDecl(name=name, real=True):
+                return Text(f"number_{name}", ATOM, Shape.SCALAR)
             case ParamDecl(name=name):
                 return Text(f"param_{name}", ATOM, Shape.SCALAR)
             case TensorDecl(name=name, axes=axes):

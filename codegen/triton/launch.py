@@ -17,18 +17,21 @@ from torch import Tensor
 from attnir.call import Call
 from attnir.codegen.cache import CACHE
 from attnir.codegen.configure import arrangement_of, configure
+from attnir.codegen.gradients import Gradients, Wanted
 from attnir.codegen.plan import Plan
 from attnir.codegen.targets import Config, Target, current_target
 from attnir.codegen.triton.arguments import TENSORS, arguments
 from attnir.codegen.triton.emit import emit
 from attnir.codegen.triton.metadata import metadata
 from attnir.codegen.triton.spec import Spec
+from attnir.codegen.triton.sums import NO_SUMS, Sums
 from attnir.errors import BackendError
 from attnir.inputs import check_dtype, check_widths
 from attnir.program import Launches, Programs
 from attnir.walk import tile_counts
 
 Values = dict[str, Any]
+MOST_REACH = 2**31  # elements, for offsets of 32 bits
 
 
 def forward(plan: Plan, call: Call, q: Tensor, k: Tensor, v: Tensor, scale: float) -> tuple[Tensor, Tensor]:
@@ -50,24 +53,29 @@ def backward(
     do: Tensor,
     dlse: Tensor | None,
     scale: float,
-    for_q: bool,
-    for_kv: bool,
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """(dq, dk, dv), contiguous; None for what is not asked for."""
+    wanted: Wanted,
+) -> Gradients:
+    """The gradients that are wanted."""
     do = do if do.stride(-1) == 1 or do.shape[-1] == 1 else do.contiguous()
     lse, dlse = lse.contiguous(), None if dlse is None else dlse.float().contiguous()
     delta = torch.empty_like(lse)
     given = {"q": q, "k": k, "v": v, "do": do, "lse": lse, "delta": delta}
     _run("delta", plan, call, {"o": o, "do": do, "lse": lse, "dlse": dlse, "delta": delta, "q": q, "v": v}, scale)
+    with_q = wanted.q or bool(wanted.reals)  # whose kernel sums up the gradients of real tensors, too
     dq, dk, dv = (
-        torch.empty(t.shape, dtype=t.dtype, device=t.device) if wanted else None
-        for t, wanted in ((q, for_q), (k, for_kv), (v, for_kv))
+        torch.empty(t.shape, dtype=t.dtype, device=t.device) if asked else None
+        for t, asked in ((q, with_q), (k, wanted.kv), (v, wanted.kv))
     )
-    if for_q:
-        _run("dq", plan, call, {**given, "dq": dq}, scale)
-    if for_kv:
+
+    def measure(largest: Sums) -> None:
+        _run("dq", plan, call, {**given, "dq": dq}, scale, largest)
+
+    sums = Sums.none(plan.pattern.score, call, wanted.reals, q, k, v, do, delta, lse, scale, measure)
+    if with_q:
+        _run("dq", plan, call, {**given, "dq": dq}, scale, sums)
+    if wanted.kv:
         _run("dkv", plan, call, {**given, "dk": dk, "dv": dv}, scale)
-    return dq, dk, dv
+    return Gradients(dq, dk, dv, sums.gradients(call))
 
 
 def source(plan: Plan, kind: str, d: int, dv: int | None, dtype: torch.dtype, target: str | None, grouped: bool) -> str:
@@ -95,7 +103,9 @@ def interpreted() -> bool:
     return bool(triton.knobs.runtime.interpret)
 
 
-def _run(kind: str, plan: Plan, call: Call, tensors: Mapping[str, Tensor | None], scale: float) -> None:
+def _run(
+    kind: str, plan: Plan, call: Call, tensors: Mapping[str, Tensor | None], scale: float, sums: Sums = NO_SUMS
+) -> None:
     q, v = tensors["q"], tensors["v"]
     assert q is not None and v is not None
     if q.device.type == "cpu" and not interpreted():
@@ -116,13 +126,25 @@ def _run(kind: str, plan: Plan, call: Call, tensors: Mapping[str, Tensor | None]
         aligned=all(map(is_aligned, used)),
         interpret=interpreted(),
         signed=kind == "forward" and scale < 0 and q.dtype is not torch.float32,
+        learned=sums.names,
+        measures=sums.measures,
+        far=any(_reach(t) >= MOST_REACH for t in call.reals.values()),
     )
-    values: Values = {**tensors, **call.sizes, "heads": call.heads, "group": call.heads // v.shape[1], "scale": scale}
+    values: Values = {
+        **tensors,
+        **sums.arguments(),
+        **call.sizes,
+        "heads": call.heads,
+        "group": call.heads // v.shape[1],
+        "scale": scale,
+    }
     for name in TENSORS[kind]:
         values |= strides(name, tensors[name])
     copies = call.batch * (v.shape[1] if kind == "dkv" else call.heads)
     for programs in launches_of(plan, kind, config):
         more = metadata(programs, call) if programs else {}
+        for decl in plan.pattern.reals:
+            more |= sums.strides(decl) if decl.name in sums.names else {}
         instances = _row_tiles(programs, call, config) * copies
         if instances:
             _launch(kind, programs, spec, {**values, **more}, instances, q.device)
@@ -154,6 +176,11 @@ def _on(device: torch.device) -> AbstractContextManager[object]:
 def _structure(kind: str, programs: Programs, spec: Spec) -> str:
     """What a kernel's source follows from; the reason of a program is for people."""
     return "\n".join([kind, *(str(replace(p, reason="")) for p in programs), str(spec)])
+
+
+def _reach(t: Tensor) -> int:
+    """How far the last element of a tensor lies behind the first, or the one that is read where there is none."""
+    return sum((n - 1) * step for n, step in zip(t.shape, t.stride(), strict=True))
 
 
 def strides(name: str, t: Tensor | None) -> dict[str, int]:

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from attnir.call import Call
 from attnir.codegen.lists import block_list
-from attnir.codegen.triton.arguments import tile_count
+from attnir.codegen.triton.arguments import size_of_axis, tile_count
 from attnir.evaluate import row_table
+from attnir.expr import TOKENS
 from attnir.footprint import reads_of
 from attnir.labels import in_order
 from attnir.program import Programs, TileProgram
@@ -26,6 +27,14 @@ def metadata(programs: Programs, call: Call) -> dict[str, Any]:
         values |= _strided(f"field_{name}_{side}", given if given.stride(-1) == 1 else given.contiguous(), "batch")
     for tensor in reads.tensors:
         values |= _strided(f"tensor_{tensor.name}", call.tensors[tensor.name], "b", "h")
+    values |= {f"number_{name}": value for name, value in call.numbers.items()}
+    for tensor in reads.reals:
+        given = call.reals[tensor.name].detach()
+        values[f"real_{tensor.name}"] = given
+        for i, axis in enumerate(tensor.axes):
+            shared = axis in TOKENS and given.shape[i] == 1
+            values[f"real_{tensor.name}_{i}"] = 0 if shared else given.stride(i)
+            values[size_of_axis(tensor, i)] = call.batch if shared else given.shape[i]
     for i, table in enumerate(reads.tables):
         values |= _strided(f"table_{i}", row_table(table, call).contiguous(), "batch", "head")
     if reads.lists:

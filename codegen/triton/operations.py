@@ -7,16 +7,19 @@ two, and by a helper of the generated module otherwise.
 
 from __future__ import annotations
 
+import re
+
 from attnir.expr import Expr
 from attnir.ops import Op
 
 INFIX = {
     **{Op.ADD: (4, "+"), Op.SUB: (4, "-"), Op.MUL: (5, "*"), Op.AND: (2, "&"), Op.OR: (1, "|")},
-    **{Op.REAL_ADD: (4, "+"), Op.REAL_SUB: (4, "-"), Op.REAL_MUL: (5, "*")},
+    **{Op.REAL_ADD: (4, "+"), Op.REAL_SUB: (4, "-"), Op.REAL_MUL: (5, "*"), Op.REAL_DIV: (5, "/")},
     **{Op.LT: (0, "<"), Op.LE: (0, "<="), Op.GT: (0, ">"), Op.GE: (0, ">="), Op.EQ: (0, "=="), Op.NE: (0, "!=")},
 }
 CALLS = {Op.ABS: "tl.abs", Op.MIN: "tl.minimum", Op.MAX: "tl.maximum", Op.WHERE: "tl.where"}
-CALLS |= {Op.REAL_WHERE: "tl.where"}
+CALLS |= {Op.REAL_ABS: "tl.abs", Op.REAL_MIN: "tl.minimum", Op.REAL_MAX: "tl.maximum", Op.REAL_WHERE: "tl.where"}
+CALLS |= {Op.EXP: "tl.exp", Op.REAL_LOG: "tl.log", Op.SIGMOID: "tl.sigmoid", Op.SQRT: "tl.sqrt_rn"}
 ATOM = 9  # binds tighter than any operator
 
 FLOOR_DIV = '''
@@ -34,6 +37,25 @@ def floor_mod(a, b):
     rest = a % b
     return tl.where((rest != 0) & ((rest < 0) != (b < 0)), rest + b, rest)
 '''
+TANH = '''
+@triton.jit
+def tanh(x):
+    """The hyperbolic tangent, to some roundings of 1."""
+    t = tl.exp(-2.0 * tl.abs(x))
+    found = (1.0 - t) / (1.0 + t)
+    return tl.where(x < 0.0, -found, found)
+'''
+EXACT_TANH = '''
+@triton.jit
+def exact_tanh(x):
+    """The hyperbolic tangent, to some roundings of itself: near 0 by its series, where 1 - exp(-2x) would cancel."""
+    t = tl.exp(-2.0 * tl.abs(x))
+    found = (1.0 - t) / (1.0 + t)
+    y = x * x
+    near = y * (-1.0 / 3.0 + y * (2.0 / 15.0 + y * (-17.0 / 315.0 + y * (62.0 / 2835.0 - y * 1382.0 / 155925.0))))
+    return tl.where(tl.abs(x) < 0.4, x + x * near, tl.where(x < 0.0, -found, found))
+'''
+HELPERS = {"floor_div": FLOOR_DIV, "floor_mod": FLOOR_MOD, "tanh": TANH, "exact_tanh": EXACT_TANH}
 
 
 def quotient(op: Op, a: str, b: str, divisor: Expr, *, plain: bool) -> tuple[str, int]:
@@ -52,4 +74,4 @@ def quotient(op: Op, a: str, b: str, divisor: Expr, *, plain: bool) -> tuple[str
 
 def helpers(text: str) -> str:
     """The helper functions that a generated text calls."""
-    return "\n".join(source for name, source in (("floor_div(", FLOOR_DIV), ("floor_mod(", FLOOR_MOD)) if name in text)
+    return "\n".join(source for name, source in HELPERS.items() if re.search(rf"\b{name}\(", text))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass
+
 from attnir.codegen.triton.expressions import Printer, Shape
 from attnir.codegen.triton.frame import Frame
 from attnir.codegen.triton.operations import ATOM
@@ -10,8 +13,10 @@ from attnir.expr import FALSE, TRUE, Expr, H
 from attnir.labels import TOKEN
 from attnir.ops import Side
 from attnir.program import Status
-from attnir.real import ONE, SCORE, slope
+from attnir.real import ONE, SCORE, derivative, is_unbounded, slope, tensors_read
 from attnir.traverse import contains
+
+WORDS = {Shape.SCALAR: "scalar", Shape.ROW: "row", Shape.COLUMN: "column"}
 
 
 class Values:
@@ -21,15 +26,15 @@ class Values:
         self.f, self.prefix = f, prefix
         self.before: list[tuple[str, str]] = []  # values of rows: (name, text)
         self.inside: list[tuple[str, str]] = []  # values of columns
-        self.counts = {Shape.ROW: 0, Shape.COLUMN: 0}
-        self.printer = Printer(f.leaf, self._name, f.ranges)
+        self.counts = Counter[Shape]()
+        self.printer = Printer(f.leaf, self._name, f.ranges, exact=f.spec.natural, far=f.spec.far)
 
     def _name(self, e: Expr, source: str, shape: Shape) -> str:
-        """What depends on rows alone is known before the loops, unless the head is not."""
+        """What depends on no column is known before the loops, unless the head is not."""
         late = self.f.loops_over_heads and contains(e, H)
-        name = f"{self.prefix}{'row' if shape is Shape.ROW else 'column'}_{self.counts[shape]}"
+        name = f"{self.prefix}{WORDS[shape]}_{self.counts[shape]}"
         self.counts[shape] += 1
-        (self.before if shape is Shape.ROW and not late else self.inside).append((name, source))
+        (self.inside if shape is Shape.COLUMN or late else self.before).append((name, source))
         return name
 
     def write_before(self) -> None:
@@ -43,6 +48,19 @@ class Values:
             self.f.w.let(name, source)
 
 
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """A place at which a tensor is read whose gradient is summed up, as text: the score's slope by it, empty where that
+    is 1; where its entry's sum lies; what must hold for there to be one, empty where nothing; the shape of both.
+    """
+
+    name: str
+    slope: str
+    at: str
+    mask: str
+    shape: Shape
+
+
 class Pairs:
     """The pairs of a program's tiles: the predicate of partial tiles, and the scores of all of them."""
 
@@ -54,6 +72,16 @@ class Pairs:
         own, turned = f.program.score, slope(f.program.score)
         self.score = "" if own is SCORE else self._text(own)
         self.slope = "" if turned is ONE or f.kind == "forward" else self._text(turned)
+        self.unbounded = is_unbounded(own)
+        self.learned = [
+            self._learned(name, n) for name, n in tensors_read(own) if f.kind == "dq" and name in f.spec.learned
+        ]
+        for name in dict.fromkeys(one.name for one in self.learned):
+            self.changed.before.append((f"unit_{name}_value", f"tl.load(unit_{name})"))
+
+    def _learned(self, name: str, n: Expr) -> Learned:
+        turned = derivative(self.f.program.score, n)
+        return Learned(name, "" if turned is ONE else self._text(turned), *self.changed.printer.place(n, "sum"))
 
     def _live(self) -> str:
         columns = self.f.columns
@@ -130,7 +158,31 @@ class Pairs:
         w.let("score", self.score)
         return "score", "" if spec.natural else " * LOG2E"
 
-    def write_slope(self) -> None:
+    def write_slope(self, status: Status) -> None:
         """The gradient of the score before it was changed."""
         if self.slope:
-            self.f.w.let("ds", f"ds * ({self.slope})")
+            given = f"ds * ({self.slope})"
+            # On a dead pair a slope may be infinite, and ds is 0.
+            guarded = self.unbounded and status is Status.PARTIAL
+            self.f.w.let("ds", f"tl.where(live, {given}, 0.0)" if guarded else given)
+
+    def write_learned(self, status: Status) -> None:
+        """Add what the tile gives to the sums of the tensors that are learned.
+
+        Sums are integers in units of a power of two, so that they come out the same in whatever order they are made.
+        """
+        w, inside = self.f.w, f"{'live & ' * (status is Status.PARTIAL)}{self.f.rows.one}_in[:, None]"
+        for one in self.learned:
+            w.let("given", f"tl.where({inside}, ds{one.slope and f' * ({one.slope})'}, 0.0)")
+            whole = {Shape.SCALAR: "tl.sum(tl.sum(given, 1), 0)", Shape.ROW: "tl.sum(given, 1)"}
+            whole |= {Shape.COLUMN: "tl.sum(given, 0)", Shape.TILE: "given"}
+            found = whole[one.shape]
+            if self.f.spec.measures:  # as integers, floats that are not negative have the order that they have
+                largest = f"tl.abs({found})"
+                for _ in range(one.shape.bit_count()):
+                    largest = f"tl.max({largest}, 0)"
+                place = f"unit_{one.name}.to(tl.pointer_type(tl.int32))"
+                w.line(f'tl.atomic_max({place}, {largest}.to(tl.int32, bitcast=True), sem="relaxed")')
+                continue
+            w.let("units", f"({found} * unit_{one.name}_value).to(tl.int64)")
+            w.line(f'tl.atomic_add({one.at}, units{one.mask and f", mask={one.mask}"}, sem="relaxed")')

@@ -25,6 +25,9 @@ class Spec:
     aligned    every pointer and stride of q, k, v, o and their gradients is a multiple of 16 bytes
     interpret  the kernel runs in Triton's interpreter, whose bfloat16 is not to be trusted
     signed     the scale is negative, so the largest product is not the largest score
+    learned    the real tensors whose gradients are summed up, by `dq`
+    measures   it finds the largest summands of these sums instead
+    far        a real tensor is so large that offsets in it take 64 bits; they take many registers
     """
 
     dtype: torch.dtype
@@ -36,6 +39,9 @@ class Spec:
     aligned: bool = True
     interpret: bool = False
     signed: bool = False
+    learned: tuple[str, ...] = ()
+    measures: bool = False
+    far: bool = False
 
     @property
     def options(self) -> dict[str, int | bool]:

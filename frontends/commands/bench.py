@@ -71,7 +71,7 @@ def _arranged(attention: an.Attention, set_: list[str] | None) -> int:
     """How many tokens the pattern arranges, on a grid for example; where it does not, some number."""
     keys = attention.signature.spaces[1]
     with in_words():
-        params = Given(set_ or ()).scalars()
+        params = {name: n for name, n in Given(set_ or ()).scalars().items() if isinstance(n, int)}
     if keys is None or not all(p.name in params for p in params_of(keys.length)):  # a missing one is told later
         return 2048
     return value_of(keys.length, params)

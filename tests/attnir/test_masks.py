@@ -230,7 +230,7 @@ def test_what_a_mask_reads() -> None:
 def test_a_mask_shows_its_predicate() -> None:
     assert repr(window(3, 0)) == "<Mask (q - k <= 3) & (k <= q)>"
     assert (repr(DOC), repr(KIND)) == ("<Field doc, sorted>", "<Field kind>")
-    assert repr(tensor("n", "b", "h")) == "<PerCopy n[b, h]>"
+    assert repr(tensor("n", "b", "h")) == "<Tensor n[b, h]>"
 
 
 @pytest.mark.parametrize(

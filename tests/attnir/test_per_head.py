@@ -16,10 +16,11 @@ from attnir.errors import (
     DeviceError,
     FieldError,
     HeadsError,
+    IntegerExpectedError,
     MissingBindingError,
     UnknownBindingError,
 )
-from attnir.facts import PerCopy
+from attnir.facts import Tensor
 from attnir.testing.meaning import matrix, picture
 from tests.layouts import Laid
 from tests.test_bad_input import wrong
@@ -186,14 +187,37 @@ def test_patterns_of_tensors_read_back() -> None:
     assert [t.name for t in BOTH.tensors] == ["kv_len", "shift", "sink"]
 
 
-def declared(tensor: PerCopy, index: Callable[..., object]) -> Callable[[], object]:
+def declared(tensor: Tensor, index: Callable[..., object]) -> Callable[[], object]:
     return lambda: an.mask(lambda q, k, b, h: k < tensor[index(q, k, b, h)])
 
 
 TENSORS: dict[str, tuple[type[AttnirError], list[str], Callable[[], object]]] = {
-    "no axes": (DeclarationError, ["'b', each head, 'h', or both", "()"], lambda: an.tensor("n")),
-    "another axis": (DeclarationError, ["('q',)"], lambda: an.tensor("n", "q")),
-    "the other order": (DeclarationError, ["('h', 'b')"], lambda: an.tensor("n", "h", "b")),
+    "no axes": (
+        DeclarationError,
+        ["'b', each head, 'h', or both", "()"],
+        lambda: an.mask(lambda k: k < an.tensor("n")[()]),
+    ),
+    "another axis": (DeclarationError, ["('q',)"], lambda: an.mask(lambda q, k: k < an.tensor("n", "q")[q])),
+    "the other order": (DeclarationError, ["('h', 'b')"], lambda: an.tensor("n", "h", "b", dtype=int)),
+    "another dtype": (DeclarationError, ["int or float"], lambda: an.tensor("n", "h", dtype=str)),
+    "real in a mask": (
+        IntegerExpectedError,
+        ["`n[h]` is a real number"],
+        lambda: an.mask(lambda k, h: k < an.tensor("n", "h", dtype=float)[h]),
+    ),
+    "too few indices": (
+        DeclarationError,
+        ["one integer per axis: `t[h, n]`"],
+        lambda: an.score(lambda s, h: s + an.tensor("t", "h", "n")[h]),
+    ),
+    "a real index": (
+        IntegerExpectedError,
+        ["`s` is a real number"],
+        lambda: an.score(lambda s: an.tensor("t", "n")[s]),
+    ),
+    "a token's axis twice": (DeclarationError, ["one axis `h`, not 2"], lambda: an.tensor("t", "h", "h")),
+    "an axis with a strange name": (DeclarationError, ["cannot name an axis"], lambda: an.tensor("t", "a b")),
+    "too many axes": (DeclarationError, ["at most 8 axes"], lambda: an.tensor("t", *"abcdefghi")),
     "a name that calls take": (DeclarationError, ["'scale'"], lambda: an.tensor("scale", "b")),
     "read at a head": (DeclarationError, ["`kv_len[b]`"], declared(LENGTH, lambda q, k, b, h: h)),
     "read at a token": (DeclarationError, ["`kv_len[b]`"], declared(LENGTH, lambda q, k, b, h: q)),

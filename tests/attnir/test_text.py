@@ -180,7 +180,7 @@ def test_the_caret_points_at_the_culprit(text: str, culprit: str, problem: str) 
         ("doc = field(sorted=[True]); doc(q) == 1", "expected field()"),
         ("doc = field(True); doc(q) == 1", "expected `name = field()`"),
         ("doc = field(y=1); doc(q) == 1", "expected field()"),
-        ("n = tensor(); n == 1", "a tensor has an integer for each sample, 'b'"),
+        ("n = tensor(); n == 1", "a tensor of integers has one for each sample, 'b'"),
         ("q = tensor(b); q == 1", "'q' cannot name"),
         ("n = tensor(b=1); n == 1", "tensor(b), tensor(h)"),
         ("n = vector(); n == 1", "tensor(b), tensor(h)"),

@@ -1,6 +1,6 @@
 """Hunt every mutant of the table: which property finds it, after how many cases and seconds, and does it reproduce?
 
-    python -m tests.mutants [--only WORD] [--time SECONDS] [--jobs N] [--seed N] [--out FILE.md]
+    python -m tests.mutants [--only WORD] [--part I/N] [--time SECONDS] [--jobs N] [--seed N] [--out FILE.md]
 
 Exit 0: all of them are caught, at most a tenth by a test of their own. Exit 1: some survive, or the fuzzer fails
 without any of them.
@@ -32,6 +32,8 @@ def main() -> int:
     chosen = [
         m for m in ALL if options.only is None or any(w in (m.level, m.name) or w in m.name for w in options.only)
     ]
+    part, parts = options.part
+    chosen = chosen[part - 1 :: parts]
     console = Console(width=None if sys.stdout.isatty() else WIDE)
     control = passes_without(limit=CONTROL, seed=options.seed)
     if control.code != 0:
@@ -47,11 +49,21 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", action="append", help="a level, or a part of a name; may be repeated")
+    parser.add_argument("--part", type=_part, default=(1, 1), help="I/N: every N-th mutant, from the I-th on")
     parser.add_argument("--time", type=int, default=300, help="seconds of fuzzing for each mutant")
     parser.add_argument("--jobs", type=int, default=2, help="mutants that are hunted at once")
     parser.add_argument("--seed", type=int, default=0, help="of the fuzzer")
     parser.add_argument("--out", help="a Markdown file for the table")
     return parser.parse_args()
+
+
+def _part(text: str) -> tuple[int, int]:
+    """`2/4` is the second of four parts."""
+    part, _, parts = text.partition("/")
+    found = int(part), int(parts)
+    if not 1 <= found[0] <= found[1]:
+        raise ValueError
+    return found
 
 
 def _hunted(chosen: Sequence[Mutant], options: argparse.Namespace, console: Console) -> Iterable[Outcome]:

@@ -31,7 +31,7 @@ BACKWARD = (
     _kernel(
         "the slope is lost in dk",
         "backward",
-        'row_delta[None, :])")\n    pairs.write_slope()',
+        'row_delta[None, :])")\n    pairs.write_slope(status)',
         'row_delta[None, :])")',
     ),
     _kernel("the slope is not a factor", "scores", 'f"ds * ({self.slope})"', '"ds"'),
@@ -173,6 +173,23 @@ VALUES = (
         "v.shape[1]",
     ),
 )
+LEARNED = (
+    _kernel("a slope by a tensor is lost", "scores", "ds{one.slope and f' * ({one.slope})'}", "ds"),
+    _kernel("sums are taken in units of two", "sums", "t.double() / self.units[n]", "t.double() / self.units[n] / 2"),
+    _kernel("the series of tanh turns too early", "operations", "-17.0 / 315.0", "17.0 / 315.0"),
+    _kernel(
+        "a quotient by a constant is a product with it",
+        "expressions",
+        "{1.0 / e.args[1].value!r}",
+        "{e.args[1].value!r}",
+    ),
+    _kernel(
+        "a real tensor begins with the first query's position",
+        "expressions",
+        'a - ex.Q_START if axis == "q" else a',
+        "a",
+    ),
+)
 LISTED = (
     _listed(
         "every head has the list of the first",
@@ -211,4 +228,4 @@ LISTED = (
         "key = (program, sizes)",
     ),
 )
-MUTANTS = (*FORWARD, *BACKWARD, *LOOPS, *TILES, *VALUES, *LISTED)
+MUTANTS = (*FORWARD, *BACKWARD, *LOOPS, *TILES, *VALUES, *LEARNED, *LISTED)

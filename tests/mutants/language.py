@@ -20,17 +20,36 @@ MUTANTS = (
     _language(
         "the slope of a difference is that of a sum",
         "real",
-        "return sub(slope(a), slope(b))",
-        "return add(slope(a), slope(b))",
+        "return sub(x, y)",
+        "return add(x, y)",
     ),
     _language(
         "the slope of a choice is that of its first case",
         "real",
-        "return where(condition, slope(a), slope(b))",
-        "return slope(a)",
+        "return where(condition, x, y)",
+        "return x",
+    ),
+    _language("a factor is lost in the slope", "real", "return add(mul(x, b), mul(a, y))", "return x"),
+    _language("the slope of a quotient is that of its dividend", "real", "div(sub(x, mul(e, y)), b)", "div(x, b)"),
+    _language("tanh falls off too slowly", "real", "mul(sub(ONE, mul(e, e)), x)", "mul(sub(ONE, e), x)"),
+    _language("a sigmoid rises too fast", "real", "mul(mul(e, sub(ONE, e)), x)", "mul(sub(ONE, e), x)"),
+    _language(
+        "the slope of an extreme is that of the other one",
+        "real",
+        "(a, b) if op is Op.REAL_MAX else (b, a)",
+        "(b, a) if op is Op.REAL_MAX else (a, b)",
     ),
     _language(
-        "a factor is lost in the slope", "real", "return add(mul(slope(a), b), mul(a, slope(b)))", "return slope(a)"
+        "outside of a tensor its border is read",
+        "evaluate",
+        "return found if inside is None else torch.where(inside, found, torch.zeros_like(found))",
+        "return found",
+    ),
+    _language(
+        "a tensor of queries is read at their positions",
+        "evaluate",
+        'self(e) - (self.call.q_start if axis == "q" else 0)',
+        "self(e)",
     ),
     _language("remainders have the sign of what is divided", "evaluate", "torch.remainder", "torch.fmod"),
     _language(

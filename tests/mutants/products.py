@@ -105,7 +105,16 @@ BACKWARD = (
     _torch(
         "delta is not subtracted", "torch.backward", "dp.sub_(copied(step.queries(rows.delta))).mul_(p)", "dp.mul_(p)"
     ),
-    _torch("the slopes are lost", "torch.backward", "ds.mul_(slopes)", "pass"),
+    _torch("the slopes are lost", "torch.backward", "ds = scored.through(slopes, ds)", "pass"),
+    _torch("what is learned is what came last", "torch.scored", "accumulate=True", "accumulate=False"),
+    _torch("what lies outside of a tensor is learned", "torch.scored", "if inside is not None:", "if False:"),
+    _torch(
+        "an infinite slope leaves no number",
+        "torch.scored",
+        "torch.where(ds == 0.0, 0.0, ds * slopes) if self.unbounded else ds.mul_(slopes)",
+        "ds.mul_(slopes)",
+    ),
+    _torch("dead pairs keep infinite scores", "torch.dead", "if self.schedule.unbounded:", "if False:"),
     _torch("pairs are not hidden in the backward", "torch.backward", "                dead.hide(step, s)\n", ""),
     _torch(
         "fields of queries and keys are exchanged",
@@ -113,6 +122,11 @@ BACKWARD = (
         "pairs = zip(fields[: 2 * len(decls) : 2], fields[1 : 2 * len(decls) : 2], strict=True)",
         "pairs = zip(fields[1 : 2 * len(decls) : 2], fields[: 2 * len(decls) : 2], strict=True)",
     ),
-    _torch("the gradient of v comes with that of k alone", "operator", "wanted[1] or wanted[2])", "wanted[1])"),
+    _torch(
+        "the gradient of v comes with that of k alone",
+        "operator",
+        "for_kv = wanted[1] or wanted[2]",
+        "for_kv = wanted[1]",
+    ),
 )
 MUTANTS = (*FORWARD, *SCHEDULE, *BACKWARD)

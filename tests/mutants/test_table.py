@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.mutants import __main__ as mutants
-from tests.mutants.hunt import Ended
+from tests.mutants.hunt import Ended, Outcome
 from tests.mutants.mutant import LEVELS, Mutant, NoLongerAppliesError
 from tests.mutants.table import ALL, MUTANTS
 
@@ -48,6 +48,21 @@ def test_a_fuzzer_that_always_fails_catches_nothing(
     monkeypatch.setattr(mutants, "hunt", lambda *_, **__: pytest.fail("hunted"))
     assert mutants.main() == 1
     assert "fails without any bug planted" in capsys.readouterr().out
+
+
+def test_the_parts_of_the_table_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    hunted: list[str] = []
+
+    def found(mutant: Mutant, **_: object) -> Outcome:
+        hunted.append(mutant.name)
+        return Outcome(mutant, "walks, torch", 1, 1.0, True)
+
+    monkeypatch.setattr(mutants, "passes_without", lambda **_: Ended(0, ""))
+    monkeypatch.setattr(mutants, "hunt", found)
+    for i in (1, 2, 3):
+        monkeypatch.setattr(sys, "argv", ["mutants", "--part", f"{i}/3", "--jobs", "1"])
+        assert mutants.main() == 0
+    assert sorted(hunted) == sorted(MUTANTS)
 
 
 SCRIPT = """

@@ -177,8 +177,9 @@ def compare(got: dict[str, Tensor], given: dict[str, Tensor], mask: Tensor, scal
 def run(given: dict[str, Tensor], schedule: Schedule, scale: float) -> dict[str, Tensor]:
     q, k, v = (given[name] for name in "qkv")
     o, lse = forward(q, k, v, schedule, scale)
-    grads = backward(q, k, v, o, lse, given["do"], given["dlse"], schedule, scale)
-    return dict(zip(NAMES, (o, lse, *grads), strict=True))
+    grads = backward(q, k, v, o, lse, given["do"], given["dlse"], schedule, scale, {})
+    assert grads.q is not None and grads.k is not None and grads.v is not None and not grads.reals
+    return dict(zip(NAMES, (o, lse, grads.q, grads.k, grads.v), strict=True))
 
 
 def check(s: Sizes, mask: Tensor, given: dict[str, Tensor] | None = None, tile: tuple[int, int] = (32, 16)) -> None:

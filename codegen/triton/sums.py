@@ -1,0 +1,106 @@
+"""Gradients of real tensors, summed up in integers: whatever the order of the summands, the sum is the same.
+
+A summand is a gradient of a score, dS = P * (dO . v - delta), times the slope of the score by what is read. A row of P
+sums to 1 at most, so all summands together are no larger than the number of rows times bounds of both factors. The unit
+is the power of two with which such a sum still fits 62 bits. Where a slope may be infinite there is no such bound: then
+the largest summand is measured, by a first run of the kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from attnir.call import Call
+from attnir.expr import TOKENS, Expr
+from attnir.ops import TensorDecl
+from attnir.real import derivative, is_unbounded, tensors_read
+from attnir.real_range import range_of
+
+BITS = 61
+SLACK = 1.01  # for roundings
+TINY = 1e-30  # a bound of summands that are all 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sums:
+    """By name: the sums, int64 of the shape of the tensor, and how many units make 1, float32 [].
+
+    measures: no sums are made, and the units become the largest summands.
+    """
+
+    held: Mapping[str, Tensor] = field(default_factory=dict)
+    units: Mapping[str, Tensor] = field(default_factory=dict)
+    measures: bool = False
+
+    @staticmethod
+    def none(
+        score: Expr,
+        call: Call,
+        names: Sequence[str],
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        do: Tensor,
+        delta: Tensor,
+        lse: Tensor,
+        scale: float,
+        measure: Callable[[Sums], None],
+    ) -> Sums:
+        """The sums before any summand."""
+        if not names:
+            return NO_SUMS
+        held = {n: torch.zeros(call.reals[n].shape, dtype=torch.int64, device=q.device) for n in names}
+        slopes = {name: [derivative(score, n) for read, n in tensors_read(score) if read == name] for name in names}
+        if any(is_unbounded(slope) for found in slopes.values() for slope in found):
+            largest = {name: torch.zeros((), dtype=torch.float32, device=q.device) for name in names}
+            measure(Sums(held, largest, measures=True))
+            count = call.batch * call.heads * call.q_len * call.k_len
+            met = lse.double().where(lse.isnan(), 0.0).sum()
+            return Sums(held, {name: _unit(t.double() * count + met) for name, t in largest.items()})
+        longest = [_longest(t) for t in (q, k, v, do)]
+        scores = longest[0] * longest[1] * abs(scale)
+        # A row that met NaN has an lse of NaN, and so has the unit then.
+        most = longest[2] * longest[3] + delta.double().abs().amax() + lse.double().where(lse.isnan(), 0.0).sum()
+        most = most * call.batch * call.heads * call.q_len
+        units = {}
+        for name, found in slopes.items():
+            sizes = [torch.stack(range_of(slope, call, scores)).abs().amax() for slope in found]
+            units[name] = _unit(most * torch.stack(sizes).sum())
+        return Sums(held, units)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.held)
+
+    def arguments(self) -> dict[str, Any]:
+        """The values of a kernel's arguments, but for strides."""
+        return {f"sum_{n}": t for n, t in self.held.items()} | {f"unit_{n}": t for n, t in self.units.items()}
+
+    def strides(self, decl: TensorDecl) -> dict[str, int]:
+        """The strides of a sum; an axis of size 1 that is named as a token is shared."""
+        t = self.held[decl.name]
+        steps = zip(decl.axes, t.shape, t.stride(), strict=True)
+        return {f"sum_{decl.name}_{i}": 0 if a in TOKENS and n == 1 else step for i, (a, n, step) in enumerate(steps)}
+
+    def gradients(self, call: Call) -> dict[str, Tensor]:
+        """The gradients, typed as their tensors."""
+        return {n: (t.double() / self.units[n]).to(call.reals[n].dtype) for n, t in self.held.items()}
+
+
+NO_SUMS = Sums()
+
+
+def _longest(t: Tensor) -> Tensor:
+    """The length of the longest row of a tensor [B, H, S, D]; a finite result has met none that is not finite."""
+    lengths = torch.linalg.vector_norm(t, dim=-1, dtype=torch.float64)
+    return torch.nan_to_num(lengths, 0.0, 0.0, 0.0).amax()
+
+
+def _unit(bound: Tensor) -> Tensor:
+    """How many units make 1, so that what is at most `bound` fits."""
+    return torch.exp2((BITS - (bound * SLACK).clamp(min=TINY).log2()).floor().clamp(-126, 126)).float()
