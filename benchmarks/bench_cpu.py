@@ -26,7 +26,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 import attnir as an
 from attnir.frontends.timing import medians
-from benchmarks.patterns import WINDOW, Case, grids, sequences
+from benchmarks.patterns import WINDOW, Case, grids, scored, sequences
 
 HEADS, D = 8, 64
 Runner = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -34,7 +34,7 @@ Runner = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 def cases(lengths: list[int]) -> list[Case]:
     """Everything that is measured, in order."""
-    found = [case for length in lengths for case in sequences(length) if case.name != "full"]
+    found = [case for length in lengths for case in (*sequences(length), *scored(length)) if case.name != "full"]
     order = list(dict.fromkeys(case.name for case in found))
     return sorted(found, key=lambda case: order.index(case.name)) + [g for g in grids() if g.length <= max(lengths)]
 
@@ -42,17 +42,20 @@ def cases(lengths: list[int]) -> list[Case]:
 def contestants(case: Case) -> dict[str, Runner]:
     """attnir first, then what it is compared with; block masks and dense masks are made outside the measurement."""
     attention = an.compile(case.pattern)
-    bindings: dict[str, Any] = case.bindings("cpu")
+    tensors = case.tensors(HEADS, "cpu")
+    bindings: dict[str, Any] = case.bindings("cpu") | tensors
     mask = case.flex(case.ids("cpu"))
     blocks = create_block_mask(mask, None, None, case.length, case.length, device="cpu")
     index = torch.arange(case.length)
     dense = mask(index[:1], index[:1], index[:, None], index[None, :])
-    compiled = torch.compile(flex_attention, dynamic=False)
-    return {
+    compiled, change = torch.compile(flex_attention, dynamic=False), case.score and case.score(tensors)
+    found: dict[str, Runner] = {
         "attnir": lambda q, k, v: attention(q, k, v, **bindings),
-        "flex": lambda q, k, v: compiled(q, k, v, block_mask=blocks),
-        "dense mask": lambda q, k, v: scaled_dot_product_attention(q, k, v, attn_mask=dense),
+        "flex": lambda q, k, v: compiled(q, k, v, score_mod=change, block_mask=blocks),
     }
+    if change is None:
+        found["dense mask"] = lambda q, k, v: scaled_dot_product_attention(q, k, v, attn_mask=dense)
+    return found
 
 
 def forward(case: Case, repeats: int) -> dict[str, float]:
@@ -94,7 +97,7 @@ def main() -> int:
             continue
         ms = forward(case, repeats)
         rows.append({"pattern": case.name, "length": case.length, "ms": ms})
-        own, flex, dense = ms["attnir"], ms["flex"], ms["dense mask"]
+        own, flex, dense = ms["attnir"], ms["flex"], ms.get("dense mask", float("nan"))
         times = f"{own:10.1f} {flex:9.1f} {dense:9.1f} {flex / own:11.2f}x {dense / own:12.2f}x"
         print(f"{case.name:20} {case.length:6} {times}", flush=True)
     if options.only:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,22 +24,22 @@ from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 from torch.nn.functional import scaled_dot_product_attention
 
 import attnir as an
-from benchmarks.patterns import Case, grids, sequences
+from benchmarks.patterns import Case, grids, scored, sequences
 
 RESULTS = Path(__file__).parent / "results"
 HEADS = 16
 Runner = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
-def runners(case: Case) -> Iterator[tuple[str, Runner]]:
-    """What is compared on a pattern: (name, function of q, k, v)."""
+def runners(case: Case, learned: dict[str, Tensor]) -> Iterator[tuple[str, Runner]]:
+    """What is compared on a pattern: (name, function of q, k, v); `learned`: the tensors that its score reads."""
     attention = an.compile(case.pattern)
-    bindings: dict[str, Any] = case.bindings("cuda")
+    bindings: dict[str, Any] = case.bindings("cuda") | learned
     yield "attnir", lambda q, k, v: attention(q, k, v, **bindings)
-    compiled = torch.compile(flex_attention)
+    compiled, change = torch.compile(flex_attention), case.score and case.score(learned)
     mask = case.flex(case.ids("cuda"))
     blocks = create_block_mask(mask, None, None, case.length, case.length, device="cuda", _compile=True)
-    yield "flex", lambda q, k, v: compiled(q, k, v, block_mask=blocks)
+    yield "flex", lambda q, k, v: compiled(q, k, v, score_mod=change, block_mask=blocks)
     if case.name in ("full", "causal"):
         for label, backend in (("cudnn", SDPBackend.CUDNN_ATTENTION), ("flash", SDPBackend.FLASH_ATTENTION)):
             yield label, sdpa(backend, case.name == "causal")
@@ -72,12 +72,14 @@ class Row:
         return "  |  ".join(parts)
 
 
-def measure(runner: Runner, length: int, d: int) -> dict[str, float]:
-    """Median milliseconds of the forward, and of forward and backward together."""
+def measure(runner: Runner, length: int, d: int, learned: Sequence[Tensor]) -> dict[str, float]:
+    """Median milliseconds of the forward, and of forward and backward together, those of what is learned included."""
     q, k, v, do = (torch.randn(1, HEADS, length, d, device="cuda", dtype=torch.bfloat16) for _ in range(4))
-    forward = triton.testing.do_bench(lambda: runner(q, k, v), return_mode="median")
+    with torch.no_grad():
+        forward = triton.testing.do_bench(lambda: runner(q, k, v), return_mode="median")
     leaves = [t.requires_grad_() for t in (q, k, v)]
-    both = triton.testing.do_bench(lambda: torch.autograd.grad(runner(*leaves), leaves, do), return_mode="median")
+    wanted = [*leaves, *learned]
+    both = triton.testing.do_bench(lambda: torch.autograd.grad(runner(*leaves), wanted, do), return_mode="median")
     return {"forward": forward, "forward+backward": both}
 
 
@@ -95,11 +97,12 @@ def main() -> int:
     widths, lengths = ([64], [4096, 16384]) if options.quick else (options.d, options.lengths)
     rows: list[Row] = []
     for d in widths:
-        for case in [*(c for n in lengths for c in sequences(n)), *grids()]:
+        for case in [*(c for n in lengths for c in (*sequences(n), *scored(n))), *grids()]:
             rows.append(row := Row(case.name, d, case.length))
-            for label, runner in runners(case):
+            learned = {name: t.requires_grad_() for name, t in case.tensors(HEADS, "cuda").items()}
+            for label, runner in runners(case, learned):
                 try:
-                    row.ms[label] = measure(runner, case.length, d)
+                    row.ms[label] = measure(runner, case.length, d, list(learned.values()))
                 except (RuntimeError, torch.OutOfMemoryError) as error:  # a rival that cannot run is shown as such
                     if label == "attnir":
                         raise

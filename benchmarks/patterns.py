@@ -5,15 +5,18 @@ Grids have a fixed size, so such a pattern has one length for each.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 import attnir as an
 
-WINDOW, DOCUMENTS, SPAN, DILATION, STRIDE = 256, 16, 1024, 8, 64
+WINDOW, DOCUMENTS, SPAN, DILATION, STRIDE, REACH, CAP = 256, 16, 1024, 8, 64, 128, 30.0
+ScoreFunction = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]  # of s, b, h, q, k
+FlexScore = Callable[[dict[str, Tensor]], ScoreFunction]
+Shapes = Mapping[str, Callable[[int], tuple[int, ...]]]  # by the number of heads
 MaskFunction = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]  # of b, h, q, k
 DOC = an.field("doc", sorted=True)
 
@@ -24,16 +27,22 @@ class Case:
 
     name: str
     length: int
-    pattern: an.Mask
+    pattern: an.Mask | an.Pattern
     flex: Callable[[Tensor], MaskFunction]  # made for the documents of the tokens
     documents: bool = False
+    score: FlexScore | None = None  # made for the tensors that it reads
+    shapes: Shapes = field(default_factory=dict)  # of these
 
     def ids(self, device: str) -> Tensor:
         """The document of each token."""
         return torch.arange(self.length, device=device, dtype=torch.int32) // max(1, self.length // DOCUMENTS)
 
+    def tensors(self, heads: int, device: str) -> dict[str, Tensor]:
+        """What the score reads; it may be learned."""
+        return {name: torch.randn(shape(heads), device=device) for name, shape in self.shapes.items()}
+
     def bindings(self, device: str) -> dict[str, object]:
-        """What a call gives besides q, k, v."""
+        """What a call gives besides q, k, v and these."""
         return {"doc": self.ids(device)} if self.documents else {}
 
 
@@ -67,6 +76,34 @@ def sequences(length: int) -> list[Case]:
             an.causal() & an.mask(lambda q, k: (q - k) % STRIDE == 0),
             lambda ids: lambda b, h, q, k: (k <= q) & ((q - k) % STRIDE == 0),
         ),
+    ]
+
+
+def scored(length: int) -> list[Case]:
+    """Causal, with scores that change."""
+
+    def causal(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
+        return k <= q
+
+    def alibi(given: dict[str, Tensor]) -> ScoreFunction:
+        slopes = given["slopes"]
+        return lambda s, b, h, q, k: s - slopes[h] * (q - k)
+
+    def softcap(given: dict[str, Tensor]) -> ScoreFunction:
+        return lambda s, b, h, q, k: CAP * torch.tanh(s / CAP)
+
+    def table(given: dict[str, Tensor]) -> ScoreFunction:
+        bias = given["bias"]
+        return lambda s, b, h, q, k: s + bias[h, (q - k).clamp(0, REACH - 1)]
+
+    scores: dict[str, tuple[an.Score, FlexScore, Shapes]] = {
+        "alibi": (an.alibi(), alibi, {"slopes": lambda heads: (heads,)}),
+        "softcap": (an.softcap(CAP), softcap, {}),
+        "table 128": (an.relative_bias(REACH - 1, causal=True), table, {"bias": lambda heads: (heads, REACH)}),
+    }
+    return [
+        Case(name, length, an.pattern(an.causal(), score=own), lambda ids: causal, score=other, shapes=shapes)
+        for name, (own, other, shapes) in scores.items()
     ]
 
 

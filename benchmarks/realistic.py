@@ -66,7 +66,31 @@ def _dilated(d: int) -> an.Mask:
 
 def cataloged() -> dict[str, Sized]:
     """Every entry of the catalog with plausible parameters, by its name."""
-    return _along_the_sequence() | _of_fields() | _of_grids() | _of_heads_and_chance()
+    return _along_the_sequence() | _of_fields() | _of_grids() | _of_heads_and_chance() | _of_scores()
+
+
+def _of_scores() -> dict[str, Sized]:
+    """Scores that change, of 8 heads."""
+    heads = 8
+
+    def row(name: str, *, params: Mapping[str, object] | None = None, **shapes: tuple[int, ...]) -> Sized:
+        given = {tensor: torch.zeros(shape) for tensor, shape in shapes.items()}
+        return Sized(of(name, **(params or {})), heads=heads, bindings=given)
+
+    return {
+        "alibi-causal": row("alibi-causal", slopes=(heads,)),
+        "alibi-symmetric": row("alibi-symmetric", slopes=(heads,)),
+        "dense-bias": row("dense-bias", bias=(1, 1, 1, TOKENS)),
+        "event-time": row("event-time", time=(1, TOKENS), rate=(heads,)),
+        "log-multiplicity": Sized(of("log-multiplicity"), bindings={"n": torch.ones(TOKENS, dtype=torch.int64)}),
+        "lowrank-bias": row("lowrank-bias", qb=(1, heads, TOKENS, 2), kb=(1, heads, TOKENS, 2)),
+        "music-relative": row("music-relative", qe=(1, heads, TOKENS, 128)),
+        "rcmha": row("rcmha", uk=(1, heads, TOKENS), qr=(1, heads, TOKENS, 128)),
+        "scale": row("scale", tau=(heads,)),
+        "selective-temperature": row("selective-temperature", c=(heads,)),
+        "softcap": row("softcap"),
+        "table-bias": row("table-bias", bias=(heads, 128)),
+    }
 
 
 def _along_the_sequence() -> dict[str, Sized]:

@@ -132,6 +132,12 @@ read_program("tiles of 64 q by 64 k\nsweep k tiles in [0, 4) full\nsweep k tiles
         advice="a number within",
     ),
     Example(
+        errors.TensorError,
+        "an.compile(an.causal(), score=an.alibi())(q, k, v, slopes=torch.ones(3))",
+        given="3 query heads",
+        advice="there are 2 (1 stands for all)",
+    ),
+    Example(
         errors.MissingBindingError,
         "packed(q, k, v)",
         given="`doc`",

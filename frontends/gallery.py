@@ -31,6 +31,7 @@ GROUPS = {
     "Heads of several kinds": ("head_groups", "head_windows"),
     "Cross-attention": ("vision_cross", "dual_cross"),
     "Series and tables": ("series", "tables"),
+    "Scores": ("score_terms",),
     "Chance": ("sampled_keys",),
     "Without structure": ("benchmark",),
 }

@@ -185,7 +185,7 @@ def test_the_shell_of_the_readme_runs(line: str, tmp_path: Path, monkeypatch: py
         (["explain", "k <= j", "64"], "unknown name `j`"),
         (["explain", "causal", "0"], "greater than or equal to 1"),
         (["explain", "w = param(); window(w)", "64"], "`w`"),
-        (["explain", "w = param(); window(w)", "64", "--set", "w=x"], "name=integer"),
+        (["explain", "w = param(); window(w)", "64", "--set", "w=x"], "name=number"),
         (["explain", "doc = field(); doc(q) == doc(k)", "64"], "--field doc=FILE.npy"),
         (["explain", "n = tensor(b); causal & (k < n[b])", "64"], "--tensor n=1,2,3"),
         (["explain", "causal", "64", "--dtype", "int8"], "int8"),
