@@ -43,6 +43,11 @@ class Call:
         return {"q_start": self.q_start, "q_len": self.q_len, "k_len": self.k_len}
 
     @property
+    def lengths(self) -> dict[str, int]:
+        """How long axes are that are named as tokens."""
+        return {"b": self.batch, "h": self.heads, "q": self.q_len, "k": self.k_len}
+
+    @property
     def fields_differ(self) -> bool:
         """Whether some field has values of its own for each sample."""
         return any(f.on(side).shape[0] > 1 for f in self.fields.values() for side in Side)

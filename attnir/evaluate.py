@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from attnir.call import Call
-from attnir.expr import COPIES, TOKENS, Expr, side_of
+from attnir.expr import COPIES, Expr, side_of
 from attnir.ops import Coordinate, FieldDecl, Op, ParamDecl, Searched, TensorDecl
 from attnir.real import is_unbounded
 from attnir.traverse import nodes
@@ -145,15 +145,12 @@ class Evaluator:
         assert isinstance(n.value, TensorDecl)
         index: list[Tensor] = []
         inside: Tensor | None = None
-        for axis, e, size in zip(n.value.axes, n.args, self.call.reals[n.value.name].shape, strict=True):
+        for axis, e, held in zip(n.value.axes, n.args, self.call.reals[n.value.name].shape, strict=True):
             at = self(e) - (self.call.q_start if axis == "q" else 0)
-            if axis in TOKENS and size == 1:
-                at = self._scalar(0)
-            elif not (axis in COPIES and e is COPIES[axis]):
-                within = (at >= 0) & (at < size)
+            if e is not COPIES.get(axis):
+                within = (at >= 0) & (at < self.call.lengths.get(axis, held))
                 inside = within if inside is None else inside & within
-                at = at.clamp(0, max(0, size - 1))
-            index.append(at)
+            index.append(at.clamp(0, max(0, held - 1)))  # 1 stands for all
         return index, inside
 
     def _table(self, n: Expr) -> Tensor:

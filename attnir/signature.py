@@ -98,10 +98,9 @@ class Signature:
             for d in self.fields:
                 check_sorted(d, values[d.name])
         copies = {t.name: _per_copy(t, bindings[t.name], batch, heads, device) for t in self.tensors}
-        sizes = {"b": batch, "h": heads, "q": q_len, "k": k_len}
-        reals = {t.name: _real(t, bindings[t.name], sizes, device) for t in self.reals}
-        numbers = {p.name: _number(p, bindings[p.name]) for p in self.numbers}
-        return Call(batch, heads, q_len, k_len, start, values, scalars, device, copies, reals, numbers)
+        call = Call(batch, heads, q_len, k_len, start, values, scalars, device, copies)
+        reals = {t.name: _real(t, bindings[t.name], call.lengths, device) for t in self.reals}
+        return replace(call, reals=reals, numbers={p.name: _number(p, bindings[p.name]) for p in self.numbers})
 
     def _check_names(self, bindings: Mapping[str, object]) -> None:
         """Raise unless just what the pattern reads is given."""

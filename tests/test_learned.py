@@ -220,3 +220,13 @@ def test_what_an_index_leaves_is_zero() -> None:
         found = an.compile(pattern, backend=backend)(q, q, torch.eye(4).view(1, 1, 4, 4), t=torch.tensor([5.0, 3.0]))
         scores = torch.tensor([[5.0, 0, 0, 0], [3, 5, 0, 0], [0, 3, 5, 0], [0, 0, 3, 5]])
         torch.testing.assert_close(found[0, 0], scores.softmax(-1))
+
+
+@pytest.mark.parametrize("backend", [*BACKENDS, "reference"])
+def test_an_axis_of_one_is_as_long_as_the_others_would_be(backend: str) -> None:
+    """Where an index leaves what the call says there is, there is nothing, whether the tensor repeats itself or not."""
+    t = an.tensor("t", "b", "h", "k")
+    attn = an.compile(an.full(), score=an.score(lambda s, b, h, q, k: s + t[b, h, k - q]), backend=backend)
+    q = torch.randn(2, 2, 9, 16, device=DEVICE.get(backend, "cpu"))
+    one, every = torch.full((1, 1, 1), 2.0, device=q.device), torch.full((2, 2, 9), 2.0, device=q.device)
+    torch.testing.assert_close(attn(q, q, q, t=one), attn(q, q, q, t=every))

@@ -96,12 +96,10 @@ def _read(e: Expr, index: list[int], call: Call | None) -> float:
     assert isinstance(e.value, TensorDecl) and call is not None
     values = call.reals[e.value.name]
     for i, (axis, size) in enumerate(zip(e.value.axes, values.shape, strict=True)):
-        if axis in "bhqk" and size == 1:
-            index[i] = 0
-        elif axis == "q":
-            index[i] -= call.q_start
-        if not 0 <= index[i] < size:
+        index[i] -= call.q_start if axis == "q" else 0
+        if not 0 <= index[i] < call.lengths.get(axis, size):
             return 0.0
+        index[i] = min(index[i], size - 1)  # 1 stands for all
     return float(values[tuple(index)])
 
 
