@@ -135,7 +135,9 @@ def sizes(case: Case, *, rounded: bool = False, stored: bool = False) -> Results
         gather(n, case.call, torch.where(live, ds * case.slope(before, n).abs(), 0.0), learned[name])
     ds = ds * abs(case.factor) * slope
     dk, dv = (over_group(t, group) for t in (ds.transpose(-1, -2) @ q.abs(), p.transpose(-1, -2) @ do.abs()))
-    found = {"lse": 1 + torch.where(live, size, 0.0).amax(-1), "o": p @ v.abs(), "dq": ds @ k.abs(), "dk": dk, "dv": dv}
+    largest = torch.where(live, size, 0.0).amax(-1)
+    of_lse = 1 + torch.where(live.any(-1), torch.maximum(largest, lse.abs()), 0.0)  # of many equal scores lse is larger
+    found = {"lse": of_lse, "o": p @ v.abs(), "dq": ds @ k.abs(), "dk": dk, "dv": dv}
     return found | {gradient(name): t.view(case.call.reals[name].shape) for name, t in learned.items()}
 
 
