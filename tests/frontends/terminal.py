@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import re
 import subprocess
 import sys
@@ -47,10 +48,20 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
 def spawn(*arguments: str, columns: int = 80, cwd: Path | None = None, **more: str) -> pexpect.spawn[bytes]:
     """A command in a terminal, running."""
     folder = str(cwd) if cwd else None
-    size = (ROWS, columns)
     return pexpect.spawn(
-        COMMAND[0], [*COMMAND[1:], *arguments], env=environment(more), cwd=folder, dimensions=size, timeout=PATIENCE
+        COMMAND[0],
+        [*COMMAND[1:], *arguments],
+        env=environment(more),
+        cwd=folder,
+        dimensions=(ROWS, columns),
+        timeout=PATIENCE,
+        preexec_fn=_interruptible,
     )
+
+
+def _interruptible() -> None:
+    """A terminal's commands can be interrupted, also where the tests run in the background of a shell."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def show(*arguments: str, columns: int = 80, cwd: Path | None = None, **more: str) -> Shown:
