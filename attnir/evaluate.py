@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from attnir.call import Call
-from attnir.expr import COPIES, Expr, side_of
+from attnir.expr import COPIES, DECIDE, Expr, side_of
 from attnir.ops import Coordinate, FieldDecl, Op, ParamDecl, Searched, TensorDecl
 from attnir.real import is_unbounded
 from attnir.traverse import nodes
@@ -33,12 +33,7 @@ _ELEMENTWISE: dict[Op, Callable[..., Any]] = {
     Op.MIN: torch.minimum,
     Op.MAX: torch.maximum,
     Op.WHERE: torch.where,
-    Op.LT: operator.lt,
-    Op.LE: operator.le,
-    Op.GT: operator.gt,
-    Op.GE: operator.ge,
-    Op.EQ: operator.eq,
-    Op.NE: operator.ne,
+    **DECIDE,
     Op.AND: operator.and_,
     Op.OR: operator.or_,
     Op.NOT: operator.invert,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import keyword
 from bisect import bisect_left
 from functools import lru_cache
+from typing import TypeGuard
 
 from attnir.bounder import Bounder
 from attnir.bounds import any_call, bounds
@@ -32,9 +33,14 @@ LARGE = 2**16  # a constant that may be what makes a product too wide
 LARGEST = 4096  # operations, written out; a node that is used twice counts twice
 
 
+def _is_word(name: object) -> TypeGuard[str]:
+    """Whether this is a name in Python, in ASCII."""
+    return isinstance(name, str) and name.isidentifier() and name.isascii() and not keyword.iskeyword(name)
+
+
 def name_problem(name: object) -> str:
     """Why this cannot name a field or a parameter; empty when it can."""
-    if not isinstance(name, str) or not (name.isidentifier() and name.isascii()) or keyword.iskeyword(name):
+    if not _is_word(name):
         return f"{name!r} cannot name a field or a parameter; take a Python name in ASCII"
     if name.startswith("_"):
         return f"{name!r} cannot name a field or a parameter: names of programs begin with an underscore; rename it"
@@ -47,7 +53,7 @@ def name_problem(name: object) -> str:
 
 def axis_problem(name: object) -> str:
     """Why this cannot name an axis or a region; empty when it can."""
-    if not isinstance(name, str) or not (name.isidentifier() and name.isascii()) or keyword.iskeyword(name):
+    if not _is_word(name):
         return f"{name!r} cannot name an axis or a region; take a Python name in ASCII"
     if name.startswith("_") or name in ("in_", "expr", "space"):
         return f"{name!r} cannot name an axis or a region: a token has another attribute of that name; rename it"
@@ -69,7 +75,7 @@ def real_axes_problem(axes: tuple[object, ...]) -> str:
     if len(axes) > MOST_AXES:
         return f"a tensor has at most {MOST_AXES} axes, not {len(axes)}"
     for name in axes:
-        if not isinstance(name, str) or not (name.isidentifier() and name.isascii()) or keyword.iskeyword(name):
+        if not _is_word(name):
             return f"{name!r} cannot name an axis; take a Python name in ASCII"
         if name.startswith("_"):
             return f"{name!r} cannot name an axis: names of programs begin with an underscore; rename it"
