@@ -20,7 +20,10 @@ from attnir.traverse import nodes, numbers_of, reals_of, tensors_of
 
 @dataclass(frozen=True, slots=True)
 class Reads:
-    """The metadata that a kernel reads: (field name, side), tensors over samples and heads, row tables, block lists."""
+    """What a kernel reads besides q, k and v.
+
+    (field name, side), tensors of integers, row tables, block lists; real tensors and parameters of its score.
+    """
 
     fields: tuple[tuple[str, Side], ...]
     tensors: tuple[TensorDecl, ...]

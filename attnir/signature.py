@@ -74,7 +74,7 @@ class Signature:
         Where k_len is left out there are as many keys as queries.
 
         Raises MissingBindingError, UnknownBindingError, FieldError, NotSortedError (with `check`), ParamError,
-        ShapeError.
+        TensorError, ShapeError.
         """
         device, k_len = torch.device(device), q_len if k_len is None else k_len
         for name, size in (("q_len", q_len), ("k_len", k_len), ("batch", batch), ("heads", heads)):
