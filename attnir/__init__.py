@@ -18,15 +18,18 @@ from attnir.certificate import Certificate
 from attnir.codegen.cache import CacheInfo, cache_info
 from attnir.codegen.targets import Config
 from attnir.errors import AttnirError
+from attnir.factors import Factor, dropout, factor
 from attnir.facts import Field, field, param, tensor
-from attnir.functions import clip, exp, log, maximum, minimum, sigmoid, sqrt, tanh, where
+from attnir.functions import clip, exp, log, maximum, minimum, random, sigmoid, sqrt, tanh, where
 from attnir.masks import Mask, causal, full, mask, window
 from attnir.neighborhood import neighborhood
+from attnir.normalizers import relu2, softmax, weights
 from attnir.per_head import per_head
 from attnir.reference import reference
 from attnir.scores import Pattern, Score, multiplicity, parse, pattern, score
 from attnir.space import Space, concat, grid
 from attnir.verify import Report, verify
+from attnir.weighing import Weights
 
 __version__ = "0.1.0"
 
@@ -36,12 +39,14 @@ __all__ = [
     "CacheInfo",
     "Certificate",
     "Config",
+    "Factor",
     "Field",
     "Mask",
     "Pattern",
     "Report",
     "Score",
     "Space",
+    "Weights",
     "alibi",
     "alibi_slopes",
     "cache_info",
@@ -50,7 +55,9 @@ __all__ = [
     "clip",
     "compile",
     "concat",
+    "dropout",
     "exp",
+    "factor",
     "field",
     "full",
     "grid",
@@ -64,15 +71,19 @@ __all__ = [
     "parse",
     "pattern",
     "per_head",
+    "random",
     "reference",
     "relative_bias",
+    "relu2",
     "score",
     "sigmoid",
     "softcap",
+    "softmax",
     "sqrt",
     "tanh",
     "tensor",
     "verify",
+    "weights",
     "where",
     "window",
 ]

@@ -15,10 +15,13 @@ from attnir.codegen.plan import BACKENDS, CONFIGURED, Plan
 from attnir.codegen.targets import Config
 from attnir.errors import BackendError, ConfigError
 from attnir.explain import explain as explain_attention
+from attnir.factors import Factor
 from attnir.inputs import DTYPES, check_inputs, check_transforms, factor_of
 from attnir.masks import Mask
+from attnir.normalizers import Normalizer
 from attnir.notebook import never_raises
 from attnir.plot import plot as plot_attention
+from attnir.reference import check_lse
 from attnir.scores import Pattern, Score
 from attnir.scores import pattern as declare
 from attnir.signature import Signature
@@ -75,7 +78,8 @@ class Attention:
         q, k, v         float16, bfloat16 or float32, of one dtype; any strides, the last axis contiguous; Hq = n * Hkv
         scale           the factor of q . k, by default D ** -0.5
         q_start         the first query's position, by default max(0, Sk - Sq): the queries are the last positions
-        return_lse      also return lse [B, Hq, Sq], float32: the natural log of the sum of exp(score) of each row
+        return_lse      also return lse [B, Hq, Sq], float32: the natural log of the sum of the weights of each row, in
+                        softmax of exp(score); weights that are not divided by their sum have none
         bindings        the pattern's fields, integers [Sk] or [B, Sk] or a pair (for queries, for keys), tensors and
                         parameters
 
@@ -90,6 +94,7 @@ class Attention:
         """
         q, k, v = _autocast(q, k, v)
         check_inputs(q, k, v)
+        check_lse(self.pattern, return_lse)
         check_transforms(q, k, v)
         call = self.signature.bind(
             bindings,
@@ -155,6 +160,8 @@ def compile(
     pattern: Mask | Pattern,
     *,
     score: Score | Iterable[Score] = (),
+    normalize: Normalizer | None = None,
+    factor: Factor | Iterable[Factor] = (),
     backend: str | None = None,
     check: bool = False,
     config: Mapping[str, Config] | None = None,
@@ -162,6 +169,9 @@ def compile(
     """The attention of a pattern. Shapes stay dynamic; kernels are generated when they are first needed.
 
     score       scores that the pairs get, in their order: an.score(...), an.multiplicity(...)
+    normalize   how weights come of scores: an.softmax(sink=...), an.weights(...), or a function of the score; softmax
+                where nothing is said
+    factor      what weights are multiplied with when they meet values: an.factor(...), an.dropout(...)
     backend     "triton", "torch" or "reference"; by default Triton on a GPU and torch tiles on a CPU
     check       test at every call on a GPU, too, that sorted fields are sorted and that values are not so large that 64
                 bits would not hold what the pattern computes of them; it waits for the device
@@ -171,7 +181,7 @@ def compile(
     >>> an.compile(an.causal() & an.window(16)) == an.compile(an.causal() & an.window(16))
     True
     """
-    declared = declare(pattern, score=score)
+    declared = declare(pattern, score=score, normalize=normalize, factor=factor)
     if backend not in (None, *BACKENDS):
         raise BackendError(f"unknown backend {backend!r}; expected one of {', '.join(BACKENDS)}")
     configs = {} if config is None else config

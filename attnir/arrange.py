@@ -1,4 +1,4 @@
-"""The layout pass: which of the candidates is taken, by what they visit in a nominal call; and the score over it."""
+"""The layout pass: which of the candidates is taken, by what they visit in a nominal call; weights over it."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from attnir.program import Launches, TileProgram
 from attnir.real import SCORE, at
 from attnir.space import Spaces
 from attnir.traverse import names_of
+from attnir.weighing import SOFTMAX, Weights
 
 WORTH_A_LIST = 1.5  # how much less a block list has to visit
 
@@ -51,7 +52,12 @@ class Arrangement:
 
 @lru_cache(maxsize=512)
 def arrange(
-    predicate: Expr, spaces: Spaces, tile: tuple[int, int], transposed: bool, score: Expr = SCORE
+    predicate: Expr,
+    spaces: Spaces,
+    tile: tuple[int, int],
+    transposed: bool,
+    score: Expr = SCORE,
+    weights: Weights = SOFTMAX,
 ) -> Arrangement:
     """The launches that visit the live tiles of a predicate, with tiles of (row tokens, column tokens)."""
     predicate = normalise(predicate)
@@ -60,7 +66,9 @@ def arrange(
     candidates = Candidates(predicate, spaces[::-1] if transposed else spaces, rows, tile, call)
     found = [
         Candidate(
-            name, _scored(launches, score), sum(visited_pairs(p, call) for programs in launches for p in programs)
+            name,
+            _weighed(launches, score, weights),
+            sum(visited_pairs(p, call) for programs in launches for p in programs),
         )
         for name, launches in candidates.all()
     ]
@@ -83,13 +91,18 @@ def _best(found: Sequence[Candidate], call: Call, *, proved: bool) -> Candidate:
     return min(found, key=lambda c: (c.visited, c.listed and c.visited < half))
 
 
-def _scored(launches: Launches, score: Expr) -> Launches:
-    """The launches with a score, said over the coordinates of their layouts."""
-    if score is SCORE:
+def _weighed(launches: Launches, score: Expr, weights: Weights) -> Launches:
+    """The launches with a score and its weights, said over the coordinates of their layouts."""
+    if score is SCORE and weights == SOFTMAX:
         return launches
-    return tuple(tuple(_with_score(p, score) for p in programs) for programs in launches)
+    return tuple(tuple(_with_weights(p, score, weights) for p in programs) for programs in launches)
 
 
-def _with_score(p: TileProgram, score: Expr) -> TileProgram:
-    over_layouts = at(score, positions(p.rows, p.columns)) if p.label is None else over_places(score)
-    return replace(renamed(p, names_of(score)), score=over_layouts)
+def _with_weights(p: TileProgram, score: Expr, weights: Weights) -> TileProgram:
+    where = positions(p.rows, p.columns)
+
+    def over_layouts(e: Expr) -> Expr:
+        return at(e, where) if p.label is None else over_places(e)
+
+    named = renamed(p, names_of(score, *weights.roots))
+    return replace(named, score=over_layouts(score), weights=weights.map(over_layouts))

@@ -98,6 +98,10 @@ class BackendError(AttnirError, RuntimeError):
     """A backend that is unknown, or cannot run what was asked, and what to do instead."""
 
 
+class NoLseError(AttnirError, TypeError):
+    """An lse was asked for of weights that are not divided by their sum."""
+
+
 class DerivativeError(AttnirError, RuntimeError):
     """A second derivative of an attention, a forward-mode one, or another transform of torch.func."""
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from attnir.call import Call
 from attnir.expr import COPIES, DECIDE, Expr, side_of
 from attnir.ops import Coordinate, FieldDecl, Op, ParamDecl, Searched, TensorDecl
+from attnir.philox import uniform
 from attnir.real import is_unbounded
 from attnir.traverse import nodes
 
@@ -53,6 +54,7 @@ _ELEMENTWISE: dict[Op, Callable[..., Any]] = {
     Op.SQRT: torch.sqrt,
     Op.LOG: lambda a: a.clamp(min=1).log(),
     Op.FLOAT: lambda a: a,
+    Op.RANDOM: uniform,
     Op.ROWMIN: lambda a: a.amin(-1, keepdim=True),
     Op.ROWMAX: lambda a: a.amax(-1, keepdim=True),
 }
@@ -104,7 +106,7 @@ class Evaluator:
             case float() as value:  # in the score's dtype at once: torch would take float32 for it
                 return torch.full((), value, dtype=self.tokens["s"].dtype, device=self.call.device)
         given = (self.done[a] for a in n.args)
-        if n.is_real:
+        if n.is_real and n.op is not Op.RANDOM:
             given = (x if x.dtype is torch.bool else self._real(x) for x in given)
         result: Tensor = _ELEMENTWISE[n.op](*given)
         return result

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from attnir import expr as ex
 from attnir import real
-from attnir.value import Value, condition, integer_argument, is_condition, is_real, number_argument
+from attnir.errors import DeclarationError
+from attnir.value import Value, condition, fail, integer_argument, is_condition, is_real, number_argument
 
 
 def where(condition_: object, a: object, b: object) -> Value:
@@ -73,3 +74,21 @@ def sigmoid(x: object) -> Value:
 def sqrt(x: object) -> Value:
     """The square root; for use inside a score."""
     return Value(real.sqrt(number_argument(x)))
+
+
+def random(seed: object, *counters: object) -> Value:
+    """A number from [0, 1), the same for the same integers; for use inside a score or a factor.
+
+    seed       an integer, mostly a parameter
+    counters   up to four integers: random(seed, b, h, q, k) differs from pair to pair, random(seed, k) from key to key
+
+    It is a multiple of 2 ** -24, by Philox, and the same on every backend; see attnir/philox.py.
+
+    >>> import attnir as an
+    >>> seed = an.param("seed")
+    >>> an.factor(lambda k: an.where(an.random(seed, k) < 0.5, 2.0, 0.0))
+    <Factor seed = param(); True; factor = where(random(seed, k, 0, 0, 0) < 0.5, 2.0, 0.0)>
+    """
+    if len(counters) > real.COUNTERS:
+        fail(DeclarationError, f"a random number has at most {real.COUNTERS} counters, not {len(counters)}")
+    return Value(real.random(*map(integer_argument, (seed, *counters))))

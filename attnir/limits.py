@@ -21,7 +21,7 @@ from attnir.real import slope
 from attnir.traverse import declared_in, nodes, params_of
 
 _FUNCTIONS = {"abs", "min", "max", "where", "float", "rowmin", "rowmax", "lower_bound", "upper_bound"}
-_FUNCTIONS |= {"exp", "log", "tanh", "sigmoid", "sqrt"}
+_FUNCTIONS |= {"exp", "log", "tanh", "sigmoid", "sqrt", "random", "normalized", "softmax"}
 _IN_CALLS = {"self", "v", "scale", "return_lse"}
 _IN_EXPLAIN = {"heads", "batch", "tile", "d", "dv", "dtype", "target", "backend", "attention"}
 _IN_PLOT = {"path", "head", "sample", "order", "query"}
@@ -153,7 +153,7 @@ def twice_problem(*roots: Expr) -> str:
 
 
 def score_problem(score: Expr) -> str:
-    """Why this score cannot be taken; empty when it can."""
+    """Why this score, weight, sink or factor cannot be taken; empty when it can."""
     for e, most in ((score, REAL_LIMIT), (slope(score), SLOPE_LIMIT)):
         for n in nodes(e):
             if n.op is Op.REAL and isinstance(n.value, float) and not abs(n.value) <= most:

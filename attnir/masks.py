@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
@@ -90,9 +90,12 @@ class Declared(ABC):
             names |= {e: f"{token.value}.{name}" for name, e in axes.items() if e is not token and not e.is_const}
         shown = _declared_spaces(self.spaces) + ([f"h = heads({self.heads})"] if self.heads else [])
         shown += [f"assert {format_expr(condition)}" for condition in self.conditions]
-        body, *score = (format_expr(root, names) for root in self.roots)
         read = declarations(*self.roots, *self.lengths, *self.conditions)
-        return "; ".join([*read, *shown, body, *(f"score = {text}" for text in score)])
+        return "; ".join([*read, *shown, *self.lines(names)])
+
+    def lines(self, names: Mapping[Expr, str]) -> list[str]:
+        """The texts of what is declared, behind all declarations."""
+        return [format_expr(root, names) for root in self.roots]
 
     @never_raises
     def _repr_html_(self) -> str:

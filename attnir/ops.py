@@ -39,6 +39,7 @@ class Op(Enum):
     SCORE = "s"  # the score before
     NUMBER = "number"  # a real parameter
     READ = "read"  # a real tensor, read at the integers that are its arguments, one for each axis
+    RANDOM = "random"  # a number from [0, 1), drawn by a seed and four counters: args of integers
     REAL_ADD = "+."
     REAL_SUB = "-."
     REAL_NEG = "neg."
@@ -72,7 +73,7 @@ CONNECTIVES = frozenset({Op.AND, Op.OR, Op.NOT})
 BOOLEAN = COMPARISONS | CONNECTIVES | {Op.BOOL}
 TABLES = frozenset({Op.LOWER_BOUND, Op.UPPER_BOUND})
 FUNCTIONS = frozenset({Op.EXP, Op.REAL_LOG, Op.TANH, Op.SIGMOID, Op.SQRT})  # of one real number
-REALS = FUNCTIONS | {Op.REAL, Op.SCORE, Op.NUMBER, Op.READ, Op.LOG, Op.FLOAT}
+REALS = FUNCTIONS | {Op.REAL, Op.SCORE, Op.NUMBER, Op.READ, Op.LOG, Op.FLOAT, Op.RANDOM}
 REALS |= {Op.REAL_ADD, Op.REAL_SUB, Op.REAL_NEG, Op.REAL_MUL, Op.REAL_DIV}
 REALS |= {Op.REAL_ABS, Op.REAL_MIN, Op.REAL_MAX, Op.REAL_WHERE}
 UNBOUNDED = frozenset({Op.REAL_DIV, Op.EXP, Op.REAL_LOG, Op.SQRT})  # whose value, or slope, may be infinite or NaN

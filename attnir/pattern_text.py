@@ -1,4 +1,4 @@
-"""Reading patterns from text: declarations, how tokens are arranged, what a call is held to, a predicate, a score.
+"""Reading patterns from text: declarations, how tokens are arranged, what a call is held to, a predicate, its weights.
 
 >>> from attnir.printing import format_predicate
 >>> p = read_predicate("doc = field(sorted=True); (k <= q) & (doc(q) == doc(k))")
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 from attnir import real
@@ -21,6 +22,9 @@ from attnir.expr import TOKENS, Expr
 from attnir.limits import condition_problem, predicate_problem, score_problem
 from attnir.reading import Reader
 from attnir.space import Space, Spaces
+from attnir.weighing import SOFTMAX, Weights
+
+_BEHIND = re.compile(r"\s*(score|weights|factor)\s*=(?!=)(.*)", re.DOTALL)  # what stands behind the predicate
 
 
 class Said(NamedTuple):
@@ -31,6 +35,7 @@ class Said(NamedTuple):
     spaces: Spaces
     heads: int | None
     conditions: tuple[Expr, ...]  # on parameters
+    weights: Weights = SOFTMAX
 
 
 def read_predicate(text: str) -> Expr:
@@ -43,8 +48,9 @@ def read_pattern(text: str, patterns: Mapping[str, Callable[..., Expr]] | None =
     if not isinstance(text, str):
         raise TextError(f'a pattern is read from a text, "causal & window(8)", not from {text!r}')
     *declarations, body = text.split(";")
-    score = re.fullmatch(r"\s*score\s*=(?!=)(.*)", body, re.DOTALL)
-    if score:
+    said: dict[str, str] = {}
+    while (found := _BEHIND.fullmatch(body)) and found[1] not in said:
+        said[found[1]] = found[2]
         *declarations, body = declarations or [""]
     names: Names = dict(TOKENS)
     spaces: dict[str, Space] = {}
@@ -55,8 +61,8 @@ def read_pattern(text: str, patterns: Mapping[str, Callable[..., Expr]] | None =
             if heads:
                 raise TextError(f"the number of heads is declared twice: {heads}, and {count}")
             heads = count
-        elif found := re.match(r"\s*assert\b", part):
-            conditions.append(_condition(part[found.end() :], names))
+        elif held := re.match(r"\s*assert\b", part):
+            conditions.append(_condition(part[held.end() :], names))
         elif not (declare_space(part, names, spaces) or declare(part, names)):
             raise TextError(
                 "expected `name = field()`, `name = param()`, `name = tensor(b)`, `q, k = grid(...)`, `h = heads(8)` "
@@ -67,13 +73,48 @@ def read_pattern(text: str, patterns: Mapping[str, Callable[..., Expr]] | None =
         raise TextError(problem)
     if not e.is_bool:
         raise TextError(f"a mask is a condition; `{e}` is {'a real number' if e.is_real else 'an integer'}")
-    changed = Reader(score[1], {**names, "s": real.SCORE}, None, spaces).read() if score else real.SCORE
-    if changed.is_bool:
-        raise TextError(f"a score is a number; `{changed}` is a condition")
-    changed = real.of_integer(changed)
-    if problem := score_problem(changed):
+    with_s: Names = {**names, "s": real.SCORE}
+    changed = _number("score", said.get("score", "s"), with_s, spaces)
+    weights = read_weights(said.get("weights"), said.get("factor"), with_s, spaces)
+    if problem := weights.problem():
         raise TextError(problem)
-    return Said(e, changed, (spaces.get("q"), spaces.get("k")), heads, tuple(conditions))
+    return Said(e, changed, (spaces.get("q"), spaces.get("k")), heads, tuple(conditions), weights)
+
+
+def read_weights(
+    weights: str | None,
+    factor: str | None,
+    names: Names,
+    spaces: Mapping[str, Space] | None = None,
+    coordinates: Mapping[str, Expr] | None = None,
+) -> Weights:
+    """What `softmax(sink)`, `normalized(weight)` or a weight says, over names that hold `s`; and a factor."""
+    found = SOFTMAX
+    if weights is not None:
+        called = re.fullmatch(r"\s*(softmax|normalized)\s*\((.*)\)\s*", weights, re.DOTALL)
+        what, inner = called.groups() if called else ("weight", weights)
+        e = _number("sink" if what == "softmax" else "weight", inner, names, spaces, coordinates)
+        found = Weights(sink=e) if what == "softmax" else Weights(e, divided=what == "normalized")
+    if factor is not None:
+        found = replace(found, factor=_number("factor", factor, names, spaces, coordinates))
+    return found
+
+
+def _number(
+    what: str,
+    text: str,
+    names: Names,
+    spaces: Mapping[str, Space] | None,
+    coordinates: Mapping[str, Expr] | None = None,
+) -> Expr:
+    """A real number; `what` it is."""
+    e = Reader(text, names, None, spaces, coordinates).read()
+    if e.is_bool:
+        raise TextError(f"a {what} is a number; `{e}` is a condition")
+    e = real.of_integer(e)
+    if problem := score_problem(e):
+        raise TextError(problem)
+    return e
 
 
 def _condition(text: str, names: Names) -> Expr:

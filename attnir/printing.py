@@ -19,7 +19,7 @@ _BINDING |= {Op.MUL: 5, Op.FLOORDIV: 5, Op.MOD: 5, Op.NEG: 6, Op.NOT: 6}
 _BINDING |= {Op.REAL_ADD: 4, Op.REAL_SUB: 4, Op.REAL_MUL: 5, Op.REAL_DIV: 5, Op.REAL_NEG: 6}
 _PREFIX = {Op.NEG: "-", Op.REAL_NEG: "-", Op.NOT: "~"}
 _CALLS = FUNCTIONS | {Op.ABS, Op.MIN, Op.MAX, Op.WHERE, Op.ROWMIN, Op.ROWMAX}
-_CALLS |= {Op.REAL_ABS, Op.REAL_MIN, Op.REAL_MAX, Op.REAL_WHERE, Op.LOG, Op.FLOAT}
+_CALLS |= {Op.REAL_ABS, Op.REAL_MIN, Op.REAL_MAX, Op.REAL_WHERE, Op.LOG, Op.FLOAT, Op.RANDOM}
 _SAME = frozenset({Op.MIN, Op.MAX, Op.REAL_MIN, Op.REAL_MAX})  # min(min(a, b), c) is min(a, b, c)
 _TIGHTEST = 7
 

@@ -25,6 +25,7 @@ from attnir.ops import TABLES, Op, Searched, Side
 from attnir.printing import declarations
 from attnir.real import SCORE
 from attnir.traverse import nodes, reads
+from attnir.weighing import SOFTMAX, Weights
 
 
 class Status(Enum):
@@ -68,6 +69,7 @@ class TileProgram:
     visits          the sweeps, or the block lists, in the order of visiting
     reason          why this way of finding the live tiles was taken, for `explain`
     score           what becomes of the score `s` of a live pair, in every tile; over the same as the predicate
+    weights         what a pair's weight is, over the same
     label           tokens stand in the order of this label of theirs, and positions are places in it: see `labels.py`
     """
 
@@ -79,6 +81,7 @@ class TileProgram:
     reason: str = ""
     score: Expr = SCORE
     label: Expr | None = None
+    weights: Weights = SOFTMAX
 
     @property
     def tile(self) -> tuple[int, int]:
@@ -100,14 +103,24 @@ class TileProgram:
         return any(isinstance(v, Listed) for v in self.visits)
 
     @property
-    def scores(self) -> bool:
-        """Whether scores are changed."""
-        return self.score is not SCORE
+    def of_pairs(self) -> bool:
+        """Whether something is computed of every pair: its score is changed, or its weight is not softmax's alone."""
+        return self.score is not SCORE or self.weights.of_pairs
+
+    @property
+    def weighed(self) -> Expr:
+        """What a pair's weight follows from: see `Weights.of`."""
+        return self.weights.of(self.score)
+
+    @property
+    def computed(self) -> tuple[Expr, ...]:
+        """What is computed of pairs and rows besides which are live."""
+        return self.score, *self.weights.roots
 
     def expressions(self) -> Iterator[Expr]:
         """Every expression that the kernel evaluates."""
         yield from self.scalars()
-        yield self.score
+        yield from self.computed
         yield self.predicate
 
     def scalars(self) -> Iterator[Expr]:
@@ -158,7 +171,9 @@ class TileProgram:
         allowed = TOKENS.keys() | {str(a.token) for x in layouts for a in x.axes}
         if self.score.is_bool:
             raise InvalidProgram(f"the score `{self.score}` is no number")
-        for what, e in (("predicate", self.predicate), ("score", self.score)):
+        if problem := self.weights.problem():
+            raise InvalidProgram(problem, str(self))
+        for what, e in (("predicate", self.predicate), *(("score", e) for e in self.computed)):
             if unknown := reads(e) - allowed:
                 raise InvalidProgram(f"the {what} reads {', '.join(sorted(unknown))}; it may read {', '.join(allowed)}")
         if self.listed and any(isinstance(v, Sweep) for v in self.visits):
@@ -198,8 +213,9 @@ class TileProgram:
                 spans = " in " + " x ".join(f"[{a}, {b})" for a, b in zip(v.start, v.stop, strict=True))
             lines.append(f"sweep {columns} tiles{spans or ' listed'} {v.status.value}")
         lines.append(f"where {self.predicate}")
-        if self.scores:
+        if self.score is not SCORE:
             lines.append(f"score {self.score}")
+        lines += [line.replace(" =", "", 1) for line in self.weights.lines()]
         if self.reason:
             lines.append(f"because {self.reason}")
         return "\n".join(lines)

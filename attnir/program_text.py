@@ -16,6 +16,7 @@ from attnir.expr import Expr
 from attnir.labels import FACTS
 from attnir.linear import Linear, linear
 from attnir.ops import TABLES, Coordinate, FieldDecl, Of, Op, ParamDecl, Searched, Side
+from attnir.pattern_text import read_weights
 from attnir.program import Listed, Status, Sweep, TileProgram
 from attnir.reading import FUNCTIONS, Functions, Reader
 
@@ -64,6 +65,8 @@ class _Lines:
         self.predicate: Expr = ex.TRUE
         self.among: Expr = ex.TRUE
         self.score: Expr = real.SCORE
+        self.weights: str | None = None
+        self.factor: str | None = None
         self.label: Expr | None = None
         self.reason = ""
 
@@ -73,8 +76,10 @@ class _Lines:
         rows, columns = (self.layout(side, n) for side, n in zip(self.sides, self.tile, strict=True))
         rows = replace(rows, among=self.among)
         visits = tuple(self.visits)
+        names: Names = {**self.names, "s": real.SCORE}
+        weights = read_weights(self.weights, self.factor, names, coordinates=self.coordinates)
         program = TileProgram(
-            rows, columns, self.predicate, tuple(self.lets), visits, self.reason, self.score, self.label
+            rows, columns, self.predicate, tuple(self.lets), visits, self.reason, self.score, self.label, weights
         )
         program.verify()
         return program
@@ -110,6 +115,10 @@ class _Lines:
             case ["score", _, *_]:
                 names = {**self.names, "s": real.SCORE}
                 self.score = Reader(line.split(None, 1)[1], names, coordinates=self.coordinates).read()
+            case ["weights", _, *_]:
+                self.weights = line.split(None, 1)[1]
+            case ["factor", _, *_]:
+                self.factor = line.split(None, 1)[1]
             case ["because", _, *_]:
                 self.reason = line.split(None, 1)[1]
             case _:

@@ -38,6 +38,7 @@ FUNCTIONS: Functions = {
     "max": (2, ex.maximum),
     "where": (3, ex.where),
     "float": (1, real.of_integer),
+    "random": (1 + real.COUNTERS, real.random),
 }
 _REAL = {ast.Add: real.add, ast.Sub: real.sub, ast.Mult: real.mul}
 _OF_REALS: Functions = {
@@ -204,6 +205,8 @@ class Reader:
         count, make = functions[name]
         if name in ("min", "max") and len(args) > 2:
             return reduce(make, map(take, args))
+        if name == "random" and 1 < len(args) < count:
+            return make(*map(take, args))
         if len(args) != count:
             raise self.fail(n, f"{name} takes {count} argument{'s' * (count > 1)}, {len(args)} given")
         if name == "where" and any(self.expr(a).is_real for a in args[1:]):

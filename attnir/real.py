@@ -148,6 +148,15 @@ def sqrt(a: Expr) -> Expr:
     return _function(Op.SQRT, a, math.sqrt, lambda x: x >= 0)
 
 
+COUNTERS = 4
+
+
+def random(seed: Expr, *counters: Expr) -> Expr:
+    """A number from [0, 1), a pure function of a seed and of up to COUNTERS counters."""
+    assert len(counters) <= COUNTERS
+    return node(Op.RANDOM, (seed, *counters, *[ex.ZERO] * (COUNTERS - len(counters))))
+
+
 def of_integer(e: Expr) -> Expr:
     """An integer as a real number; a real number as it is."""
     return e if e.is_real else _one_form(e) if e.op is Op.CONST else node(Op.FLOAT, (e,))
@@ -188,9 +197,9 @@ def at(score: Expr, positions: dict[Expr, Expr]) -> Expr:
     return rebuild(carried(substitute(score, positions | fields)), _folded)
 
 
-def tensors_read(e: Expr) -> tuple[tuple[str, Expr], ...]:
-    """(name of the tensor, node) for every place at which an expression reads a real tensor."""
-    return tuple((n.value.name, n) for n in nodes(e) if n.op is Op.READ and isinstance(n.value, TensorDecl))
+def tensors_read(*roots: Expr) -> tuple[tuple[str, Expr], ...]:
+    """(name of the tensor, node) for every place at which expressions read a real tensor."""
+    return tuple((n.value.name, n) for n in nodes(*roots) if n.op is Op.READ and isinstance(n.value, TensorDecl))
 
 
 def is_unbounded(e: Expr) -> bool:
@@ -249,6 +258,6 @@ def _derived(e: Expr, slopes: list[Expr]) -> Expr:
             return mul(mul(e, sub(ONE, e)), x)
         case Op.SQRT, _, (x,):
             return div(mul(x, real(0.5)), e)
-        case ((Op.LOG | Op.FLOAT | Op.READ), _, _):
+        case ((Op.LOG | Op.FLOAT | Op.READ | Op.RANDOM), _, _):
             return ZERO  # of integers
     raise AssertionError(f"{e.op} has no derivative")

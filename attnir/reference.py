@@ -8,10 +8,13 @@ import torch
 from torch import Tensor
 
 from attnir.call import Call
-from attnir.evaluate import dense_mask, dense_score, dense_tokens, entry_of_pairs
-from attnir.expr import Expr
+from attnir.dense import factors, gather, weigh
+from attnir.errors import NoLseError
+from attnir.evaluate import dense_mask, dense_score
+from attnir.factors import Factor
 from attnir.inputs import DTYPES, check_inputs
 from attnir.masks import Mask
+from attnir.normalizers import Normalizer
 from attnir.promises import check_sizes
 from attnir.real import derivative, slope, tensors_read
 from attnir.scores import Pattern, Score
@@ -20,8 +23,14 @@ from attnir.scores import pattern as declare
 Reference = Callable[..., "Tensor | tuple[Tensor, Tensor]"]
 
 
-def reference(pattern: Mask | Pattern, *, score: Score | Iterable[Score] = ()) -> Reference:
-    """The dense meaning of `pattern`, a mask or one with scores, as a plain function of (q, k, v).
+def reference(
+    pattern: Mask | Pattern,
+    *,
+    score: Score | Iterable[Score] = (),
+    normalize: Normalizer | None = None,
+    factor: Factor | Iterable[Factor] = (),
+) -> Reference:
+    """The dense meaning of a pattern, said as for `an.compile`, as a plain function of (q, k, v).
 
     It takes what a compiled attention takes: q [B, Hq, Sq, D], k [B, Hkv, Sk, D], v [B, Hkv, Sk, Dv], `scale`,
     `q_start`, `return_lse`, fields and parameters by name; also float64. It computes in float64 and returns
@@ -35,7 +44,7 @@ def reference(pattern: Mask | Pattern, *, score: Score | Iterable[Score] = ()) -
     [[[1.0, 2.0, 3.0]]]
     """
 
-    declared = declare(pattern, score=score)
+    declared = declare(pattern, score=score, normalize=normalize, factor=factor)
     signature = declared.signature
 
     def dense(
@@ -49,6 +58,7 @@ def reference(pattern: Mask | Pattern, *, score: Score | Iterable[Score] = ()) -
         **bindings: object,
     ) -> Tensor | tuple[Tensor, Tensor]:
         check_inputs(q, k, v, dtypes=(*DTYPES, torch.float64))
+        check_lse(declared, return_lse)
         call = signature.bind(
             bindings,
             batch=q.shape[0],
@@ -60,68 +70,65 @@ def reference(pattern: Mask | Pattern, *, score: Score | Iterable[Score] = ()) -
         )
         check_sizes(call, *declared.roots)
         o, lse = dense_forward(declared, call, q, k, v, scale)
-        return (o, lse) if return_lse else o
+        return o if lse is None or not return_lse else (o, lse)
 
     return dense
 
 
+def check_lse(pattern: Pattern, wanted: bool) -> None:
+    """Raise NoLseError where an lse is asked for of weights that have none."""
+    if wanted and not pattern.weights.divided:
+        raise NoLseError(
+            "weights that are not divided by their sum have no lse; leave return_lse out, or divide them: "
+            "an.weights(..., divide=True)"
+        )
+
+
 def dense_forward(
     pattern: Pattern, call: Call, q: Tensor, k: Tensor, v: Tensor, scale: float | None
-) -> tuple[Tensor, Tensor]:
-    """(o, lse) of a pattern in one call, float64 and differentiable."""
-    live = dense_mask(pattern.predicate, call)
-    return masked_softmax(q, k, v, live, scale, dense_score(pattern.score, call, live))
+) -> tuple[Tensor, Tensor | None]:
+    """(o, lse) of a pattern in one call, float64 and differentiable; lse is None where the weights have none."""
+    group = q.shape[1] // k.shape[1]
+    k, v = (t.double().repeat_interleave(group, 1) for t in (k, v))
+    s = q.double() @ k.transpose(-1, -2) * (q.shape[-1] ** -0.5 if scale is None else scale)
+    live = dense_mask(pattern.predicate, call).expand(s.shape)
+    scores = dense_score(pattern.score, call, live)(s) + 0.0 * s  # so that gradients are 0 where scores do not matter
+    p, lse = weigh(pattern.weights, call, scores, live)
+    return torch.where(live, p * factors(pattern.weights, call, p, live), 0.0) @ v, lse
 
 
 def dense_backward(
     pattern: Pattern, call: Call, q: Tensor, k: Tensor, v: Tensor, do: Tensor, dlse: Tensor | None, scale: float
-) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, ...]]:
-    """(dq, dk, dv, those of the real tensors), typed as these, by the textbook: dS = P * (dP - delta + dlse)."""
-    group = q.shape[1] // k.shape[1]
-    queries, grad = q.double(), do.double()
-    keys, values = (t.double().repeat_interleave(group, 1) for t in (k, v))
-    live, score = dense_mask(pattern.predicate, call), pattern.score
-    changed = dense_score(score, call, live)
-    o, lse = masked_softmax(q, k, v, live, scale, changed)
+) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
+    """(dq, dk, dv, those of the real tensors of pairs), typed as these, by the textbook.
+
+    dS = P * (C * dP - delta + dlse), where C are the factors. Of other weights than softmax's, W, whose sum is n:
+    dW = (C * dP - delta + dlse) / n, or C * dP.
+    """
+    group, weights = q.shape[1] // k.shape[1], pattern.weights
+    queries, keys, values, grad = (
+        t.double() for t in (q, k.repeat_interleave(group, 1), v.repeat_interleave(group, 1), do)
+    )
     s = queries @ keys.transpose(-1, -2) * scale
-    p = torch.where(live, (changed(s) - lse[..., None]).exp(), 0.0)
-    delta = (grad * o).sum(-1) - (0.0 if dlse is None else dlse.double())
-    ds = torch.where(live, p * (grad @ values.transpose(-1, -2) - delta[..., None]), 0.0)
+    live = dense_mask(pattern.predicate, call).expand(s.shape)
+    p, lse = weigh(weights, call, dense_score(pattern.score, call, live)(s), live)
+    c = factors(weights, call, p, live)
+    counted, dp = torch.where(live, p * c, 0.0), grad @ values.transpose(-1, -2)
+    ds = c * dp
+    if lse is not None:
+        delta = (grad * (counted @ values)).sum(-1) - (0.0 if dlse is None else dlse.double())
+        ds = (ds - delta[..., None]) * (
+            p if weights.is_softmax else torch.where(lse > -torch.inf, -lse, -torch.inf).exp()[..., None]
+        )
+    ds = torch.where(live, ds, 0.0)
     found = {name: torch.zeros(t.numel(), dtype=torch.float64, device=t.device) for name, t in call.reals.items()}
-    for name, n in tensors_read(score):
-        slopes = dense_score(derivative(score, n), call, live)(s)
-        gather(n, call, torch.where(live, ds * slopes, 0.0), found[name])
-    ds = torch.where(live, ds * dense_score(slope(score), call, live)(s) * scale, 0.0)
-    dk, dv = (t.unflatten(1, (-1, group)).sum(2) for t in (ds.transpose(-1, -2) @ queries, p.transpose(-1, -2) @ grad))
+    for root, given in ((pattern.weighed, ds), (weights.factor, torch.where(live, p * dp, 0.0))):
+        for name, n in tensors_read(root):
+            slopes = dense_score(derivative(root, n), call, live)(s)
+            gather(n, call, torch.where(live, given * slopes, 0.0), found[name])
+    ds = torch.where(live, ds * dense_score(slope(pattern.weighed), call, live)(s) * scale, 0.0)
+    dk, dv = (
+        t.unflatten(1, (-1, group)).sum(2) for t in (ds.transpose(-1, -2) @ queries, counted.transpose(-1, -2) @ grad)
+    )
     dq, dk, dv = (g.to(t.dtype).contiguous() for g, t in ((ds @ keys, q), (dk, k), (dv, v)))
-    return dq, dk, dv, tuple(found[name].view(t.shape).to(t.dtype) for name, t in call.reals.items())
-
-
-def gather(n: Expr, call: Call, given: Tensor, found: Tensor) -> None:
-    """Add what every pair gives to the entry of a real tensor that it reads."""
-    tokens = dense_tokens(call, slice(0, call.q_len), slice(0, call.k_len))
-    entry, inside = entry_of_pairs(n, call, tokens["b"], tokens["h"], tokens["q"] - call.q_start, tokens["k"])
-    given = given if inside is None else torch.where(inside, given, 0.0)
-    found.index_put_((entry.expand(given.shape),), given, accumulate=True)
-
-
-def masked_softmax(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    live: Tensor,
-    scale: float | None = None,
-    changed: Callable[[Tensor], Tensor] = lambda s: s,
-) -> tuple[Tensor, Tensor]:
-    """(o, lse) in float64 for a mask `live`, bool, broadcastable to [B, Hq, Sq, Sk], and what becomes of scores."""
-    group = q.shape[1] // k.shape[1]
-    k, v = (t.double().repeat_interleave(group, 1) for t in (k, v))
-    s = q.double() @ k.transpose(-1, -2) * (q.shape[-1] ** -0.5 if scale is None else scale)
-    scores = changed(s) + 0.0 * s  # so that gradients are 0 where the scores do not matter
-    live = live.expand(scores.shape)
-    alive = live.any(-1, keepdim=True)
-    scores = torch.where(live, scores, -torch.inf)
-    scores = torch.where(alive, scores, 0.0)  # a dead row is made harmless here and zeroed below
-    lse = scores.logsumexp(-1, keepdim=True)
-    p = torch.where(alive, (scores - lse).exp(), 0.0)
-    return p @ v, torch.where(alive, lse, -torch.inf)[..., 0]
+    return dq, dk, dv, {name: found[name].view(t.shape).to(t.dtype) for name, t in call.reals.items()}

@@ -1,4 +1,4 @@
-"""Scores: how the score of a pair is changed before the softmax; and patterns, which are a mask and a score.
+"""Scores: how the score of a pair is changed before the softmax; and patterns: a mask, a score, and its weights.
 
 >>> import attnir as an
 >>> doc = an.field("doc")
@@ -9,22 +9,27 @@ doc = field(); k <= q; score = where(doc(q) == doc(k), s, s - 4.0)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import reduce
+from typing import TypeVar
 
 from attnir import expr as ex
 from attnir import real
 from attnir.errors import DeclarationError
 from attnir.expr import TRUE, Expr
+from attnir.factors import Factor
 from attnir.limits import predicate_problem, score_problem, twice_problem
 from attnir.masks import SHORT_FORMS, Declared, Grid, Mask, joined, tokens_on
+from attnir.normalizers import Normalizer, weights
 from attnir.ops import Op
 from attnir.pattern_text import read_pattern
+from attnir.printing import format_expr
 from attnir.space import NO_SPACES, Spaces, spaces_of
 from attnir.trace import trace_count, trace_score
 from attnir.traverse import nodes, substitute
 from attnir.value import Value, fail
+from attnir.weighing import SOFTMAX, Weights
 
 MOST_CHOICES = 4  # by which a count is taken apart
 
@@ -46,19 +51,26 @@ class Score(Declared):
     def roots(self) -> tuple[Expr, ...]:
         return self.live, self.value
 
+    def lines(self, names: Mapping[Expr, str]) -> list[str]:
+        return [format_expr(self.live, names), f"score = {format_expr(self.value, names)}"]
+
     def __repr__(self) -> str:
         return f"<Score {self}>"
 
 
 @dataclass(frozen=True, slots=True)
 class Pattern(Declared):
-    """A mask, and a score for its pairs. What `compile` and `reference` take, as they take a mask."""
+    """A mask, a score for its pairs, and the weights of these. What takes a mask takes it as well."""
 
     mask: Mask
     score: Expr = real.SCORE  # of `s`, the product of q and k times the scale
+    weights: Weights = SOFTMAX
 
     def __post_init__(self) -> None:
-        if problem := score_problem(self.score) or twice_problem(*self.roots, *self.lengths, *self.conditions):
+        problem = self.weights.problem() or next(
+            filter(None, map(score_problem, (self.score, *self.weights.roots))), ""
+        )
+        if problem := problem or twice_problem(*self.roots, *self.lengths, *self.conditions):
             fail(DeclarationError, problem)
 
     @property
@@ -79,7 +91,17 @@ class Pattern(Declared):
 
     @property
     def roots(self) -> tuple[Expr, ...]:
-        return (self.predicate,) if self.score is real.SCORE else (self.predicate, self.score)
+        scores = () if self.score is real.SCORE else (self.score,)
+        return self.predicate, *scores, *self.weights.roots
+
+    @property
+    def weighed(self) -> Expr:
+        """What a pair's weight follows from, over the score before: see `Weights.of`."""
+        return self.weights.of(self.score)
+
+    def lines(self, names: Mapping[Expr, str]) -> list[str]:
+        changed = [] if self.score is real.SCORE else [f"score = {format_expr(self.score, names)}"]
+        return [format_expr(self.predicate, names), *changed, *self.weights.lines(names)]
 
     def __and__(self, other: Mask) -> Pattern:
         """The pattern on those of its pairs that a mask allows."""
@@ -93,29 +115,65 @@ class Pattern(Declared):
         return f"<Pattern {self}>"
 
 
-def pattern(mask: Mask | Pattern, *, score: Score | Iterable[Score] = ()) -> Pattern:
+def pattern(
+    mask: Mask | Pattern,
+    *,
+    score: Score | Iterable[Score] = (),
+    normalize: Normalizer | None = None,
+    factor: Factor | Iterable[Factor] = (),
+) -> Pattern:
     """A mask with scores, which are applied in their order: each one changes what the one before it gave.
+
+    normalize   how weights come of scores: an.softmax(sink=...), an.weights(...), or a function of the score
+    factor      what weights are multiplied with when they meet values: an.factor(...), an.dropout(...)
 
     >>> import attnir as an
     >>> twice = an.multiplicity(lambda k: an.where(k < 4, 2, 1))
     >>> print(an.pattern(an.causal(), score=[twice, an.score(lambda s: 0.5 * s)]))
     k <= q; score = (s + log(where(k < 4, 2, 1))) * 0.5
+    >>> print(an.pattern(an.causal(), normalize=an.sigmoid))
+    k <= q; weights = sigmoid(s)
 
     Raises DeclarationError for what is no mask and no score, and for scores and masks that do not fit each other.
     """
     if not isinstance(mask, Mask | Pattern):
         fail(DeclarationError, f"a pattern is a mask, not {mask!r}; declare one: an.mask(lambda q, k: ...)")
-    given = [score] if isinstance(score, Score) else list(score) if isinstance(score, Iterable) else [score]
-    for one in given:
-        if not isinstance(one, Score):
-            fail(DeclarationError, f"scores are what an.score(lambda s, q, k: ...) gives, not {one!r}")
     start = mask if isinstance(mask, Pattern) else Pattern(mask)
-    return reduce(_changed, given, start)
+    scores = _each(score, Score, "scores are what an.score(lambda s, q, k: ...) gives")
+    factors = _each(factor, Factor, "factors are what an.factor(lambda q, k: ...) and an.dropout(...) give")
+    changed = reduce(_changed, scores, start)
+    if normalize is not None:
+        if replace(changed.weights, factor=real.ONE) != SOFTMAX:
+            fail(DeclarationError, "the pattern says already how weights come of scores; give normalize= once")
+        given = weights(normalize) if callable(normalize) else normalize
+        if not isinstance(given, Weights):
+            fail(DeclarationError, f"normalize= is an.softmax(...), an.weights(...) or a function of s, not {given!r}")
+        changed = replace(changed, weights=replace(given, factor=real.mul(given.factor, changed.weights.factor)))
+    return reduce(_multiplied, factors, changed)
+
+
+Kind = TypeVar("Kind", Score, Factor)
+
+
+def _each(given: Kind | Iterable[Kind], kind: type[Kind], expected: str) -> list[Kind]:
+    """One, or several, of a kind."""
+    found = list(given) if isinstance(given, Iterable) else [given]
+    for one in found:
+        if not isinstance(one, kind):
+            fail(DeclarationError, f"{expected}, not {one!r}")
+    return found
 
 
 def _changed(before: Pattern, change: Score) -> Pattern:
     live = Mask(before.predicate & change.live, *joined(before, change))
-    return Pattern(live, real.after(change.value, before.score))
+    return replace(before, mask=live, score=real.after(change.value, before.score))
+
+
+def _multiplied(before: Pattern, more: Factor) -> Pattern:
+    live = Mask(before.predicate, *joined(before, more))
+    return replace(
+        before, mask=live, weights=replace(before.weights, factor=real.mul(before.weights.factor, more.value))
+    )
 
 
 def score(function: Callable[..., object], *, grid: Grid = None) -> Score:
@@ -173,4 +231,5 @@ def parse(text: str) -> Mask | Pattern:
     """
     said = read_pattern(text, SHORT_FORMS)
     mask = Mask(said.predicate, said.spaces, said.heads, said.conditions)
-    return mask if said.score is real.SCORE else Pattern(mask, said.score)
+    plain = said.score is real.SCORE and said.weights == SOFTMAX
+    return mask if plain else Pattern(mask, said.score, said.weights)

@@ -50,14 +50,20 @@ def trace_count(function: Callable[..., object], tokens: Mapping[str, Value]) ->
 
 def trace_score(function: Callable[..., object], tokens: Mapping[str, Value]) -> Expr:
     """The real number that a function of the score `s` and of tokens gives."""
+    return trace_real("score", function, {"s": Value(real.SCORE), **tokens})
+
+
+def trace_real(what: str, function: Callable[..., object], tokens: Mapping[str, Value]) -> Expr:
+    """The real number that a function of tokens gives; `what` it declares."""
     inside = in_score.set(True)
     try:
-        result, line = called("score", function, {"s": Value(real.SCORE), **tokens})
+        result, line = called(what, function, tokens)
     finally:
         in_score.reset(inside)
     if isinstance(result, Value | int | float) and not is_condition(result):
         return real.of_integer(number_argument(result))
-    fail(DeclarationError, f"a score is a real number over s and tokens; this one returns {_shown(result)}", line)
+    over = "s and tokens" if "s" in tokens else "tokens"
+    fail(DeclarationError, f"a {what} is a real number over {over}; this one returns {_shown(result)}", line)
 
 
 def _shown(result: object) -> str:

@@ -10,7 +10,9 @@ import torch
 
 from attnir.codegen.plan import BACKENDS, Plan
 from attnir.errors import BackendError, VerificationError
+from attnir.factors import Factor
 from attnir.masks import Mask
+from attnir.normalizers import Normalizer
 from attnir.scores import Pattern, Score
 from attnir.scores import pattern as declare
 
@@ -51,6 +53,8 @@ def verify(
     pattern: Mask | Pattern,
     *,
     score: Score | Iterable[Score] = (),
+    normalize: Normalizer | None = None,
+    factor: Factor | Iterable[Factor] = (),
     backend: str | None = None,
     cases: int = 40,
     seed: int = 0,
@@ -69,7 +73,9 @@ def verify(
     """
     if backend not in (None, *BACKENDS[:2]):
         raise BackendError(f"what is verified is torch or triton, against the reference; not {backend!r}")
-    return _tried(Plan(declare(pattern, score=score), backend), cases, seed, own_tiles=False)
+    return _tried(
+        Plan(declare(pattern, score=score, normalize=normalize, factor=factor), backend), cases, seed, own_tiles=False
+    )
 
 
 def verified(plan: Plan, cases: int, seed: int) -> Report:

@@ -1,6 +1,9 @@
-"""From a plan and a call to the target that runs it."""
+"""From a plan and a call to the target that runs it; and what is the same on every target: rows and their sinks."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -8,14 +11,15 @@ from torch import Tensor
 from attnir.call import Call
 from attnir.codegen.gradients import Gradients, Wanted
 from attnir.codegen.plan import Plan
+from attnir.dense import gather, of_rows
+from attnir.real import derivative, tensors_read
 from attnir.reference import dense_backward, dense_forward
 
 
 def forward(plan: Plan, call: Call, q: Tensor, k: Tensor, v: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    """(o, lse) on the plan's backend."""
+    """(o, lse) on the plan's backend; an empty lse where the weights have none."""
     if not _any_work(q, k):
-        o = q.new_zeros((*q.shape[:3], v.shape[3]))
-        return o, torch.full(q.shape[:3], -torch.inf, dtype=torch.float32, device=q.device)
+        return q.new_zeros((*q.shape[:3], v.shape[3])), _lse_of_no_key(plan, call, q)
     backend = plan.backend_on(q.device.type)
     if backend == "triton":
         from attnir.codegen.triton import launch
@@ -27,7 +31,21 @@ def forward(plan: Plan, call: Call, q: Tensor, k: Tensor, v: Tensor, scale: floa
 
         return target.forward(q, k, v, schedule(plan, call, q, v), scale)
     o, lse = dense_forward(plan.pattern, call, q, k, v, scale)
-    return o.to(q.dtype).contiguous(), lse.float().contiguous()
+    return o.to(q.dtype).contiguous(), no_lse(q) if lse is None else lse.float().contiguous()
+
+
+def no_lse(q: Tensor) -> Tensor:
+    """What stands for the lse of weights that have none."""
+    return q.new_empty(0, dtype=torch.float32)
+
+
+def _lse_of_no_key(plan: Plan, call: Call, q: Tensor) -> Tensor:
+    weights = plan.pattern.weights
+    if not weights.divided:
+        return no_lse(q)
+    if weights.sink is not None:
+        return of_rows(weights.sink, call, torch.float32).contiguous()
+    return torch.full(q.shape[:3], -torch.inf, dtype=torch.float32, device=q.device)
 
 
 def backward(
@@ -44,22 +62,66 @@ def backward(
     wanted: Wanted,
 ) -> Gradients:
     """The gradients on the plan's backend."""
+    found = _of_pairs(plan, call, q, k, v, o, lse, do, dlse, scale, wanted)
+    more = _of_sink(plan, call, o, lse, do, dlse, wanted.reals)
+    summed = {name: t if name not in found.reals else found.reals[name] + t for name, t in more.items()}
+    return replace(found, reals={**found.reals, **summed})
+
+
+def _of_pairs(
+    plan: Plan,
+    call: Call,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    o: Tensor,
+    lse: Tensor,
+    do: Tensor,
+    dlse: Tensor | None,
+    scale: float,
+    wanted: Wanted,
+) -> Gradients:
+    """What the target computes: all but the gradients of what sinks read."""
     if not _any_work(q, k):
         dq, dk, dv = (torch.zeros(t.shape, dtype=t.dtype, device=t.device) for t in (q, k, v))
         return Gradients(dq, dk, dv, {name: torch.zeros_like(call.reals[name]) for name in wanted.reals})
+    of_pairs = {name for name, _ in tensors_read(plan.pattern.weighed, plan.pattern.weights.factor)}
+    wanted = replace(wanted, reals=tuple(name for name in wanted.reals if name in of_pairs))
     backend = plan.backend_on(q.device.type)
     if backend == "triton":
         from attnir.codegen.triton import launch
 
         return launch.backward(plan, call, q, k, v, o, lse, do, dlse, scale, wanted)
-    if backend == "torch":
-        from attnir.codegen.torch import target
-        from attnir.codegen.torch.build import schedule
+    if backend == "reference":
+        return Gradients(*dense_backward(plan.pattern, call, q, k, v, do, dlse, scale))
+    from attnir.codegen.torch import target
+    from attnir.codegen.torch.build import schedule
 
-        found = schedule(plan, call, q, v, wanted.reals)
-        return target.backward(q, k, v, o, lse, do, dlse, found, scale, call.reals, wanted)
-    dq, dk, dv, reals = dense_backward(plan.pattern, call, q, k, v, do, dlse, scale)
-    return Gradients(dq, dk, dv, {name: t.contiguous() for name, t in zip(call.reals, reals, strict=True)})
+    found = schedule(plan, call, q, v, wanted.reals)
+    return target.backward(q, k, v, o, lse, do, dlse, found, scale, call.reals, wanted)
+
+
+def _of_sink(
+    plan: Plan, call: Call, o: Tensor, lse: Tensor, do: Tensor, dlse: Tensor | None, names: Sequence[str]
+) -> dict[str, Tensor]:
+    """The gradients of the real tensors that a sink reads.
+
+    The weight of a sink is exp(sink - lse), and its value is 0, so that its score's gradient is that times
+    dlse - rowsum(dO * o).
+    """
+    sink = plan.pattern.weights.sink
+    read = [] if sink is None else [(name, n) for name, n in tensors_read(sink) if name in names]
+    if sink is None or not read:
+        return {}
+    found = {name: torch.zeros(call.reals[name].numel(), dtype=torch.float64, device=o.device) for name, _ in read}
+    given = -(do.double() * o.double()).sum(-1)
+    given = given if dlse is None else given + dlse.double()
+    weight = (of_rows(sink, call, torch.float64) - lse.double()).exp()
+    given = torch.where(lse == -torch.inf, 0.0, given * weight)
+    for name, n in read:
+        slope = of_rows(derivative(sink, n), call, torch.float64)
+        gather(n, call, (given * slope)[..., None], found[name], columns=1)
+    return {name: t.view(call.reals[name].shape).to(call.reals[name].dtype) for name, t in found.items()}
 
 
 def _any_work(q: Tensor, k: Tensor) -> bool:

@@ -63,7 +63,7 @@ def attend(
     scale: float,
     q_start: int,
 ) -> tuple[Tensor, Tensor]:
-    """(o [B, Hq, Sq, Dv] in q's dtype, lse [B, Hq, Sq] float32)."""
+    """(o [B, Hq, Sq, Dv] in q's dtype, lse [B, Hq, Sq] float32; an empty one where weights have none)."""
     read = read_plan(plan)
     call = _call(read, q, k, reals, fields, params, numbers, q_start)
     _check_fields(read, call)
@@ -110,7 +110,8 @@ def _attend_fake(
     q: Tensor, k: Tensor, v: Tensor, reals: Any, fields: Any, params: Any, numbers: Any, plan: str, *rest: Any
 ) -> tuple[Tensor, Tensor]:
     shape = (q.shape[0], q.shape[1], q.shape[2])
-    return q.new_empty((*shape, v.shape[3])), q.new_empty(shape, dtype=torch.float32)
+    lse = shape if read_plan(plan).pattern.weights.divided else 0
+    return q.new_empty((*shape, v.shape[3])), q.new_empty(lse, dtype=torch.float32)
 
 
 @attend_backward.register_fake

@@ -48,7 +48,8 @@ class Plan:
 
     def arrangement(self, tile: tuple[int, int], *, transposed: bool = False) -> Arrangement:
         """The layouts and tile programs for tiles of (row tokens, column tokens), and what they were compared with."""
-        return arrange(self.predicate, self.pattern.spaces, tile, transposed, self.pattern.score)
+        score, weights = self.pattern.score, self.pattern.weights
+        return arrange(self.predicate, self.pattern.spaces, tile, transposed, score, weights)
 
     def launches(self, tile: tuple[int, int], *, transposed: bool = False) -> Launches:
         """The tile programs of every launch."""

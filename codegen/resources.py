@@ -279,16 +279,16 @@ def candidates(kind: str, target: Target) -> Iterator[Config]:
 def extra_of(programs: Sequence[TileProgram]) -> Extra:
     """What a launch of these programs takes besides."""
     ordered = any(p.label is not None for p in programs)
-    scored, gathers = any(p.scores for p in programs), max(map(_gathers, programs))
+    scored, gathers = any(p.of_pairs for p in programs), max(map(_gathers, programs))
     if len(programs) == 1 and programs[0].of_runs and not ordered:
         return Extra(scored=scored, gathers=gathers)
     return Extra(LAID_OUT + PER_AXIS * (max(len(p.columns.axes) for p in programs) - 1), ordered, scored, gathers)
 
 
 def _gathers(program: TileProgram) -> int:
-    """How often its score reads a real tensor for each pair: at an index of both tokens."""
+    """How often it reads a real tensor for each pair: at an index of both tokens."""
     rows, columns = ({str(a.token) for a in x.axes} | {x.side.value} for x in (program.rows, program.columns))
-    indices = [frozenset().union(*map(reads, n.args)) for _, n in tensors_read(program.score)]
+    indices = [frozenset().union(*map(reads, n.args)) for _, n in tensors_read(*program.computed)]
     return sum(bool(index & rows) and bool(index & columns) for index in indices)
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from attnir.errors import UnknownNameError
-from attnir.testing.case import Case
+from attnir.testing.case import Case, DoesNotApply
 from attnir.testing.executor import Executor
-from attnir.testing.laws import DoesNotApply
 from attnir.testing.properties import PROPERTIES
 
 

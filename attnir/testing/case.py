@@ -18,10 +18,15 @@ from attnir.promises import check_sizes, check_sorted
 from attnir.real import SCORE, derivative
 from attnir.scores import Pattern
 from attnir.testing.values import moved, resolved
+from attnir.weighing import SOFTMAX, Weights
 
 KINDS = ("normal", "peaked", "constant", "offset")
 LAYOUTS = ("bhsd", "bshd", "padded")
 GUARD = 1  # rows of NaN before and after the tokens of a padded tensor
+
+
+class DoesNotApply(Exception):
+    """A property says nothing of a case; why."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +137,11 @@ class Case:
         return self.pattern.score if isinstance(self.pattern, Pattern) else SCORE
 
     @property
+    def weights(self) -> Weights:
+        """How weights come of scores, and what factors they have."""
+        return self.pattern.weights if isinstance(self.pattern, Pattern) else SOFTMAX
+
+    @property
     def learned(self) -> tuple[str, ...]:
         """The real tensors of the pattern."""
         return tuple(t.name for t in self.pattern.reals)
@@ -141,16 +151,22 @@ class Case:
         """How many pairs (query, key) there are, over all samples and heads."""
         return self.batch * self.heads * self.q_len * (self.q_len if self.k_len is None else self.k_len)
 
+    def with_reals(self, given: Mapping[str, object] | None) -> Call:
+        """The call with other values of its real tensors, where some are given."""
+        call = self.call
+        return call if given is None else replace(call, reals={name: cast(Tensor, given[name]) for name in call.reals})
+
     def changed(self, s: Tensor, given: Mapping[str, object] | None = None) -> Tensor:
         """What the pattern makes of scores [B, Hq, Sq, Sk], on the CPU; `given`: other bindings of its real tensors."""
-        call = self.call
-        if given is not None:
-            call = replace(call, reals={name: cast(Tensor, given[name]) for name in call.reals})
-        return dense_score(self.score, call, self.live)(s)
+        return self.of_pairs(self.score, s, given)
+
+    def of_pairs(self, e: Expr, s: Tensor, given: Mapping[str, object] | None = None) -> Tensor:
+        """An expression over scores s of all pairs, where they are live, on the CPU."""
+        return dense_score(e, self.with_reals(given), self.live)(s)
 
     def slope(self, s: Tensor, by: Expr = SCORE) -> Tensor:
-        """The derivative of that, by the score before it, or by a tensor that is read somewhere."""
-        return dense_score(derivative(self.score, by), self.call, self.live)(s)
+        """The derivative of the changed score, by the score before it, or by a tensor that is read somewhere."""
+        return self.of_pairs(derivative(self.score, by), s)
 
     def options(self, device: str = "cpu") -> dict[str, object]:
         """The keywords of the call."""

@@ -59,7 +59,7 @@ def cases(draw: st.DrawFn, pattern: an.Mask | an.Pattern | None = None, *, own_t
     d = draw(st.sampled_from(WIDTHS))
     measured = rows >= MANY_ROWS
     dtype = draw(st.sampled_from(DTYPES if measured else DTYPES[:1]))
-    plain = declared.score is SCORE and dtype is torch.float32
+    plain = declared.score is SCORE and declared.weights.is_softmax and dtype is torch.float32
     kind = draw(st.sampled_from(DRAWN)) if measured and plain and d >= 16 else "normal"
     case = Case(
         declared,
@@ -82,14 +82,16 @@ def cases(draw: st.DrawFn, pattern: an.Mask | an.Pattern | None = None, *, own_t
 
 def allowed(case: Case) -> bool:
     """Whether a call takes a case, and float32 holds what its score makes of scores."""
-    return takes(case) and (case.score is SCORE or _largest(case) < LARGEST_SCORE)
+    plain = case.score is SCORE and case.weights.is_softmax
+    return takes(case) and (plain or _largest(case) < LARGEST_SCORE)
 
 
 def _largest(case: Case) -> float:
-    """About the largest size of a score."""
+    """About the largest size of a score, or of a weight that is no softmax's."""
     q, k, *_ = (t.double() for t in case.tensors())
     k = k.repeat_interleave(case.heads // case.kv_heads, 1)
-    return float(case.changed(q @ k.transpose(-1, -2) * case.factor).abs().max())
+    s = q @ k.transpose(-1, -2) * case.factor
+    return max(float(case.of_pairs(e, s).abs().max()) for e in {case.score, case.weights.of(case.score)})
 
 
 def _param(p: ParamDecl) -> st.SearchStrategy[int]:

@@ -10,7 +10,7 @@ from attnir.codegen.plan import Plan
 from attnir.expr import Expr
 from attnir.ops import TABLES, Op
 from attnir.program import TileProgram
-from attnir.real import SCORE, tensors_read
+from attnir.real import ONE, SCORE, tensors_read
 from attnir.scores import pattern
 from attnir.testing.case import Case
 from attnir.traverse import nodes, reads
@@ -23,6 +23,7 @@ AXES = (
     *("long", "dead rows", "scale", "score", "parameter", "sorted field", "unsorted field", "field by sample"),
     *("field of both sides", "tensor of samples", "tensor of heads", "grid", "regions", "part of a grid"),
     *("heads fixed", "compiler's tiles", "learned scalar", "learned by row", "learned by column", "learned by pair"),
+    *("sink", "weights of their own", "divided weights", "factor"),
 )
 WAYS = ("closed ranges", "row tables", "block lists", "layouts", "an order", "several programs", "several launches")
 
@@ -72,6 +73,10 @@ def _axes(case: Case) -> Iterator[str]:
         "learned by row": any({"q"} == {"q", "k"} & reads(n) for _, n in tensors_read(case.score)),
         "learned by column": any({"k"} == {"q", "k"} & reads(n) for _, n in tensors_read(case.score)),
         "learned by pair": any({"q", "k"} <= reads(n) for _, n in tensors_read(case.score)),
+        "sink": case.weights.sink is not None,
+        "weights of their own": not case.weights.divided,
+        "divided weights": case.weights.divided and not case.weights.is_softmax,
+        "factor": case.weights.factor is not ONE,
         "grid": any(s is not None for s in p.spaces),
         "regions": any(s is not None and len(s.regions) > 1 for s in p.spaces),
         "part of a grid": any(p.spaces) and not any(Plan(p).on(call).pattern.spaces),

@@ -16,10 +16,9 @@ from hypothesis import seed as seeded
 from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 
-from attnir.testing.case import Case
+from attnir.testing.case import Case, DoesNotApply
 from attnir.testing.coverage import Coverage
 from attnir.testing.executor import Executor
-from attnir.testing.laws import DoesNotApply
 from attnir.testing.properties import PROPERTIES, Property
 from attnir.testing.script import script
 

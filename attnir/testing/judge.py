@@ -19,8 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attnir.real import tensors_read
-from attnir.reference import gather, masked_softmax, reference
+from attnir.dense import factors, gather, of_rows, weigh
+from attnir.real import SCORE, derivative, tensors_read
+from attnir.reference import reference
 from attnir.testing.case import Case
 
 GLOBAL = {torch.bfloat16: 5e-3, torch.float16: 1e-3, torch.float32: 1e-5}
@@ -34,21 +35,32 @@ def run(attention: Callable[..., Any], case: Case, device: str = "cpu", *, doubl
     if double:
         tensors = [t.double() for t in tensors]
         options |= {name: t.double() for name in case.learned if isinstance(t := options[name], Tensor)}
-    return differentiated(attention, tensors, options, case.learned)
+    return differentiated(attention, tensors, options, case.learned, with_lse=case.weights.divided)
 
 
 def differentiated(
-    attention: Callable[..., Any], tensors: Sequence[Tensor], options: Mapping[str, Any], learned: Sequence[str] = ()
+    attention: Callable[..., Any],
+    tensors: Sequence[Tensor],
+    options: Mapping[str, Any],
+    learned: Sequence[str] = (),
+    *,
+    with_lse: bool = True,
 ) -> Results:
-    """o, lse, dq, dk, dv, and `d name` of each real tensor, of q, k, v, do and dlse."""
+    """o, lse where there is one, dq, dk, dv, and `d name` of each real tensor, of q, k, v, do and dlse."""
     *given, do, dlse = tensors
     leaves = [t.detach().requires_grad_() for t in (*given, *(options[name] for name in learned))]
-    o, lse = attention(*leaves[:3], return_lse=True, **{**options, **dict(zip(learned, leaves[3:], strict=True))})
-    dead = lse == -torch.inf
-    loss = (o * do.to(o.dtype)).sum() + torch.where(dead, 0.0, lse * dlse.to(lse.dtype)).sum()
+    options = {**options, **dict(zip(learned, leaves[3:], strict=True))}
+    if with_lse:
+        o, lse = attention(*leaves[:3], return_lse=True, **options)
+        found = {"o": o.detach(), "lse": lse.detach()}
+        of_lse = torch.where(lse == -torch.inf, 0.0, lse * dlse.to(lse.dtype)).sum()
+    else:
+        o = attention(*leaves[:3], **options)
+        found, of_lse = {"o": o.detach()}, torch.zeros((), device=o.device)
+    loss = (o * do.to(o.dtype)).sum() + of_lse
     grads = torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
     names = ("dq", "dk", "dv", *(gradient(name) for name in learned))
-    return {"o": o.detach(), "lse": lse.detach(), **dict(zip(names, grads, strict=True))}
+    return {**found, **dict(zip(names, grads, strict=True))}
 
 
 def gradient(name: str) -> str:
@@ -57,18 +69,17 @@ def gradient(name: str) -> str:
 
 
 def eager(case: Case) -> Results:
-    """The yardstick: plain masked softmax in the case's dtype, with torch's own gradients."""
-    live = case.live
+    """The yardstick: plain masked attention in the case's dtype, with torch's own gradients."""
+    live, weights = case.live, case.weights
 
-    def attention(q: Tensor, k: Tensor, v: Tensor, **options: object) -> tuple[Tensor, Tensor]:
+    def attention(q: Tensor, k: Tensor, v: Tensor, **options: object) -> Tensor | tuple[Tensor, Tensor]:
         group = q.shape[1] // k.shape[1]
         k, v = (t.repeat_interleave(group, 1) for t in (k, v))
         s = (q @ k.transpose(-1, -2)).float() * case.factor
-        scores = torch.where(live, case.changed(s, options) + 0.0 * s, -torch.inf)
-        alive = live.any(-1, keepdim=True)
-        lse = torch.where(alive, scores, 0.0).logsumexp(-1, keepdim=True)
-        p = torch.where(alive, (torch.where(alive, scores, 0.0) - lse).exp(), 0.0)
-        return p.to(v.dtype) @ v, torch.where(alive, lse, -torch.inf)[..., 0]
+        p, lse = weigh(weights, case.with_reals(options), case.changed(s, options) + 0.0 * s, live)
+        p = torch.where(live, p * factors(weights, case.with_reals(options), p, live), 0.0)
+        o = p.to(v.dtype) @ v
+        return o if lse is None else (o, lse)
 
     return run(attention, case)
 
@@ -91,15 +102,20 @@ def judge(got: Results, case: Case, *, roundings: int = 1, stored: bool = False)
     figures, learned = {}, {gradient(name) for name in case.learned}
     dead = ~case.live.any(-1)
     got = {name: t.detach().cpu() for name, t in got.items()}
-    assert torch.equal(got["lse"] == -torch.inf, dead), "lse is -inf exactly on the rows without a live key"
+    if case.weights.is_softmax and case.weights.sink is None:
+        assert torch.equal(got["lse"] == -torch.inf, dead), "lse is -inf exactly on the rows without a live key"
+    elif case.weights.divided:
+        none = ref["lse"] == -torch.inf
+        assert torch.equal(got["lse"] == -torch.inf, none), "lse is -inf exactly on the rows whose weights have no sum"
     assert bool((got["o"][dead] == 0).all()) and bool((got["dq"][dead] == 0).all()), "a dead row gives zeros"
     for name, x in got.items():
         assert x.dtype == (torch.float32 if name == "lse" or name in learned else case.dtype), f"{name} is {x.dtype}"
         if name == "lse":
             # An lse near 0 is a sum of scores that are not: its error is measured against them. It holds a score's
             # rounding and one of its own.
+            has = ref[name] > -torch.inf
             a, b, c, s, r = (
-                t[~dead].double()[..., None] for t in (x, ref[name], yardstick[name], size[name], rounds[name])
+                t[has].double()[..., None] for t in (x, ref[name], yardstick[name], size[name], rounds[name])
             )
             one = torch.ones_like(b)
             figures[name] = _accept(name, (a - b) / s + 1, one, (c - b) / s + 1, one, 2 * r / s, 2, torch.float32)
@@ -116,30 +132,62 @@ def sizes(case: Case, *, rounded: bool = False, stored: bool = False) -> Results
     dO . v and dO . o count as one term each. stored: with o's own rounding, in units of those of float32.
     """
     q, k, v, do, dlse = (t.double() for t in case.tensors())
-    group = case.heads // case.kv_heads
+    group, live, weights, call = case.heads // case.kv_heads, case.live, case.weights, case.call
     k, v = (t.repeat_interleave(group, 1) for t in (k, v))
-    o, lse = masked_softmax(q, k, v, live := case.live, case.factor, case.changed)
 
     def product(a: Tensor, b: Tensor) -> Tensor:
         return a.abs() @ b.abs().transpose(-1, -2) if rounded else (a @ b.transpose(-1, -2)).abs()
 
     before = q @ k.transpose(-1, -2) * case.factor
-    slope, scores = case.slope(before).abs(), case.changed(before)
-    p = torch.where(live, (scores - lse[..., None]).exp(), 0.0)
-    size = scores.abs() + (product(q, k) * abs(case.factor) * slope if rounded else 0.0)
-    p = p * (1 + size + torch.where(live, lse[..., None], 0.0).abs())  # exp magnifies the rounding of s - lse
-    of_row = (do * o).abs().sum(-1, keepdim=True) if rounded else (do * o).sum(-1, keepdim=True).abs()
-    of_row = of_row * (torch.finfo(case.dtype).eps / torch.finfo(torch.float32).eps if stored else 1.0)
-    ds = p * (product(do, v) + of_row + dlse.abs()[..., None])
-    learned = {name: torch.zeros(t.numel(), dtype=torch.float64) for name, t in case.call.reals.items()}
-    for name, n in tensors_read(case.score):
-        gather(n, case.call, torch.where(live, ds * case.slope(before, n).abs(), 0.0), learned[name])
-    ds = ds * abs(case.factor) * slope
+    weighed = weights.of(case.score)
+    scores, slope = case.changed(before), case.of_pairs(derivative(weighed, SCORE), before).abs()
+    p, lse = weigh(weights, call, scores, live)
+    factor = torch.where(live, factors(weights, call, p, live), 0.0)
+    o = torch.where(live, p * factor, 0.0) @ v
+    moved = product(q, k) * abs(case.factor) if rounded else 0.0  # what the roundings of a score follow
+    found = {}
+    if weights.is_softmax:
+        assert lse is not None
+        size = scores.abs() + moved * slope
+        share = p = torch.where(live, p * (1 + size + _finite(lse)[..., None].abs()), 0.0)  # exp magnifies s - lse's
+        largest = torch.where(live, size, 0.0).amax(-1)
+        found["lse"] = 1 + torch.maximum(largest, _finite(lse).abs())  # of many equal scores lse is larger
+        bent = slope
+    else:
+        share = torch.ones_like(p) if lse is None else torch.where(lse > -torch.inf, -lse, -torch.inf).exp()[..., None]
+        share = torch.where(live, share, 0.0)
+        p = (case.of_pairs(weighed, before).abs() + slope * moved) * share
+        if lse is not None:
+            found["lse"] = 1 + torch.maximum(_finite(lse).abs(), p.sum(-1))
+        bent = slope + case.of_pairs(derivative(derivative(weighed, SCORE), SCORE), before).abs() * moved
+    of_row = torch.zeros(())
+    if lse is not None:
+        of_row = (do * o).abs().sum(-1, keepdim=True) if rounded else (do * o).sum(-1, keepdim=True).abs()
+        of_row = of_row * (torch.finfo(case.dtype).eps / torch.finfo(torch.float32).eps if stored else 1.0)
+        of_row = of_row + dlse.abs()[..., None]
+    dp = product(do, v)
+    ds = share * (dp * factor.abs() + of_row)
+    learned = {name: torch.zeros(t.numel(), dtype=torch.float64) for name, t in call.reals.items()}
+    for root, given in ((weighed, ds), (weights.factor, p * dp)):
+        for name, n in tensors_read(root):
+            gather(
+                n, call, torch.where(live, given * case.of_pairs(derivative(root, n), before).abs(), 0.0), learned[name]
+            )
+    if weights.sink is not None and lse is not None:
+        of_sink = (of_rows(weights.sink, call, torch.float64) - lse).exp() * of_row[..., 0]
+        for name, n in tensors_read(weights.sink):
+            slopes = of_rows(derivative(weights.sink, n), call, torch.float64).abs()
+            gather(n, call, (_finite(of_sink) * slopes)[..., None], learned[name], columns=1)
+    ds = ds * abs(case.factor) * bent
+    p = p * factor.abs()
     dk, dv = (over_group(t, group) for t in (ds.transpose(-1, -2) @ q.abs(), p.transpose(-1, -2) @ do.abs()))
-    largest = torch.where(live, size, 0.0).amax(-1)
-    of_lse = 1 + torch.where(live.any(-1), torch.maximum(largest, lse.abs()), 0.0)  # of many equal scores lse is larger
-    found = {"lse": of_lse, "o": p @ v.abs(), "dq": ds @ k.abs(), "dk": dk, "dv": dv}
-    return found | {gradient(name): t.view(case.call.reals[name].shape) for name, t in learned.items()}
+    found |= {"o": p @ v.abs(), "dq": ds @ k.abs(), "dk": dk, "dv": dv}
+    return found | {gradient(name): t.view(call.reals[name].shape) for name, t in learned.items()}
+
+
+def _finite(t: Tensor) -> Tensor:
+    """0 where a tensor is not finite: of rows without an lse."""
+    return torch.where(torch.isfinite(t), t, 0.0)
 
 
 def over_group(t: Tensor, group: int) -> Tensor:

@@ -16,7 +16,7 @@ from attnir.expr import Expr, K, Q
 from attnir.masks import Mask
 from attnir.ops import FieldDecl
 from attnir.scores import Pattern, pattern
-from attnir.testing.case import Case, takes
+from attnir.testing.case import Case, DoesNotApply, takes
 from attnir.testing.executor import Executor
 from attnir.testing.probes import counts_keys
 from attnir.testing.values import Runs, Values
@@ -25,11 +25,7 @@ from attnir.traverse import substitute
 PLACE = FieldDecl("permuted_place")  # of every key in the sequence before it was permuted
 SHIFT = 37
 
-Pair = tuple[Tensor, Tensor]  # o, lse
-
-
-class DoesNotApply(Exception):
-    """A law says nothing of a case; why."""
+Pair = tuple[Tensor, Tensor | None]  # o, and lse where there is one
 
 
 def _plain(case: Case) -> Case:
@@ -39,13 +35,17 @@ def _plain(case: Case) -> Case:
 
 def _called(case: Case, on: Executor, declared: Pattern | Mask, *tensors: Tensor, **more: object) -> Pair:
     options = {**case.of(declared).options(on.device), **more}
+    given = [t.to(on.device) for t in tensors]
     with on.quiet():
-        o, lse = on.attention(case, declared)(*(t.to(on.device) for t in tensors), return_lse=True, **options)
+        if not case.weights.divided:
+            return on.attention(case, declared)(*given, **options).detach().cpu(), None
+        o, lse = on.attention(case, declared)(*given, return_lse=True, **options)
     return o.detach().cpu(), lse.detach().cpu()
 
 
 def _same(found: Pair, expected: Pair) -> None:
-    torch.testing.assert_close(found[1], expected[1], rtol=1e-5, atol=2e-5, msg=lambda m: f"lse differs\n{m}")
+    if expected[1] is not None:
+        torch.testing.assert_close(found[1], expected[1], rtol=1e-5, atol=2e-5, msg=lambda m: f"lse differs\n{m}")
     torch.testing.assert_close(found[0], expected[0], rtol=1e-5, atol=2e-5, msg=lambda m: f"o differs\n{m}")
 
 
@@ -61,7 +61,7 @@ def slices(given: Case, on: Executor) -> None:
     whole = _called(case, on, case.pattern, q, k, v)
     alone = replace(case, batch=1, bindings={n: _first_sample(v, case.batch) for n, v in case.bound.items()})
     part = _called(alone, on, case.pattern, q[:1, :1], k[:1, :1], v[:1, :1])
-    _same(part, (whole[0][:1, :1], whole[1][:1, :1]))
+    _same(part, (whole[0][:1, :1], None if whole[1] is None else whole[1][:1, :1]))
 
 
 def _first_sample(value: object, batch: int) -> object:
@@ -106,8 +106,10 @@ def permutes(given: Case, on: Executor) -> None:
 
 
 def merges(given: Case, on: Executor) -> None:
-    """The keys before a border and those from it on, each with their own softmax, merge to the whole by their lse."""
+    """The keys before a border and those from it on merge to the whole by their lse, or as a sum where there is none."""
     case = _plain(given)
+    if case.weights.sink is not None:
+        raise DoesNotApply("each half would have the sink")
     declared = pattern(case.pattern)
     border = (case.call.k_len + 1) // 2
     try:
@@ -116,6 +118,9 @@ def merges(given: Case, on: Executor) -> None:
         raise DoesNotApply("its halves get too long") from None
     q, k, v, _, _ = case.tensors()
     (oa, la), (ob, lb) = (_called(case, on, half, q, k, v) for half in halves)
+    if la is None or lb is None:
+        _same((oa + ob, None), _called(case, on, declared, q, k, v))
+        return
     lse = torch.logaddexp(la, lb)
     base = torch.where(lse == -torch.inf, 0.0, lse)
     o = oa * (la - base).exp()[..., None] + ob * (lb - base).exp()[..., None]
@@ -156,4 +161,6 @@ def _other(value: object) -> object:
 def _changed(declared: Pattern, tokens: dict[Expr, Expr], condition: Expr) -> Pattern:
     """The pattern with other tokens, on the pairs of a condition."""
     predicate = substitute(declared.predicate, tokens) & condition
-    return Pattern(replace(declared.mask, predicate=predicate), substitute(declared.score, tokens))
+    changed = {root: substitute(root, tokens) for root in (declared.score, *declared.weights.roots)}
+    weights = declared.weights.map(lambda e: changed.get(e, e))
+    return Pattern(replace(declared.mask, predicate=predicate), changed[declared.score], weights)

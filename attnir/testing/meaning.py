@@ -53,6 +53,7 @@ _PLAIN: dict[Op, Callable[..., Any]] = {
     Op.SQRT: lambda x: math.sqrt(x) if x >= 0 else math.nan,
     Op.LOG: lambda n: math.log(max(n, 1)),
     Op.FLOAT: float,
+    Op.RANDOM: lambda *integers: _random(*integers),
 }
 
 Tokens = Mapping[str, int]
@@ -89,6 +90,21 @@ def meaning(e: Expr, tokens: Tokens, call: Call | None = None, rows: range = ran
         assert call is not None
         return _searched(e, tokens, call, rows)
     return _PLAIN[e.op](*(meaning(a, tokens, call, rows) for a in e.args))
+
+
+def _random(seed: int, a: int, b: int, c: int, d: int) -> float:
+    """Philox, in Python's integers: the key of two words by four words, then the number by two."""
+    word, key, x = 2**32, [seed % 2**32, (seed >> 32) % 2**32], [a % 2**32, b % 2**32, 0, 0]
+    for _ in range(10):
+        first, second = x[0] * 0xD2511F53, x[2] * 0xCD9E8D57
+        x = [second // word ^ x[1] ^ key[0], second % word, first // word ^ x[3] ^ key[1], first % word]
+        key = [(key[0] + 0x9E3779B9) % word, (key[1] + 0xBB67AE85) % word]
+    own, left, right = x[0], c % word, d % word
+    for _ in range(10):
+        product = left * 0xD256D193
+        left, right = product // word ^ right ^ own, product % word
+        own = (own + 0x9E3779B9) % word
+    return float((left >> 8) / 2**24)
 
 
 def _read(e: Expr, index: list[int], call: Call | None) -> float:

@@ -1,6 +1,8 @@
-"""Random patterns: masks over positions, masks over arranged tokens, catalog entries, and scores for any of them."""
+"""Random patterns: masks over positions or arranged tokens, catalog entries; their scores, normalisers and factors."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from hypothesis import assume
 from hypothesis import strategies as st
@@ -14,7 +16,9 @@ from attnir.testing.arranged import arranged
 from attnir.testing.entries import entries
 from attnir.testing.expressions import scores
 from attnir.testing.pieces import positional
+from attnir.testing.weighed import factors, normalizers
 from attnir.traverse import nodes
+from attnir.weighing import SOFTMAX
 
 MOST_PRODUCTS = 2  # of a score with itself or another: powers of scores leave what float32 holds
 
@@ -23,7 +27,7 @@ masks = st.one_of(positional, positional, arranged(scale=2, given=True))
 
 @st.composite
 def patterns(draw: st.DrawFn) -> an.Pattern:
-    """A pattern: a mask of some kind, every second with a score.
+    """A pattern: a mask of some kind, every second with a score, every third with a normaliser, or with a factor.
 
     >>> from hypothesis import find
     >>> find(patterns(), lambda p: len(p.fields) > 0).fields != ()
@@ -35,13 +39,17 @@ def patterns(draw: st.DrawFn) -> an.Pattern:
         base = draw(masks)
     declared = an.pattern(base)
     if draw(st.booleans()):
-        return declared
-    return _scored(declared, draw(_changes))
+        declared = _with(declared, score=draw(_changes))
+    if draw(st.integers(0, 2)) == 2 and declared.weights == SOFTMAX:
+        declared = _with(declared, normalize=draw(normalizers))
+    if draw(st.integers(0, 3)) == 3:
+        declared = _with(declared, factor=draw(factors))
+    return declared
 
 
-def _scored(pattern: an.Pattern, change: an.Score) -> an.Pattern:
+def _with(pattern: an.Pattern, **more: Any) -> an.Pattern:
     try:
-        return an.pattern(pattern, score=change)
+        return an.pattern(pattern, **more)
     except DeclarationError:  # names or products that do not fit each other
         assume(False)
         raise

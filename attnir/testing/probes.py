@@ -9,7 +9,7 @@ from torch import Tensor
 
 from attnir.codegen.plan import Plan
 from attnir.scores import Pattern, pattern
-from attnir.testing.case import Case
+from attnir.testing.case import Case, DoesNotApply
 from attnir.testing.executor import Executor
 from attnir.testing.judge import Results, differentiated, over_group
 from attnir.walk import pair_map
@@ -65,6 +65,8 @@ def _near_integers(name: str, found: Tensor, exact: Tensor) -> None:
 
 def gives_ones(case: Case, on: Executor) -> None:
     """v = 1: o is 1 on live rows and 0 on dead ones. A weight is summed up twice, each time with its own roundings."""
+    if not case.weights.is_softmax or case.weights.roots:
+        raise DoesNotApply("the weights of a row do not sum up to 1")
     plain = replace(case, dtype=torch.float32)
     q, k, v, _, _ = plain.tensors(on.device)
     with on.quiet():
@@ -87,7 +89,9 @@ def spoilt(case: Case, on: Executor) -> Results:
         t[~held] = torch.nan
     with on.quiet():
         tensors = [t.to(on.device) for t in (q, k, v, do, dlse)]
-        return differentiated(on.attention(case), tensors, case.options(on.device), case.learned)
+        return differentiated(
+            on.attention(case), tensors, case.options(on.device), case.learned, with_lse=case.weights.divided
+        )
 
 
 def seen(case: Case, on: Executor) -> Tensor:

@@ -18,6 +18,7 @@ from attnir.evaluate import dense_mask
 from attnir.live import live_pairs_of
 from attnir.normalise import normalise
 from attnir.program_text import read_program
+from attnir.real import SCORE, derivative
 from attnir.scores import parse, pattern
 from attnir.testing.case import Case
 from attnir.testing.executor import TORCH_TILE, Executor
@@ -72,27 +73,28 @@ def text(case: Case, _: Executor) -> None:
 
 
 def means(case: Case, _: Executor) -> None:
-    """The dense mask, and the score of every pair, are what plain Python says."""
+    """The dense mask, and the score, the weight and the factor of every pair, are what plain Python says."""
     call, predicate = case.call, case.pattern.predicate
     assert torch.equal(case.live, matrix(predicate, call)), "the dense mask is not what plain Python says"
     assert torch.equal(case.live, dense_mask(normalise(predicate), call).expand_as(case.live)), "normalised: another"
     s = torch.linspace(-3, 3, case.pairs, dtype=torch.float64).view(case.live.shape)
-    score = case.score
-    each = zip(pairs(call), s.flatten().tolist(), strict=True)
-    expected = [float(meaning(score, {**tokens, "s": x}, call)) for tokens, x in each]
     live = case.live.flatten()
-    found, meant = case.changed(s).expand(s.shape).flatten()[live], torch.tensor(expected, dtype=torch.float64)[live]
-    torch.testing.assert_close(found, meant, rtol=1e-6, atol=1e-6)
+    for e in {case.score, case.weights.of(case.score), *case.weights.roots} - {case.weights.value}:
+        each = zip(pairs(call), s.flatten().tolist(), strict=True)
+        expected = torch.tensor([float(meaning(e, {**t, "s": x}, call)) for t, x in each], dtype=torch.float64)
+        found = case.of_pairs(e, s).expand(s.shape).flatten()
+        torch.testing.assert_close(found[live], expected[live], rtol=1e-6, atol=1e-6)
 
 
 def slopes(case: Case, _: Executor) -> None:
-    """The derivative of the score is torch's own."""
+    """The derivative of the score, and of the weight where it is no softmax's, is torch's own."""
     s = torch.linspace(-3, 3, case.pairs, dtype=torch.float64).view(case.live.shape).requires_grad_()
-    changed = case.changed(s) + 0.0 * s
-    (expected,) = torch.autograd.grad(changed.sum(), s)
-    found = case.slope(s.detach()).expand(s.shape)
-    expected = torch.where(case.live, expected, found)  # of others nothing is said where it may be infinite
-    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    for e in {case.score, case.weights.of(case.score)}:
+        changed = case.of_pairs(e, s) + 0.0 * s
+        (expected,) = torch.autograd.grad(changed.sum(), s)
+        found = case.of_pairs(derivative(e, SCORE), s.detach()).expand(s.shape)
+        expected = torch.where(case.live, expected, found)  # of others nothing is said where it may be infinite
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
 
 def walks(case: Case, on: Executor) -> None:

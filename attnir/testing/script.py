@@ -12,6 +12,7 @@ from attnir.expr import TRUE, Expr
 from attnir.scores import Pattern, pattern
 from attnir.testing.case import Case
 from attnir.testing.values import Values, written
+from attnir.weighing import SOFTMAX, Weights
 
 WIDTH = 118
 HEAD = "# `"  # with which every script begins
@@ -65,7 +66,15 @@ def _built(p: Pattern) -> str:
     arranged = [f'an.parse("{replace(p.mask, predicate=TRUE)}").spaces'] if any(p.spaces) else []
     mask = ", ".join([_node(p.predicate), *arranged])
     more = f", heads={p.heads}" if p.heads else ""
-    return f"an.Pattern(an.Mask({mask}{more}), {_node(p.score)})"
+    return f"an.Pattern(an.Mask({mask}{more}), {_node(p.score)}{_weights(p.weights)})"
+
+
+def _weights(w: Weights) -> str:
+    """The weights of a pattern, where they are not softmax's alone."""
+    if w == SOFTMAX:
+        return ""
+    given = [f"{name}={_node(e)}" for name in ("value", "sink", "factor") if (e := getattr(w, name)) is not None]
+    return f", an.Weights({', '.join(given)}, divided={w.divided})"
 
 
 def _node(e: Expr) -> str:

@@ -1,7 +1,9 @@
-"""The backward: weights again from the scores and lse, then dS = P * (dO V^T - delta + dlse), step by step.
+"""The backward: weights again from the scores and lse, then dS = P * (C * (dO V^T) - delta + dlse), step by step.
 
-dV += P^T dO, dK += dS^T Q, dQ += dS K, and delta = rowsum(dO * O). One walk gives all three in a fixed order, so the
-result does not vary from run to run. Gradients are summed in the compute dtype.
+dV += (C * P)^T dO, dK += dS^T Q, dQ += dS K, and delta = rowsum(dO * O), with factors C of weights that meet values.
+One walk gives all three in a fixed order, so the result does not vary from run to run. Gradients are summed in the
+compute dtype. Of weights W that are no softmax, P is W / sum(W) or W, and dS is divided by that sum, not times P, then
+times the slope of W.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from attnir.codegen.torch.operands import Unit, Workspace, as_matrices, compute_
 from attnir.codegen.torch.schedule import Schedule
 from attnir.codegen.torch.scored import LOG2E, Scored
 from attnir.codegen.torch.series import series
-from attnir.codegen.torch.steps import copied, exact, steps
+from attnir.codegen.torch.steps import Step, copied, exact, steps
 
 
 @exact
@@ -47,7 +49,7 @@ def backward(
     dk, dv = (torch.zeros(t.shape, dtype=work.dtype, device=q.device) for t in (k, v))
     learned = {name: torch.zeros(reals[name].numel(), dtype=torch.float64, device=q.device) for name in wanted.reals}
     for unit in units(schedule, q, k, budget.heads):
-        rows = _Rows.of(unit, work, q, o, lse, do, dlse)
+        rows = _Rows.of(unit, work, q, o, lse, do, dlse, divided=schedule.divided)
         k_unit, v_unit = (matrices(unit.keys(t), work.dtype) for t in (k, v))
         dk_unit, dv_unit = as_matrices(unit.keys(dk)), as_matrices(unit.keys(dv))
         assert dk_unit is not None and dv_unit is not None, "a unit's key heads make one axis"
@@ -58,14 +60,24 @@ def backward(
             for step in steps(found, unit, budget.pairs):
                 queries, keys, grad = step.queries(rows.q), step.keys(k_unit), step.queries(rows.do)
                 s = products.scores(step.scaled(rows.q, scale * scored.unit_of_s, work), keys, work, "s")
-                slopes = scored.slopes(step, s)
-                before, s = s, scored.changed(step, s)
-                dead.hide(step, s)
-                p = s.sub_(copied(step.queries(rows.lse))).exp2_()
+                slopes, before = scored.slopes(step, s), s
+                if schedule.weight is None:
+                    s = scored.changed(step, s)
+                    dead.hide(step, s)
+                    p = share = s.sub_(copied(step.queries(rows.lse))).exp2_()
+                else:
+                    p, share = scored.weights(step, s), rows.share(step)
+                    dead.clear(step, p.mul_(share))
+                factors = scored.factors(step, p)
                 if wanted.kv:
-                    step.add_to_keys(dv_unit, products.mix_transposed(p, grad, work))
+                    step.add_to_keys(dv_unit, products.mix_transposed(scored.counted(factors, p), grad, work))
                 dp = products.scores(grad, step.keys(v_unit), work, "ds")
-                ds = dp.sub_(copied(step.queries(rows.delta))).mul_(p)
+                scored.learn_factors(step, before, p, dp, learned)
+                ds = scored.counted(factors, dp).sub_(copied(step.queries(rows.delta))).mul_(share)
+                if (
+                    schedule.weight is not None or schedule.unbounded_factor
+                ):  # p is no factor, or its other one is infinite
+                    dead.clear(step, ds)
                 scored.learn(step, before, ds, learned)
                 ds = scored.through(slopes, ds)
                 if wanted.q:
@@ -79,7 +91,7 @@ def backward(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Rows:
-    """q [n, r, D]; do [n, r, Dv]; lse, in units of log 2, and delta - dlse [n, r, 1]."""
+    """q [n, r, D]; do [n, r, Dv]; lse, in units of log 2, and delta - dlse [n, r, 1], both 0 where there is none."""
 
     q: Tensor
     do: Tensor
@@ -96,9 +108,14 @@ class _Rows:
         lse: Tensor,
         do: Tensor,
         dlse: Tensor | None,
+        *,
+        divided: bool,
     ) -> _Rows:
         """A unit's rows. A dead row gets lse = inf, so that its weights are 0, and delta = 0."""
         queries, results, grad = (matrices(unit.queries(t), work.dtype) for t in (q, o, do))
+        if not divided:
+            none = queries.new_zeros(*queries.shape[:2], 1)
+            return cls(queries, grad, none, none)
         delta = (results * grad).sum(-1, keepdim=True)
         if dlse is not None:
             delta.sub_(matrices(unit.queries(dlse[..., None]), work.dtype))
@@ -106,3 +123,7 @@ class _Rows:
         dead = lse == -torch.inf
         lse = (lse * LOG2E).masked_fill_(dead, torch.inf)
         return cls(queries, grad, lse, delta.masked_fill_(dead, 0.0))
+
+    def share(self, step: Step) -> Tensor:
+        """What weights that are no softmax are multiplied with, [outer, inner, r, 1]: 1 / their sum, or 1."""
+        return copied(step.queries(self.lse)).neg_().exp2_()

@@ -14,8 +14,10 @@ from attnir.codegen.lists import block_list
 from attnir.codegen.plan import Plan
 from attnir.codegen.torch.distance import by_distance
 from attnir.codegen.torch.gather import gather
+from attnir.codegen.torch.operands import compute_dtype
 from attnir.codegen.torch.schedule import Change, Group, Learned, Schedule, Span, Visit
 from attnir.codegen.torch.target import default_tile
+from attnir.dense import of_rows
 from attnir.evaluate import entry_of_pairs, of_pairs
 from attnir.expr import Expr
 from attnir.labels import TOKEN, in_order
@@ -46,26 +48,33 @@ def schedule(plan: Plan, call: Call, q: Tensor, v: Tensor, reals: Sequence[str] 
                 ]
         else:
             groups += _gathered(programs, call)
+    pattern, weights = plan.pattern, plan.pattern.weights
     return Schedule(
         tuple(groups),
         lambda samples, heads, rows, cols: of_pairs(plan.predicate, call, samples, heads, rows, cols),
         by_distance=by_distance(plan.predicate),
         by_member=bool(reads(plan.predicate) & {"b", "h"}) or call.fields_differ,
-        score=_change(plan.pattern.score, SCORE, call),
-        slope=_change(slope(plan.pattern.score), ONE, call),
-        unbounded=is_unbounded(plan.pattern.score),
-        learned=tuple(_learned(plan.pattern.score, call, reals)),
+        score=_change(pattern.score, SCORE, call) if weights.is_softmax else None,
+        slope=_change(slope(pattern.weighed), ONE, call),
+        unbounded=is_unbounded(pattern.weighed),
+        learned=tuple(_learned(pattern.weighed, call, reals)),
+        weight=None if weights.is_softmax else _change(pattern.weighed, None, call),
+        divided=weights.divided,
+        factor=_change(weights.factor, ONE, call),
+        unbounded_factor=is_unbounded(weights.factor),
+        learned_factor=tuple(_learned(weights.factor, call, reals)),
+        sink=None if weights.sink is None else of_rows(weights.sink, call, compute_dtype(q.dtype)),
     )
 
 
-def _learned(score: Expr, call: Call, names: Sequence[str]) -> Iterator[Learned]:
-    for name, n in tensors_read(score):
+def _learned(e: Expr, call: Call, names: Sequence[str]) -> Iterator[Learned]:
+    for name, n in tensors_read(e):
         if name in names:
-            yield Learned(name, _change(derivative(score, n), ONE, call), partial(entry_of_pairs, n, call))
+            yield Learned(name, _change(derivative(e, n), ONE, call), partial(entry_of_pairs, n, call))
 
 
-def _change(e: Expr, neutral: Expr, call: Call) -> Change | None:
-    """A score or a slope as a function of pairs and their scores; None where it changes nothing."""
+def _change(e: Expr, neutral: Expr | None, call: Call) -> Change | None:
+    """An expression as a function of pairs and their scores; None where it changes nothing."""
     if e is neutral:
         return None
     return lambda samples, heads, rows, cols, s: of_pairs(e, call, samples, heads, rows, cols, s).to(s.dtype)

@@ -9,7 +9,7 @@ without a live key either.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -41,14 +41,25 @@ class DeadPairs:
 
     def hide(self, step: Step, s: Tensor) -> None:
         """Push down the dead ones of a step's scores s [outer, inner, rows * shared, keys]."""
-        for check in step.series.shape.checks:
-            bias = self._bias(step, check)
-            bias = bias if step.by_member else bias.transpose(0, 1)
-            place = s.unflatten(2, (-1, step.shared))[..., slice(*check)]
+        for place, bias in self._places(step, s):
             if self.schedule.unbounded:  # what is infinite stays so, whatever is added
                 place.masked_fill_(bias != 0.0, DEAD)
             else:
                 place.add_(bias)
+
+    def clear(self, step: Step, weights: Tensor) -> None:
+        """Make those of dead pairs 0, of a step's weights, or of their gradients."""
+        for place, bias in self._places(step, weights):
+            place.masked_fill_(bias != 0.0, 0.0)
+
+    def _places(self, step: Step, t: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """What is checked, as views, and 0 where it is live."""
+        for check in step.series.shape.checks:
+            bias = self._bias(step, check)
+            yield (
+                t.unflatten(2, (-1, step.shared))[..., slice(*check)],
+                bias if step.by_member else bias.transpose(0, 1),
+            )
 
     def _bias(self, step: Step, check: Range) -> Tensor:
         """0 where a pair is live, else DEAD: [matrices or 1, products or 1, rows, shared or 1, keys]."""

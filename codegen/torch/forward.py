@@ -1,8 +1,9 @@
-"""The forward: online softmax over the live keys of each row, step by step.
+"""The forward: online softmax, or sums of other weights, over the live keys of each row, step by step.
 
 A weight is exp2(score - top). Rows hold the sum of the weights and the weighted sum of values. In general top is the
 largest score that a row has met; when a larger one comes, what the row holds fades. Rows are *calm* when the lengths of
-queries and keys prove that no score leaves [-CALM, CALM]: then top is 0, nothing is searched for, and nothing fades.
+queries and keys prove that no score leaves [-CALM, CALM]: then top is 0, nothing is searched for, and nothing fades. So
+it is of weights that are no softmax.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from torch import Tensor
 from attnir.codegen.torch import products
 from attnir.codegen.torch.budget import budget_on
 from attnir.codegen.torch.dead import FLOOR, DeadPairs
-from attnir.codegen.torch.operands import Batches, Workspace, compute_dtype, each, matrices, put, sums, units
+from attnir.codegen.torch.operands import Batches, Unit, Workspace, compute_dtype, each, matrices, put, sums, units
 from attnir.codegen.torch.schedule import Schedule
 from attnir.codegen.torch.scored import LOG2E, Scored
 from attnir.codegen.torch.series import Range, Series, keys_met, series
@@ -32,8 +33,8 @@ def forward(q: Tensor, k: Tensor, v: Tensor, schedule: Schedule, scale: float) -
     """Attention over the schedule's live pairs.
 
     q [B, Hq, Sq, D], k [B, Hkv, Sk, D], v [B, Hkv, Sk, Dv] of one dtype, any strides; Hq is a multiple of Hkv.
-    Gives o [B, Hq, Sq, Dv] in q's dtype and lse [B, Hq, Sq], float32, of the natural log. A row without a live key has
-    o = 0 and lse = -inf.
+    Gives o [B, Hq, Sq, Dv] in q's dtype and lse [B, Hq, Sq], float32, of the natural log, or an empty one for weights
+    that are not divided. A row without a live key has o = 0, and lse = -inf or what its sink is.
     """
     o = torch.empty((*q.shape[:3], v.shape[3]), dtype=q.dtype, device=q.device)
     lse = torch.empty(q.shape[:3], dtype=torch.float32, device=q.device)
@@ -43,17 +44,33 @@ def forward(q: Tensor, k: Tensor, v: Tensor, schedule: Schedule, scale: float) -
         keys, values = (matrices(unit.keys(t), work.dtype) for t in (k, v))
         found = series(unit.group.visits, unit.shared, budget)
         met = [(0, k.shape[2])] if unit.group.keys is not None else keys_met(found)
-        calm = schedule.score is None and _are_calm(queries, keys, met, scale * LOG2E)
+        calm = schedule.weight is not None or (
+            schedule.score is None and schedule.sink is None and _are_calm(queries, keys, met, scale * LOG2E)
+        )
         with unit.results(o) as rows_o, unit.results(lse[..., None]) as rows_lse:
             rows = Rows.none(rows_o, work, calm, everywhere=_rows_met(found) == rows_o.shape[2])
+            if schedule.sink is not None:
+                rows.begin(_in_order(unit, schedule.sink, work.dtype))
             dead, scored = DeadPairs(schedule, unit, found, budget.pairs, q.device), Scored(schedule, unit, q.device)
             for step in steps(found, unit, budget.pairs):
                 s = products.scores(step.scaled(queries, scale * scored.unit_of_s, work), step.keys(keys), work, "s")
-                s = scored.changed(step, s)
-                dead.hide(step, s)
-                rows.meet(step, s, step.keys(values), work)
-            rows.write(rows_o, rows_lse)
-    return o, lse
+                if schedule.weight is None:
+                    s = scored.changed(step, s)
+                    dead.hide(step, s)
+                    weights = rows.weigh(step, s)
+                else:
+                    weights = scored.weights(step, s)
+                    dead.clear(step, weights)
+                counted = scored.counted(scored.factors(step, weights), weights)
+                rows.meet(step, weights, counted, step.keys(values), work)
+            rows.write(rows_o, rows_lse, divided=schedule.divided)
+    return o, lse if schedule.divided else lse.new_empty(0)
+
+
+def _in_order(unit: Unit, t: Tensor, dtype: torch.dtype) -> Tensor:
+    """What is known of rows, [B, Hq, Sq], as [n, r, 1] in the order of the visits."""
+    view = unit.queries(t[..., None])
+    return matrices(view if unit.group.rows is None else view.index_select(2, unit.group.rows), dtype)
 
 
 def _rows_met(found: list[Series]) -> int:
@@ -88,30 +105,45 @@ class Rows:
         total = mixed.new_zeros(*mixed.shape[:2], 1)
         return cls(None if calm else torch.full_like(total, FLOOR), total, mixed)
 
-    def meet(self, step: Step, s: Tensor, values: Batches, work: Workspace) -> None:
-        """Take in the keys of scores s [outer, inner, r, c], which are overwritten, and their values."""
+    def begin(self, sink: Tensor) -> None:
+        """Meet a key of scores [n, r, 1], whose value is 0."""
+        assert self.top is not None
+        self.top.copy_(sink * LOG2E)
+        self.total.fill_(1.0)
+
+    def weigh(self, step: Step, s: Tensor) -> Tensor:
+        """Softmax's weights of scores s [outer, inner, r, c], which are overwritten."""
         if self.top is not None:
             self._rise(step, s, self.top)
-        weights, total, mixed = s.exp2_(), step.rows(self.total), step.rows(self.mixed)
+        return s.exp2_()
+
+    def meet(self, step: Step, weights: Tensor, counted: Tensor, values: Batches, work: Workspace) -> None:
+        """Take in keys: their weights [outer, inner, r, c], what these count with values, and the values."""
+        total, mixed = step.rows(self.total), step.rows(self.mixed)
         each(Tensor.add_, total, weights.sum(-1, keepdim=True))
-        products.mix(weights, values, mixed, work, fresh=step.first)
+        products.mix(counted, values, mixed, work, fresh=step.first)
 
     def _rise(self, step: Step, s: Tensor, top: Tensor) -> None:
         """Take the rows' tops over new scores from these, and fade what the rows hold to the new tops."""
         before = copied(step.rows(top))
         highest = torch.maximum(s.amax(-1, keepdim=True), before)
+        fade = before.sub_(highest).exp2_()
+        each(Tensor.mul_, step.rows(self.total), fade)  # which may hold a sink before the first step
         if not step.first:
-            fade = before.sub_(highest).exp2_()
-            each(Tensor.mul_, step.rows(self.total), fade)
             each(Tensor.mul_, step.rows(self.mixed), fade)
         each(Tensor.copy_, step.rows(top), highest)
         s.sub_(highest)
 
-    def write(self, o: Tensor, lse: Tensor) -> None:
+    def write(self, o: Tensor, lse: Tensor, *, divided: bool) -> None:
         """Write the results to o [..., Dv] and lse [..., 1], of as many rows in the same order.
 
-        The total of a live row is at least 2 ** -CALM. That of a dead row is 0, and so is its o, and its lse is -inf.
+        Softmax's total of a live row is at least 2 ** -CALM. That of a dead row is 0, and so is its o, and its lse is
+        -inf. What other weights sum up to counts where it is positive.
         """
-        put(self.mixed.div_(self.total.clamp(min=2.0 ** -(CALM + 1))), o)
+        if not divided:
+            put(self.mixed, o)
+            return
+        alive = self.total > 0.0
+        put(self.mixed.div_(self.total.masked_fill(~alive, torch.inf)), o)
         found = self.total.log2() if self.top is None else self.total.log2().add_(self.top)
-        lse.copy_(found.mul_(LN2).view(lse.shape))
+        lse.copy_(found.mul_(LN2).masked_fill_(~alive, -torch.inf).view(lse.shape))

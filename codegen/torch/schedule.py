@@ -51,9 +51,9 @@ Change = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]  # of sample
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """A real tensor, read somewhere in the score, whose gradient is asked for.
+    """A real tensor, read somewhere in the score, the weight or the factor, whose gradient is asked for.
 
-    slope: the score's derivative by what is read, None where that is 1. place: which entry of the tensor a pair reads,
+    slope: the derivative by what is read, None where that is 1. place: which entry of the tensor a pair reads,
     in row-major order, and, where that is not everywhere, whether it reads one at all; of any shape that broadcasts.
     """
 
@@ -68,9 +68,14 @@ class Schedule:
 
     live(samples, heads, rows, cols) is bool, of the shape to which the four index tensors broadcast or of one that
     broadcasts to it. by_distance: it gives the same for rows and cols that are moved by one amount. by_member: it may
-    differ between samples, or between heads. score(samples, heads, rows, cols, s): what becomes of scores s, None where
-    they stay; slope: its derivative by s, None where that is 1. unbounded: these may be infinite on dead pairs.
-    learned: the tensors whose gradients are asked for, one for each place in the score.
+    differ between samples, or between heads.
+
+    score(samples, heads, rows, cols, s): what becomes of scores s in softmax, None where they stay; weight: what
+    weights are, None in softmax; divided: whether by their sum; slope: the derivative of either by s, None where that
+    is 1; factor: what weights are multiplied with when they meet values, of pairs alone, None where that is 1. sink:
+    [B, Hq, Sq], softmax's further score of each row. unbounded: scores, weights and slopes may be infinite on dead
+    pairs; unbounded_factor: factors may. learned: the tensors whose gradients are asked for, one for each place in the
+    score or the weight; learned_factor: for each place in the factor.
     """
 
     groups: tuple[Group, ...]
@@ -81,3 +86,9 @@ class Schedule:
     slope: Change | None = None
     unbounded: bool = False
     learned: tuple[Learned, ...] = ()
+    weight: Change | None = None
+    divided: bool = True
+    factor: Change | None = None
+    unbounded_factor: bool = False
+    learned_factor: tuple[Learned, ...] = ()
+    sink: Tensor | None = None

@@ -1,6 +1,7 @@
-"""Scores that change: what a step's products become before the softmax, and what gradients become on the way back.
+"""Scores that change, weights that are not softmax's, factors: what a step's products become, and, on the way back, its
+gradients.
 
-Weights are powers of two. Where scores do not change, the products are in that unit from the start.
+Softmax's weights are powers of two. Where scores do not change, the products are in that unit from the start.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from attnir.codegen.torch.operands import Unit
-from attnir.codegen.torch.schedule import Change, Schedule
+from attnir.codegen.torch.schedule import Change, Learned, Schedule
 from attnir.codegen.torch.steps import Step, tokens_at
 
 LOG2E = math.log2(math.e)
@@ -22,40 +23,62 @@ class Scored:
     """The scores of one unit."""
 
     def __init__(self, schedule: Schedule, unit: Unit, device: torch.device) -> None:
-        self.change, self.slope, self.unit, self.device = schedule.score, schedule.slope, unit, device
-        self.unbounded, self.learned = schedule.unbounded, schedule.learned
-        self.unit_of_s = LOG2E if self.change is None else 1.0  # by which products are multiplied
+        self.schedule, self.unit, self.device = schedule, unit, device
+        plain = schedule.score is None and schedule.weight is None
+        self.unit_of_s = LOG2E if plain else 1.0  # by which products are multiplied
 
     def changed(self, step: Step, s: Tensor) -> Tensor:
         """What becomes of a step's scores s [outer, inner, rows * shared, keys], in powers of two."""
-        return s if self.change is None else self._of(self.change, step, s) * LOG2E
+        change = self.schedule.score
+        return s if change is None else self._of(change, step, s) * LOG2E
+
+    def weights(self, step: Step, s: Tensor) -> Tensor:
+        """The weights of a step's scores, where they are not softmax's; those of dead pairs may be anything."""
+        assert self.schedule.weight is not None
+        return self._of(self.schedule.weight, step, s).contiguous()
 
     def slopes(self, step: Step, s: Tensor) -> Tensor | None:
         """The derivative by the scores s before they are changed; None: 1 everywhere."""
-        return None if self.slope is None else self._of(self.slope, step, s)
+        return None if self.schedule.slope is None else self._of(self.schedule.slope, step, s)
 
     def through(self, slopes: Tensor | None, ds: Tensor) -> Tensor:
         """Gradients of scores times slopes; 0 stays 0 where a slope is infinite, as on pairs that are dead."""
-        if slopes is None:
-            return ds
-        return torch.where(ds == 0.0, 0.0, ds * slopes) if self.unbounded else ds.mul_(slopes)
+        return _times(ds, slopes, self.schedule.unbounded)
+
+    def factors(self, step: Step, like: Tensor) -> Tensor | None:
+        """What the weights of a step are multiplied with when they meet values; None: 1 everywhere."""
+        return None if self.schedule.factor is None else self._of(self.schedule.factor, step, like)
+
+    def counted(self, factors: Tensor | None, t: Tensor) -> Tensor:
+        """Weights, or gradients of what they count, times their factors, as another tensor where there are some."""
+        return t if factors is None else _times(t.clone(), factors, self.schedule.unbounded_factor)
 
     def learn(self, step: Step, s: Tensor, ds: Tensor, sums: Mapping[str, Tensor]) -> None:
-        """Add what the gradients ds of a step's changed scores give to the sums, float64, of each learned tensor.
+        """Add what gradients give to the sums, float64, of each tensor that the score, or the weight, reads.
 
-        s and ds are [outer, inner, rows * shared, keys], s from before the change. In float64 `index_put_` adds in a
-        fixed order, on any device.
+        s and ds are [outer, inner, rows * shared, keys]: scores before their change, and gradients behind it.
         """
-        for one in self.learned:
-            slopes = None if one.slope is None else self._of(one.slope, step, s)
-            given = self.through(slopes, ds.clone() if slopes is not None else ds)
-            given = self._pairs(step, given)
-            entry, inside = one.place(*self._indices(step))
-            if inside is not None:
-                given = torch.where(inside, given, 0.0)
-            shape = (*[1] * (given.dim() - entry.dim()), *entry.shape)
-            found = given.double().sum_to_size(shape)
-            sums[one.name].index_put_((entry.flatten(),), found.flatten(), accumulate=True)
+        for one in self.schedule.learned:
+            self._learn(one, step, s, ds, sums, self.schedule.unbounded)
+
+    def learn_factors(self, step: Step, s: Tensor, p: Tensor, dp: Tensor, sums: Mapping[str, Tensor]) -> None:
+        """The same of what factors read: weights p times the gradients dp of what they count with values."""
+        for one in self.schedule.learned_factor:
+            self._learn(one, step, s, p * dp, sums, self.schedule.unbounded_factor)
+
+    def _learn(
+        self, one: Learned, step: Step, s: Tensor, given: Tensor, sums: Mapping[str, Tensor], unbounded: bool
+    ) -> None:
+        """In float64 `index_put_` adds in a fixed order, on any device."""
+        if one.slope is not None:
+            given = _times(given.clone(), self._of(one.slope, step, s), unbounded)
+        given = self._pairs(step, given)
+        entry, inside = one.place(*self._indices(step))
+        if inside is not None:
+            given = torch.where(inside, given, 0.0)
+        shape = (*[1] * (given.dim() - entry.dim()), *entry.shape)
+        found = given.double().sum_to_size(shape)
+        sums[one.name].index_put_((entry.flatten(),), found.flatten(), accumulate=True)
 
     def _pairs(self, step: Step, t: Tensor) -> Tensor:
         """t [outer, inner, rows * shared, keys] as [matrices, products, rows, shared, keys]."""
@@ -79,3 +102,10 @@ class Scored:
         pairs = self._pairs(step, s)
         found = function(*self._indices(step), pairs).expand(pairs.shape)
         return (found if step.by_member else found.transpose(0, 1)).flatten(2, 3)
+
+
+def _times(t: Tensor, factors: Tensor | None, unbounded: bool) -> Tensor:
+    """t times factors, in its place where it can be; unbounded: 0 stays 0 where they are infinite."""
+    if factors is None:
+        return t
+    return torch.where(t == 0.0, 0.0, t * factors) if unbounded else t.mul_(factors)

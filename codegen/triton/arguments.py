@@ -32,6 +32,11 @@ ROWS = {  # float32, contiguous [B, Hq, Sq]
 }
 
 
+def rows_of(kind: str, programs: Programs) -> tuple[str, ...]:
+    """What a kernel reads or writes of rows: nothing where weights are not divided."""
+    return () if programs and not programs[0].weights.divided else ROWS[kind]
+
+
 @dataclass(frozen=True, slots=True)
 class Argument:
     """One argument. `type` is "i32", "i64", "fp32", or "*" and the type pointed to; "*" alone is any integer."""
@@ -66,7 +71,7 @@ def arguments(kind: str, programs: Programs, spec: Spec) -> tuple[Argument, ...]
     """The arguments of a kernel, in order. `delta` has no programs."""
     found = reads_of(programs)
     pointers = [Argument(name, "*" + NAMES[spec.dtype]) for name in TENSORS[kind]]
-    pointers += [Argument(name, "*fp32") for name in ROWS[kind]]
+    pointers += [Argument(name, "*fp32") for name in rows_of(kind, programs)]
     learned = [t for t in found.reals if t.name in spec.learned]
     for tensor in learned:
         pointers += [Argument(f"sum_{tensor.name}", "*i64"), Argument(f"unit_{tensor.name}", "*fp32")]

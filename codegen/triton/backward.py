@@ -1,6 +1,9 @@
 """The backward kernels. With p = exp(score - lse) recomputed, dP = dO v^T and dS = p * (dP - delta):
 
 dV = p^T dO, dQ = scale * dS k, dK = scale * dS^T q; delta = rowsum(dO * o) - dlse comes from a kernel of its own.
+Factors of weights that meet values multiply p in dV, and dP. Of weights that are no softmax p is divided by its sum,
+whose inverse exp(-lse) stands for p in dS, or by nothing.
+
 dQ walks the forward's tiles; dK and dV walk the transposed program's, with scores transposed as well, so that no tile
 is transposed in registers. Each result is summed by one instance, in a fixed order.
 """
@@ -37,18 +40,44 @@ def write_dq(programs: Programs, spec: Spec) -> Frame:
 
 
 def _load_rows_of_lse(f: Frame, mask: str) -> None:
-    """lse, in the unit of the scores, and delta, one per query."""
+    """What is known of each query: lse, in the unit of the scores, or the share that a weight has; and delta."""
+    weights = f.program.weights
+    if not weights.divided:
+        return
     f.w.let("first_row", "(b64 * heads + h) * q_len")
     at = f"first_row + {f.indices(QUERY)}"
-    f.w.let("row_lse", f"tl.load(lse + {at}{mask}){'' if f.spec.natural else ' * LOG2E'}")
+    if weights.is_softmax:
+        f.w.let("row_lse", f"tl.load(lse + {at}{mask}){'' if f.spec.natural else ' * LOG2E'}")
+    else:
+        f.w.let("row_lse", f"tl.load(lse + {at}{mask})")
+        f.w.let("row_share", 'tl.where(row_lse > float("-inf"), tl.exp(-row_lse), 0.0)')
     f.w.let("row_delta", f"tl.load(delta + {at}{mask})")
 
 
-def _probability(f: Frame, pairs: Pairs, lse: str, status: Status) -> None:
+def _probability(f: Frame, pairs: Pairs, of_row: str, status: Status) -> None:
+    """The weights `p` of a tile, divided; of_row spreads what is known of queries over it."""
+    weights = f.program.weights
+    if not weights.is_softmax:
+        pairs.write_weights(status)
+        if weights.divided:
+            f.w.let("p", f"p * row_share{of_row}")
+        return
     s, factor = pairs.write_score()
-    f.w.let("p", f"{'tl.exp' if f.spec.natural else 'tl.exp2'}({s}{factor} - {lse})")
+    f.w.let("p", f"{'tl.exp' if f.spec.natural else 'tl.exp2'}({s}{factor} - row_lse{of_row})")
     if status is Status.PARTIAL:
         f.w.let("p", "tl.where(live, p, 0.0)")
+
+
+def _gradient(f: Frame, pairs: Pairs, of_row: str, status: Status) -> None:
+    """The gradients `ds` of the scores behind their change, or of the weights, from those of what these count."""
+    weights = f.program.weights
+    dp = pairs.write_counted(status, "dp")
+    inner = f"{dp} - row_delta{of_row}" if weights.divided else dp
+    given = f"p * ({inner})" if weights.is_softmax else f"row_share{of_row} * ({inner})" if weights.divided else inner
+    # On a dead pair p is 0; where it is no factor, or dP may be infinite, ds has to be made so.
+    if status is Status.PARTIAL and not (weights.is_softmax and not pairs.unbounded_factor):
+        given = f"tl.where(live, {given}, 0.0)"
+    f.w.let("ds", given)
 
 
 def _dq_tile(f: Frame, pairs: Pairs, status: Status) -> None:
@@ -57,9 +86,9 @@ def _dq_tile(f: Frame, pairs: Pairs, status: Status) -> None:
     load_keys(f, "k", status)
     load_keys(f, "v", status)
     product_over_width(w, "s", Operand("q", spec), Operand("k", spec))
-    _probability(f, pairs, "row_lse[:, None]", status)
+    _probability(f, pairs, "[:, None]", status)
     product_over_width(w, "dp", Operand("do", spec), Operand("v", spec))
-    w.let("ds", "p * (dp - row_delta[:, None])")
+    _gradient(f, pairs, "[:, None]", status)
     pairs.write_learned(status)
     pairs.write_slope(status)
     w.let("ds_operand", lowered("ds", spec))
@@ -111,16 +140,16 @@ def _load_queries(f: Frame, status: Status) -> None:
 def _dkv_tile(f: Frame, pairs: Pairs, status: Status) -> None:
     w, spec = f.w, f.spec
     pairs.write(status)
-    if status is Status.FULL and not (f.program.scores or f.ordered):
+    if status is Status.FULL and not (f.program.of_pairs or f.ordered):
         w.let("queries", "first_query + queries_in_tile")
     _load_queries(f, status)
     product_over_width(w, "s", Operand("k", spec), Operand("q", spec))
-    _probability(f, pairs, "row_lse[None, :]", status)
-    w.let("p_operand", lowered("p", spec))
+    _probability(f, pairs, "[None, :]", status)
+    w.let("p_operand", lowered(pairs.write_counted(status, "p"), spec))
     for i in range(len(Operand("do", spec).chunks)):
         w.let(f"acc_v_{i}", f"tl.dot(p_operand, {operand(f'do_{i}', spec)}, acc=acc_v_{i}{spec.precision})")
     product_over_width(w, "dp", Operand("v", spec), Operand("do", spec))
-    w.let("ds", "p * (dp - row_delta[None, :])")
+    _gradient(f, pairs, "[None, :]", status)
     pairs.write_slope(status)
     w.let("ds_operand", lowered("ds", spec))
     for i in range(len(Operand("q", spec).chunks)):

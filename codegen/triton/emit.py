@@ -42,7 +42,10 @@ def emit(kind: str, programs: Programs, spec: Spec) -> str:
 
 def _header(kind: str, programs: Programs, spec: Spec) -> str:
     heads = "grouped heads" if spec.grouped else "as many key heads as query heads"
-    facts = [f"{TITLES[kind]}.", "", f"{NAMES[spec.dtype]}, D = {spec.d}, Dv = {spec.dv}, {heads}; {spec.config}."]
+    title = TITLES[kind]
+    if kind == "forward" and not programs[0].weights.divided:
+        title = title.replace("o and lse", "o")
+    facts = [f"{title}.", "", f"{NAMES[spec.dtype]}, D = {spec.d}, Dv = {spec.dv}, {heads}; {spec.config}."]
     facts += ["Written by attnir; attnir.codegen.triton says what the arguments and the grid are."]
     for program in programs:
         facts += ["", *str(program).splitlines()]

@@ -164,7 +164,7 @@ class Printer:
 
     def _operation(self, e: Expr) -> Text:
         parts = self._spread([self._operand(e, a) for a in e.args], e.args)
-        shape = parts[0].shape if len(parts) == 1 else Shape(max(p.shape for p in parts))
+        shape = reduce(or_, (p.shape for p in parts))
         if e.op is Op.TANH:
             return Text(f"{'exact_tanh' if self.exact else 'tanh'}({parts[0].source})", ATOM, shape)
         if e.op is Op.REAL_DIV and e.args[1].op is Op.REAL and isinstance(e.args[1].value, float):
@@ -185,6 +185,8 @@ class Printer:
 
     def _operand(self, e: Expr, a: Expr) -> Text:
         """An argument of an operation, as wide as that needs it."""
+        if e.op is Op.RANDOM:
+            return self.text(a)
         if e.is_real or any(x.is_real for x in e.args):
             return self.text(a) if a.is_bool or a.is_real else self.real(a)
         return self._wide(a) if self._overflows(e) else self.text(a)

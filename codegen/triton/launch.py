@@ -27,7 +27,7 @@ from attnir.codegen.triton.spec import Spec
 from attnir.codegen.triton.sums import NO_SUMS, Sums
 from attnir.errors import BackendError
 from attnir.inputs import check_dtype, check_widths
-from attnir.program import Launches, Programs
+from attnir.program import Launches, Programs, TileProgram
 from attnir.walk import tile_counts
 
 Values = dict[str, Any]
@@ -35,9 +35,9 @@ MOST_REACH = 2**31  # elements, for offsets of 32 bits
 
 
 def forward(plan: Plan, call: Call, q: Tensor, k: Tensor, v: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    """(o [B, Hq, Sq, Dv], lse [B, Hq, Sq] float32), contiguous."""
+    """(o [B, Hq, Sq, Dv], lse [B, Hq, Sq] float32, empty where weights are not divided), contiguous."""
     o = q.new_empty((*q.shape[:3], v.shape[3]))
-    lse = torch.empty(q.shape[:3], dtype=torch.float32, device=q.device)
+    lse = torch.empty(q.shape[:3] if plan.pattern.weights.divided else 0, dtype=torch.float32, device=q.device)
     _run("forward", plan, call, {"q": q, "k": k, "v": v, "o": o, "lse": lse}, scale)
     return o, lse
 
@@ -60,7 +60,8 @@ def backward(
     lse, dlse = lse.contiguous(), None if dlse is None else dlse.float().contiguous()
     delta = torch.empty_like(lse)
     given = {"q": q, "k": k, "v": v, "do": do, "lse": lse, "delta": delta}
-    _run("delta", plan, call, {"o": o, "do": do, "lse": lse, "dlse": dlse, "delta": delta, "q": q, "v": v}, scale)
+    if plan.pattern.weights.divided:
+        _run("delta", plan, call, {"o": o, "do": do, "lse": lse, "dlse": dlse, "delta": delta, "q": q, "v": v}, scale)
     with_q = wanted.q or bool(wanted.reals)  # whose kernel sums up the gradients of real tensors, too
     dq, dk, dv = (
         torch.empty(t.shape, dtype=t.dtype, device=t.device) if asked else None
@@ -70,7 +71,7 @@ def backward(
     def measure(largest: Sums) -> None:
         _run("dq", plan, call, {**given, "dq": dq}, scale, largest)
 
-    sums = Sums.none(plan.pattern.score, call, wanted.reals, q, k, v, do, delta, lse, scale, measure)
+    sums = Sums.none(plan.pattern, call, wanted.reals, q, k, v, do, delta, lse, scale, measure)
     if with_q:
         _run("dq", plan, call, {**given, "dq": dq}, scale, sums)
     if wanted.kv:
@@ -95,7 +96,14 @@ def configuration(plan: Plan, kind: str, target: Target, d: int, dv: int, dtype:
 
 def launches_of(plan: Plan, kind: str, config: Config) -> Launches:
     """The tile programs of every launch of a kernel; `delta` walks none."""
-    return ((),) if kind == "delta" else arrangement_of(plan, kind, config).taken.launches
+    if kind == "delta":
+        return ((),)
+    launches = arrangement_of(plan, kind, config).taken.launches
+    return launches if kind == "forward" else tuple(tuple(map(_without_sink, programs)) for programs in launches)
+
+
+def _without_sink(p: TileProgram) -> TileProgram:
+    return p if p.weights.sink is None else replace(p, weights=p.weights.without_sink)
 
 
 def interpreted() -> bool:

@@ -19,7 +19,13 @@ INFIX = {
 }
 CALLS = {Op.ABS: "tl.abs", Op.MIN: "tl.minimum", Op.MAX: "tl.maximum", Op.WHERE: "tl.where"}
 CALLS |= {Op.REAL_ABS: "tl.abs", Op.REAL_MIN: "tl.minimum", Op.REAL_MAX: "tl.maximum", Op.REAL_WHERE: "tl.where"}
-CALLS |= {Op.EXP: "tl.exp", Op.REAL_LOG: "tl.log", Op.SIGMOID: "tl.sigmoid", Op.SQRT: "tl.sqrt_rn"}
+CALLS |= {
+    Op.RANDOM: "random_number",
+    Op.EXP: "tl.exp",
+    Op.REAL_LOG: "tl.log",
+    Op.SIGMOID: "tl.sigmoid",
+    Op.SQRT: "tl.sqrt_rn",
+}
 ATOM = 9  # binds tighter than any operator
 
 FLOOR_DIV = '''
@@ -55,7 +61,22 @@ def exact_tanh(x):
     near = y * (-1.0 / 3.0 + y * (2.0 / 15.0 + y * (-17.0 / 315.0 + y * (62.0 / 2835.0 - y * 1382.0 / 155925.0))))
     return tl.where(tl.abs(x) < 0.4, x + x * near, tl.where(x < 0.0, -found, found))
 '''
-HELPERS = {"floor_div": FLOOR_DIV, "floor_mod": FLOOR_MOD, "tanh": TANH, "exact_tanh": EXACT_TANH}
+RANDOM_NUMBER = '''
+@triton.jit
+def random_number(seed, a, b, c, d):
+    """A number from [0, 1) for a seed and four counters: Philox2x32-10 of c and d, whose key Philox4x32-10 draws."""
+    wide = (tl.zeros([], tl.int64) + seed).to(tl.uint64)
+    none = tl.zeros([], tl.int32)
+    key, _, _, _ = tl.philox(wide, (none + a).to(tl.int32), (none + b).to(tl.int32), none, none)
+    x, y = (none + c).to(tl.uint32), (none + d).to(tl.uint32)
+    for _ in tl.static_range(10):
+        high = tl.umulhi(x, tl.full([], 0xD256D193, tl.uint32))
+        x, y = high ^ y ^ key, x * tl.full([], 0xD256D193, tl.uint32)
+        key += tl.full([], 0x9E3779B9, tl.uint32)
+    return (x >> 8).to(tl.float32) * 5.9604644775390625e-08
+'''
+HELPERS = {"random_number": RANDOM_NUMBER}
+HELPERS |= {"floor_div": FLOOR_DIV, "floor_mod": FLOOR_MOD, "tanh": TANH, "exact_tanh": EXACT_TANH}
 
 
 def quotient(op: Op, a: str, b: str, divisor: Expr, *, plain: bool) -> tuple[str, int]:

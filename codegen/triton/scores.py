@@ -1,4 +1,4 @@
-"""What is computed of the tokens of a pair, as text: which pairs of a partial tile are live, and their scores."""
+"""What is computed of the tokens of a pair, as text: which of a partial tile are live, their scores and weights."""
 
 from __future__ import annotations
 
@@ -50,11 +50,13 @@ class Values:
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """A place at which a tensor is read whose gradient is summed up, as text: the score's slope by it, empty where that
-    is 1; where its entry's sum lies; what must hold for there to be one, empty where nothing; the shape of both.
+    """A place at which a tensor is read whose gradient is summed up, as text: the gradient of what reads it; the slope
+    of that by the tensor, empty where that is 1; where its entry's sum lies; what must hold for there to be one, empty
+    where nothing; the shape of both.
     """
 
     name: str
+    gradient: str
     slope: str
     at: str
     mask: str
@@ -69,19 +71,25 @@ class Pairs:
         self.checked = Values(f)
         self.live = self._live()
         self.changed = Values(f, "score_")
-        own, turned = f.program.score, slope(f.program.score)
-        self.score = "" if own is SCORE else self._text(own)
+        own, factor = f.program.weighed, f.program.weights.factor
+        turned = slope(own)
+        self.weighed = "" if own is SCORE else self._text(own)  # the score, or else the weight
         self.slope = "" if turned is ONE or f.kind == "forward" else self._text(turned)
-        self.unbounded = is_unbounded(own)
+        self.factor = "" if factor is ONE else self._text(factor)
+        self.unbounded, self.unbounded_factor = is_unbounded(own), is_unbounded(factor)
         self.learned = [
-            self._learned(name, n) for name, n in tensors_read(own) if f.kind == "dq" and name in f.spec.learned
+            self._learned(name, n, root, gradient)
+            for root, gradient in ((own, "ds"), (factor, "p * dp"))
+            for name, n in tensors_read(root)
+            if f.kind == "dq" and name in f.spec.learned
         ]
         for name in dict.fromkeys(one.name for one in self.learned):
             self.changed.before.append((f"unit_{name}_value", f"tl.load(unit_{name})"))
 
-    def _learned(self, name: str, n: Expr) -> Learned:
-        turned = derivative(self.f.program.score, n)
-        return Learned(name, "" if turned is ONE else self._text(turned), *self.changed.printer.place(n, "sum"))
+    def _learned(self, name: str, n: Expr, root: Expr, gradient: str) -> Learned:
+        turned = derivative(root, n)
+        text = "" if turned is ONE else self._text(turned)
+        return Learned(name, gradient, text, *self.changed.printer.place(n, "sum"))
 
     def _live(self) -> str:
         columns = self.f.columns
@@ -103,13 +111,13 @@ class Pairs:
 
     def write_before(self) -> None:
         """What the scores of all tiles need beforehand."""
-        if self.f.program.scores:
+        if self.f.program.of_pairs:
             self._coordinates()
             self.changed.write_before()
 
     def write_before_partial(self) -> None:
         """What partial tiles check."""
-        if not self.f.program.scores:
+        if not self.f.program.of_pairs:
             self._coordinates()
         self.checked.write_before()
 
@@ -120,7 +128,7 @@ class Pairs:
     def write(self, status: Status) -> None:
         """The columns of a tile, where something is computed of them, and which pairs of a partial tile are live."""
         partial = status is Status.PARTIAL
-        if partial or self.f.program.scores:
+        if partial or self.f.program.of_pairs:
             columns_inside(self.f)
             self._columns()
         elif self.f.ordered:
@@ -128,7 +136,7 @@ class Pairs:
             self._load_field(TOKEN.name)
         if self.f.ordered:
             self.f.w.let(self.f.indices(self.f.columns), self.f.token_index(self.f.columns))
-        if self.f.program.scores:
+        if self.f.program.of_pairs:
             self.changed.write()
         if partial:
             self.checked.write()
@@ -150,13 +158,31 @@ class Pairs:
         self.f.w.let(f"f_{name}_{side}", f"tl.load(field_{name}_{side}_at + {index}{mask})")
 
     def write_score(self) -> tuple[str, str]:
-        """Change the scores of a tile; (their name, what takes them to the unit of the softmax)."""
+        """Change the scores of a tile, for softmax; (their name, what takes them to its unit)."""
         w, spec = self.f.w, self.f.spec
-        if not self.f.program.scores:
+        if not self.weighed:
             return "s", " * scale" if spec.natural else " * to_log2"
         w.let("s", "s * scale")
-        w.let("score", self.score)
+        w.let("score", self.weighed)
         return "score", "" if spec.natural else " * LOG2E"
+
+    def write_weights(self, status: Status) -> None:
+        """The weights `p` of a tile, where they are not softmax's, before they are divided."""
+        w = self.f.w
+        w.let("s", "s * scale")
+        w.let("p", self.weighed or "s")
+        if status is Status.PARTIAL:
+            w.let("p", "tl.where(live, p, 0.0)")
+
+    def write_counted(self, status: Status, name: str) -> str:
+        """A value of pairs times their factors; its name."""
+        if not self.factor:
+            return name
+        given = f"{name} * ({self.factor})"
+        # On a dead pair a factor may be infinite.
+        guarded = self.unbounded_factor and status is Status.PARTIAL
+        self.f.w.let(f"{name}_counted", f"tl.where(live, {given}, 0.0)" if guarded else given)
+        return f"{name}_counted"
 
     def write_slope(self, status: Status) -> None:
         """The gradient of the score before it was changed."""
@@ -173,7 +199,7 @@ class Pairs:
         """
         w, inside = self.f.w, f"{'live & ' * (status is Status.PARTIAL)}{self.f.rows.one}_in[:, None]"
         for one in self.learned:
-            w.let("given", f"tl.where({inside}, ds{one.slope and f' * ({one.slope})'}, 0.0)")
+            w.let("given", f"tl.where({inside}, {one.gradient}{one.slope and f' * ({one.slope})'}, 0.0)")
             whole = {Shape.SCALAR: "tl.sum(tl.sum(given, 1), 0)", Shape.ROW: "tl.sum(given, 1)"}
             whole |= {Shape.COLUMN: "tl.sum(given, 0)", Shape.TILE: "given"}
             found = whole[one.shape]

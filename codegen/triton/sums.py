@@ -2,8 +2,8 @@
 
 A summand is a gradient of a score, dS = P * (dO . v - delta), times the slope of the score by what is read. A row of P
 sums to 1 at most, so all summands together are no larger than the number of rows times bounds of both factors. The unit
-is the power of two with which such a sum still fits 62 bits. Where a slope may be infinite there is no such bound: then
-the largest summand is measured, by a first run of the kernel.
+is the power of two with which such a sum still fits 62 bits. Where a slope may be infinite, or a row of P may sum to
+more, there is no such bound: then the largest summand is measured, by a first run of the kernel.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 
 from attnir.call import Call
-from attnir.expr import TOKENS, Expr
+from attnir.expr import TOKENS
 from attnir.ops import TensorDecl
-from attnir.real import derivative, is_unbounded, tensors_read
+from attnir.real import ONE, derivative, is_unbounded, tensors_read
 from attnir.real_range import range_of
+from attnir.scores import Pattern
 
 BITS = 61
 SLACK = 1.01  # for roundings
@@ -39,7 +40,7 @@ class Sums:
 
     @staticmethod
     def none(
-        score: Expr,
+        pattern: Pattern,
         call: Call,
         names: Sequence[str],
         q: Tensor,
@@ -55,8 +56,10 @@ class Sums:
         if not names:
             return NO_SUMS
         held = {n: torch.zeros(call.reals[n].shape, dtype=torch.int64, device=q.device) for n in names}
+        score, weights = pattern.weighed, pattern.weights
         slopes = {name: [derivative(score, n) for read, n in tensors_read(score) if read == name] for name in names}
-        if any(is_unbounded(slope) for found in slopes.values() for slope in found):
+        bounded = weights.is_softmax and weights.factor is ONE
+        if not bounded or any(is_unbounded(slope) for found in slopes.values() for slope in found):
             largest = {name: torch.zeros((), dtype=torch.float32, device=q.device) for name in names}
             measure(Sums(held, largest, measures=True))
             count = call.batch * call.heads * call.q_len * call.k_len

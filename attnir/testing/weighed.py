@@ -1,0 +1,64 @@
+"""Random normalisers and factors: sinks, weights that are a function of the score, dropout, learned factors."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+import attnir as an
+from attnir import expr as ex
+from attnir import real
+from attnir.expr import Expr
+from attnir.ops import TensorDecl
+from attnir.real import SCORE
+from attnir.testing.expressions import bare_row_values, bounds, read
+from attnir.value import Value
+
+SINK, RESTS = an.tensor("sink", "h"), an.tensor("rests", "b", "h", "q")
+SHARE = TensorDecl("share", ("h",), real=True)
+KEEP = TensorDecl("keep", ("b", "h", "q", "k"), real=True)
+SEED = an.param("seed")
+
+sinks = st.one_of(
+    st.sampled_from([SINK, RESTS, 0.0, -1.5]),
+    bare_row_values(ex.Q).map(lambda e: lambda q: 0.125 * an.clip(Value(e), -40, 40)),
+    st.just(lambda h, q: SINK[h] - 0.125 * (q % 5)),
+)
+
+
+def _positive(s: Expr) -> list[Expr]:
+    """Weights that are never negative."""
+    square = real.mul(real.maximum(s, real.ZERO), real.maximum(s, real.ZERO))
+    return [
+        real.sigmoid(s),
+        square,
+        real.exp(real.minimum(s, real.real(3.0))),
+        real.add(real.ONE, real.add(s, real.mul(s, real.mul(s, real.real(0.5))))),
+        real.maximum(real.add(real.tanh(s), real.real(0.25)), real.ZERO),
+    ]
+
+
+scaled = st.sampled_from([1.0, 1.0, 0.5, -1.0]).map(lambda n: real.mul(SCORE, real.real(n)))
+moved = st.builds(real.add, scaled, st.one_of(st.sampled_from([-1.0, 0.5]).map(real.real), read))
+positive = st.one_of(scaled, scaled, moved).flatmap(lambda s: st.sampled_from(_positive(s)))
+normalizers = st.one_of(
+    sinks.map(lambda sink: an.softmax(sink=sink)),
+    sinks.map(lambda sink: an.softmax(sink=sink)),
+    positive.map(lambda e: an.Weights(e, divided=True)),
+    positive.map(lambda e: an.Weights(e, divided=False)),
+    scaled.map(lambda e: an.Weights(e, divided=False)),
+)
+numbers = st.one_of(
+    st.sampled_from([0.0, 1.0, 2.0, -0.5]).map(real.real),
+    st.just(ex.read(SHARE, [ex.H])),
+    st.just(real.sigmoid(ex.read(KEEP, [ex.B, ex.H, ex.Q, ex.K]))),
+    read.map(real.tanh),
+)
+drawn = st.sampled_from([(ex.B, ex.H, ex.Q, ex.K), (ex.B, ex.H, ex.K), (ex.Q,), (ex.H, ex.Q - ex.K)]).map(
+    lambda counters: real.random(SEED.expr, *counters)
+)
+factors = st.one_of(
+    st.sampled_from([0.25, 0.5]).map(an.dropout),
+    drawn.map(an.Factor),
+    st.builds(real.where, bounds, numbers, numbers).map(lambda e: an.Factor(real.of_integer(e))),
+    numbers.map(an.Factor),
+)
