@@ -114,7 +114,7 @@ def _of_sink(
     if sink is None or not read:
         return {}
     found = {name: torch.zeros(call.reals[name].numel(), dtype=torch.float64, device=o.device) for name, _ in read}
-    given = -(do.double() * o.double()).sum(-1)
+    given = -torch.where(o == 0.0, 0.0, do.double() * o.double()).sum(-1)  # whatever dO is where no key was met
     given = given if dlse is None else given + dlse.double()
     weight = (of_rows(sink, call, torch.float64) - lse.double()).exp()
     given = torch.where(lse == -torch.inf, 0.0, given * weight)

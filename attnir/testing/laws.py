@@ -106,7 +106,7 @@ def permutes(given: Case, on: Executor) -> None:
 
 
 def merges(given: Case, on: Executor) -> None:
-    """The keys before a border and those from it on merge to the whole by their lse, or as a sum where there is none."""
+    """The keys before a border and those behind it merge to the whole by their lse, or as a sum where there is none."""
     case = _plain(given)
     if case.weights.sink is not None:
         raise DoesNotApply("each half would have the sink")
