@@ -28,6 +28,7 @@ from attnir.per_head import per_head
 from attnir.reference import reference
 from attnir.scores import Pattern, Score, multiplicity, parse, pattern, score
 from attnir.space import Space, concat, grid
+from attnir.transpose import transpose
 from attnir.verify import Report, verify
 from attnir.weighing import Weights
 
@@ -82,6 +83,7 @@ __all__ = [
     "sqrt",
     "tanh",
     "tensor",
+    "transpose",
     "verify",
     "weights",
     "where",

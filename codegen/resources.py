@@ -41,9 +41,9 @@ import torch
 from attnir.codegen.chunks import chunks, equal_chunk
 from attnir.codegen.targets import KINDS, Config, Target
 from attnir.errors import ConfigError
+from attnir.ops import Op
 from attnir.program import TileProgram
-from attnir.real import tensors_read
-from attnir.traverse import reads
+from attnir.traverse import nodes, reads
 
 # Up to which estimate of registers per thread kernels were seen free of spills, by kind and matrix instructions.
 BUDGETS = {
@@ -59,6 +59,7 @@ ORDERED = 0.22  # more for each moving row, in a forward whose tokens stand in a
 # What changing a score takes for each pair of a tile, by matrix instructions: in the forward, and in the backward.
 SCORED = {"mma": (0.0, 0.0), "wgmma": (0.75, 0.0), "tcgen05": (0.75, 1.5), "mfma": (0.0, 0.0)}
 GATHERED = {"forward": 4, "dq": 6, "dkv": 12}  # and reading a real tensor for each pair, in dQ with its gradient
+DRAWN = {"forward": 1.75, "dq": 2.0, "dkv": 2.5}  # and drawing a random number for each pair
 SCORED_SPLIT = 24  # where products are three of tf32
 SCORED_WIDE = 0.2  # and for each column of wide heads, in sm_100's backward: D + Dv above 256
 LEAST = Config(16, 16, 8, 1)  # the tiles that need least where products are three of tf32
@@ -76,6 +77,7 @@ class Extra(NamedTuple):
     ordered: bool = False
     scored: bool = False
     gathers: int = 0  # real tensors read for every pair
+    draws: int = 0  # random numbers drawn for every pair
 
 
 NOTHING = Extra()
@@ -241,6 +243,7 @@ class Estimate:
             budget -= SCORED_SPLIT * self.p.splits
             pairs = self.c.block_q * self.c.block_k // self.threads
             budget -= self.extra.gathers * GATHERED[self.p.kind] * pairs
+            budget -= int(self.extra.draws * DRAWN[self.p.kind] * pairs)
             if self.products == "tcgen05" and not forward and sum(self.p.widths) > 256:
                 budget -= int(SCORED_WIDE * sum(self.p.widths))
         if forward:
@@ -279,17 +282,18 @@ def candidates(kind: str, target: Target) -> Iterator[Config]:
 def extra_of(programs: Sequence[TileProgram]) -> Extra:
     """What a launch of these programs takes besides."""
     ordered = any(p.label is not None for p in programs)
-    scored, gathers = any(p.of_pairs for p in programs), max(map(_gathers, programs))
-    if len(programs) == 1 and programs[0].of_runs and not ordered:
-        return Extra(scored=scored, gathers=gathers)
-    return Extra(LAID_OUT + PER_AXIS * (max(len(p.columns.axes) for p in programs) - 1), ordered, scored, gathers)
+    gathers, draws = (max(_of_pairs(p, op) for p in programs) for op in (Op.READ, Op.RANDOM))
+    walk = 0
+    if len(programs) > 1 or not programs[0].of_runs or ordered:
+        walk = LAID_OUT + PER_AXIS * (max(len(p.columns.axes) for p in programs) - 1)
+    return Extra(walk, ordered, any(p.of_pairs for p in programs), gathers, draws)
 
 
-def _gathers(program: TileProgram) -> int:
-    """How often it reads a real tensor for each pair: at an index of both tokens."""
+def _of_pairs(program: TileProgram, op: Op) -> int:
+    """How often it reads a real tensor, or draws a number, for each pair: at integers of both tokens."""
     rows, columns = ({str(a.token) for a in x.axes} | {x.side.value} for x in (program.rows, program.columns))
-    indices = [frozenset().union(*map(reads, n.args)) for _, n in tensors_read(*program.computed)]
-    return sum(bool(index & rows) and bool(index & columns) for index in indices)
+    found = [frozenset().union(*map(reads, n.args)) for n in nodes(*program.computed) if n.op is op]
+    return sum(bool(read & rows) and bool(read & columns) for read in found)
 
 
 @lru_cache(maxsize=1024)

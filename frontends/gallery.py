@@ -32,6 +32,7 @@ GROUPS = {
     "Cross-attention": ("vision_cross", "dual_cross"),
     "Series and tables": ("series", "tables"),
     "Scores": ("score_terms",),
+    "Weights": ("normalizers",),
     "Chance": ("sampled_keys",),
     "Without structure": ("benchmark",),
 }

@@ -19,6 +19,7 @@ from attnir.catalog import infilling as infilling
 from attnir.catalog import latent_thoughts as latent_thoughts
 from attnir.catalog import long_documents as long_documents
 from attnir.catalog import neighborhoods as neighborhoods
+from attnir.catalog import normalizers as normalizers
 from attnir.catalog import radial as radial
 from attnir.catalog import regions as regions
 from attnir.catalog import sampled_keys as sampled_keys
