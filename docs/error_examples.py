@@ -190,6 +190,12 @@ slope.sum().backward()
         advice="power of two",
     ),
     Example(
+        errors.NoLseError,
+        "an.compile(an.causal(), normalize=an.sigmoid)(q, k, v, return_lse=True)",
+        given="weights that are not divided by their sum have no lse",
+        advice="leave return_lse out",
+    ),
+    Example(
         errors.VerificationError,
         """
 from unittest import mock
