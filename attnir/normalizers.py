@@ -9,7 +9,7 @@ from attnir import real
 from attnir.errors import DeclarationError
 from attnir.expr import TOKENS, Expr
 from attnir.facts import Tensor
-from attnir.functions import maximum
+from attnir.functions import where
 from attnir.trace import trace_real
 from attnir.value import Value, fail, number_argument
 from attnir.weighing import OF_ROWS, Weights
@@ -52,7 +52,7 @@ def weights(value: Callable[..., object], *, divide: bool = False) -> Weights:
     >>> print(an.pattern(an.causal(), normalize=an.weights(lambda s: 1 + s + s * s / 2, divide=True)))
     k <= q; weights = normalized(1.0 + s + s * s / 2.0)
     >>> print(an.pattern(an.full(), normalize=an.relu2))
-    True; weights = max(s, 0.0) * max(s, 0.0)
+    True; weights = where(s > 0.0, s * s, 0.0)
 
     Theory, Analysis, and Best Practices for Sigmoid Self-Attention; Primer: Searching for Efficient Transformers.
 
@@ -64,8 +64,8 @@ def weights(value: Callable[..., object], *, divide: bool = False) -> Weights:
 
 def relu2(x: object) -> Value:
     """max(x, 0) squared; as `normalize=an.relu2`, or inside a score."""
-    positive = maximum(Value(number_argument(x)), 0.0)
-    return positive * positive
+    x = Value(number_argument(x))
+    return where(x > 0.0, x * x, 0.0)
 
 
 def _sink(sink: Sink) -> Expr:

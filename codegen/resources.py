@@ -59,7 +59,8 @@ ORDERED = 0.22  # more for each moving row, in a forward whose tokens stand in a
 # What changing a score takes for each pair of a tile, by matrix instructions: in the forward, and in the backward.
 SCORED = {"mma": (0.0, 0.0), "wgmma": (0.75, 0.0), "tcgen05": (0.75, 1.5), "mfma": (0.0, 0.0)}
 GATHERED = {"forward": 4, "dq": 6, "dkv": 12}  # and reading a real tensor for each pair, in dQ with its gradient
-DRAWN = {"forward": 1.75, "dq": 2.0, "dkv": 2.5}  # and drawing a random number for each pair
+DRAWN = {"forward": 1.75, "dq": 2.0, "dkv": 2.5}  # and drawing a random number for each pair; with sm_80's
+DRAWN_MMA = {"forward": 1.75, "dq": 5.0, "dkv": 5.0}
 SCORED_SPLIT = 24  # where products are three of tf32
 SCORED_WIDE = 0.2  # and for each column of wide heads, in sm_100's backward: D + Dv above 256
 LEAST = Config(16, 16, 8, 1)  # the tiles that need least where products are three of tf32
@@ -243,7 +244,8 @@ class Estimate:
             budget -= SCORED_SPLIT * self.p.splits
             pairs = self.c.block_q * self.c.block_k // self.threads
             budget -= self.extra.gathers * GATHERED[self.p.kind] * pairs
-            budget -= int(self.extra.draws * DRAWN[self.p.kind] * pairs)
+            drawn = DRAWN_MMA if self.products == "mma" else DRAWN
+            budget -= int(self.extra.draws * drawn[self.p.kind] * pairs)
             if self.products == "tcgen05" and not forward and sum(self.p.widths) > 256:
                 budget -= int(SCORED_WIDE * sum(self.p.widths))
         if forward:

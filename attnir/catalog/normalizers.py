@@ -64,7 +64,7 @@ def relu2(past: bool = True) -> Pattern:
 
     >>> import attnir as an
     >>> print(an.catalog.build("relu2"))
-    k <= q; weights = max(s, 0.0) * max(s, 0.0)
+    k <= q; weights = where(s > 0.0, s * s, 0.0)
     """
     return pattern(past_or_all(past), normalize=ways.relu2)
 

@@ -58,8 +58,7 @@ def _probability(f: Frame, pairs: Pairs, of_row: str, status: Status) -> None:
     """The weights `p` of a tile, divided; of_row spreads what is known of queries over it."""
     weights = f.program.weights
     if not weights.is_softmax:
-        pairs.write_weights(status)
-        if weights.divided:
+        if pairs.write_weights(status) and weights.divided:
             f.w.let("p", f"p * row_share{of_row}")
         return
     s, factor = pairs.write_score()

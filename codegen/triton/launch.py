@@ -174,10 +174,10 @@ def _launch(kind: str, programs: Programs, spec: Spec, values: Values, instances
 
 
 def _on(device: torch.device) -> AbstractContextManager[object]:
-    """The device of a launch. In the interpreter an overflow is silent, as in hardware; rows past the end have some."""
+    """The device of a launch. In the interpreter overflows and infinities are silent, as in hardware: dead pairs have some."""
     if device.type == "cuda":
         return torch.cuda.device(device)
-    return np.errstate(over="ignore", invalid="ignore")
+    return np.errstate(over="ignore", invalid="ignore", divide="ignore")
 
 
 @lru_cache(maxsize=1024)

@@ -166,13 +166,16 @@ class Pairs:
         w.let("score", self.weighed)
         return "score", "" if spec.natural else " * LOG2E"
 
-    def write_weights(self, status: Status) -> None:
-        """The weights `p` of a tile, where they are not softmax's, before they are divided."""
+    def write_weights(self, status: Status) -> bool:
+        """The weights `p` of a tile, where they are not softmax's, before they are divided; whether they are needed."""
         w = self.f.w
         w.let("s", "s * scale")
+        if self.f.kind == "dq" and all(one.gradient == "ds" for one in self.learned):
+            return False  # gradients follow from slopes alone
         w.let("p", self.weighed or "s")
         if status is Status.PARTIAL:
             w.let("p", "tl.where(live, p, 0.0)")
+        return True
 
     def write_counted(self, status: Status, name: str) -> str:
         """A value of pairs times their factors; its name."""
