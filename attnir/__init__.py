@@ -26,6 +26,16 @@ from attnir.neighborhood import neighborhood
 from attnir.normalizers import relu2, softmax, weights
 from attnir.per_head import per_head
 from attnir.reference import reference
+from attnir.requests import (
+    Statistic,
+    fai,
+    gradient_received,
+    received_mass,
+    row_mean,
+    segment_mass,
+    value_norm_mass,
+    waad,
+)
 from attnir.scores import Pattern, Score, multiplicity, parse, pattern, score
 from attnir.space import Space, concat, grid
 from attnir.transpose import transpose
@@ -47,6 +57,7 @@ __all__ = [
     "Report",
     "Score",
     "Space",
+    "Statistic",
     "Weights",
     "alibi",
     "alibi_slopes",
@@ -59,8 +70,10 @@ __all__ = [
     "dropout",
     "exp",
     "factor",
+    "fai",
     "field",
     "full",
+    "gradient_received",
     "grid",
     "log",
     "mask",
@@ -73,10 +86,13 @@ __all__ = [
     "pattern",
     "per_head",
     "random",
+    "received_mass",
     "reference",
     "relative_bias",
     "relu2",
+    "row_mean",
     "score",
+    "segment_mass",
     "sigmoid",
     "softcap",
     "softmax",
@@ -84,7 +100,9 @@ __all__ = [
     "tanh",
     "tensor",
     "transpose",
+    "value_norm_mass",
     "verify",
+    "waad",
     "weights",
     "where",
     "window",

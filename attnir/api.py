@@ -25,6 +25,7 @@ from attnir.reference import check_lse
 from attnir.scores import Pattern, Score
 from attnir.scores import pattern as declare
 from attnir.signature import Signature
+from attnir.statistics import statistics as statistics_of_attention
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,7 @@ class Attention:
         o, lse = attend(q, k, v, reals, fields, params, numbers, self.text, factor, call.q_start)
         return (o, lse) if return_lse else o
 
+    statistics = statistics_of_attention
     explain = explain_attention
     plot = plot_attention
     certificate = certify

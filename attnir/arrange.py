@@ -17,6 +17,7 @@ from attnir.ops import Side
 from attnir.program import Launches, TileProgram
 from attnir.real import SCORE, at
 from attnir.space import Spaces
+from attnir.terms import Term
 from attnir.traverse import names_of
 from attnir.weighing import SOFTMAX, Weights
 
@@ -106,3 +107,15 @@ def _with_weights(p: TileProgram, score: Expr, weights: Weights) -> TileProgram:
 
     named = renamed(p, names_of(score, *weights.roots))
     return replace(named, score=over_layouts(score), weights=weights.map(over_layouts))
+
+
+@lru_cache(maxsize=512)
+def with_terms(launches: Launches, terms: tuple[Term, ...]) -> Launches:
+    """The launches with what is to be summed up, said over the coordinates of their layouts."""
+    return tuple(tuple(_with_terms(p, terms) for p in programs) for programs in launches)
+
+
+def _with_terms(p: TileProgram, terms: tuple[Term, ...]) -> TileProgram:
+    held = positions(p.rows, p.columns)
+    moved = tuple(replace(t, value=at(t.value, held) if p.label is None else over_places(t.value)) for t in terms)
+    return replace(renamed(p, names_of(*(t.value for t in terms))), terms=moved)

@@ -94,6 +94,10 @@ class ParamError(AttnirError, ValueError):
     """A parameter that is no number of its kind, or out of its range."""
 
 
+class StatisticError(AttnirError, ValueError):
+    """A statistic that does not exist, is asked for twice, or is measured by what does not fit."""
+
+
 class BackendError(AttnirError, RuntimeError):
     """A backend that is unknown, or cannot run what was asked, and what to do instead."""
 

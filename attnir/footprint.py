@@ -49,7 +49,7 @@ def evaluated(programs: Programs) -> Iterator[Expr]:
     """Every node that the kernel evaluates: not what defines a row table, nor a predicate that no tile checks."""
     roots: list[Expr] = []
     for program in programs:
-        roots += [*program.scalars(), *program.computed]
+        roots += [*program.scalars(), *program.computed, *(t.value for t in program.terms)]
         if any(v.status is Status.PARTIAL for v in program.visits):
             roots.append(program.predicate)
     yield from nodes(*roots, definitions=False)

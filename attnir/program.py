@@ -24,6 +24,7 @@ from attnir.expr import SIZES, SYMBOLS, TOKENS, TRUE, B, Expr, H, row_table, sym
 from attnir.ops import TABLES, Op, Searched, Side
 from attnir.printing import declarations
 from attnir.real import SCORE
+from attnir.terms import Term
 from attnir.traverse import nodes, reads
 from attnir.weighing import SOFTMAX, Weights
 
@@ -71,6 +72,7 @@ class TileProgram:
     score           what becomes of the score `s` of a live pair, in every tile; over the same as the predicate
     weights         what a pair's weight is, over the same
     label           tokens stand in the order of this label of theirs, and positions are places in it: see `labels.py`
+    terms           what a kernel of statistics sums up of the live pairs of each row; over the same as the score
     """
 
     rows: Layout
@@ -82,6 +84,7 @@ class TileProgram:
     score: Expr = SCORE
     label: Expr | None = None
     weights: Weights = SOFTMAX
+    terms: tuple[Term, ...] = ()
 
     @property
     def tile(self) -> tuple[int, int]:
@@ -117,10 +120,16 @@ class TileProgram:
         """What is computed of pairs and rows besides which are live."""
         return self.score, *self.weights.roots
 
+    @property
+    def reads_pairs(self) -> bool:
+        """Whether something is computed of the tokens of every pair, in full tiles as well."""
+        return self.of_pairs or any(t.reads_tokens for t in self.terms)
+
     def expressions(self) -> Iterator[Expr]:
         """Every expression that the kernel evaluates."""
         yield from self.scalars()
         yield from self.computed
+        yield from (t.value for t in self.terms)
         yield self.predicate
 
     def scalars(self) -> Iterator[Expr]:
@@ -173,7 +182,8 @@ class TileProgram:
             raise InvalidProgram(f"the score `{self.score}` is no number")
         if problem := self.weights.problem():
             raise InvalidProgram(problem, str(self))
-        for what, e in (("predicate", self.predicate), *(("score", e) for e in self.computed)):
+        computed = [("score", e) for e in self.computed] + [("term", t.value) for t in self.terms]
+        for what, e in (("predicate", self.predicate), *computed):
             if unknown := reads(e) - allowed:
                 raise InvalidProgram(f"the {what} reads {', '.join(sorted(unknown))}; it may read {', '.join(allowed)}")
         if self.listed and any(isinstance(v, Sweep) for v in self.visits):
@@ -216,6 +226,7 @@ class TileProgram:
         if self.score is not SCORE:
             lines.append(f"score {self.score}")
         lines += [line.replace(" =", "", 1) for line in self.weights.lines()]
+        lines += [str(t) for t in self.terms]
         if self.reason:
             lines.append(f"because {self.reason}")
         return "\n".join(lines)

@@ -19,6 +19,7 @@ from attnir.ops import TABLES, Coordinate, FieldDecl, Of, Op, ParamDecl, Searche
 from attnir.pattern_text import read_weights
 from attnir.program import Listed, Status, Sweep, TileProgram
 from attnir.reading import FUNCTIONS, Functions, Reader
+from attnir.terms import LEAVES, Term
 
 _TABLES = {op.value: op for op in TABLES}
 
@@ -68,6 +69,7 @@ class _Lines:
         self.weights: str | None = None
         self.factor: str | None = None
         self.label: Expr | None = None
+        self.terms: list[Term] = []
         self.reason = ""
 
     def read(self, text: str) -> TileProgram:
@@ -79,7 +81,16 @@ class _Lines:
         names: Names = {**self.names, "s": real.SCORE}
         weights = read_weights(self.weights, self.factor, names, coordinates=self.coordinates)
         program = TileProgram(
-            rows, columns, self.predicate, tuple(self.lets), visits, self.reason, self.score, self.label, weights
+            rows,
+            columns,
+            self.predicate,
+            tuple(self.lets),
+            visits,
+            self.reason,
+            self.score,
+            self.label,
+            weights,
+            tuple(self.terms),
         )
         program.verify()
         return program
@@ -113,12 +124,13 @@ class _Lines:
             case ["where", _, *_]:
                 self.predicate = Reader(line.split(None, 1)[1], self.names, coordinates=self.coordinates).read()
             case ["score", _, *_]:
-                names = {**self.names, "s": real.SCORE}
-                self.score = Reader(line.split(None, 1)[1], names, coordinates=self.coordinates).read()
+                self.score = self.real(line, {})
             case ["weights", _, *_]:
                 self.weights = line.split(None, 1)[1]
             case ["factor", _, *_]:
                 self.factor = line.split(None, 1)[1]
+            case ["sum" | "count" as kind, _, *_]:
+                self.terms.append(Term(real.of_integer(self.real(line, LEAVES)), kind == "count"))
             case ["because", _, *_]:
                 self.reason = line.split(None, 1)[1]
             case _:
@@ -130,6 +142,11 @@ class _Lines:
 
     def scalar(self, text: str) -> Expr:
         return _ScalarReader(text, self.names, coordinates=self.coordinates).read()
+
+    def real(self, line: str, leaves: dict[str, Expr]) -> Expr:
+        """What a score or a term is."""
+        names = {**self.names, "s": real.SCORE, **leaves}
+        return Reader(line.split(None, 1)[1], names, coordinates=self.coordinates).read()
 
     def axis(self, line: str, token: str, extent: str) -> None:
         """`axis q.slot < 8 in [a, b) by 64`: its coordinates are known from here on."""

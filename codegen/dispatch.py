@@ -12,6 +12,7 @@ from attnir.call import Call
 from attnir.codegen.gradients import Gradients, Wanted
 from attnir.codegen.plan import Plan
 from attnir.dense import gather, of_rows
+from attnir.expr import Expr
 from attnir.real import derivative, tensors_read
 from attnir.reference import dense_backward, dense_forward
 
@@ -110,16 +111,20 @@ def _of_sink(
     dlse - rowsum(dO * o).
     """
     sink = plan.pattern.weights.sink
-    read = [] if sink is None else [(name, n) for name, n in tensors_read(sink) if name in names]
-    if sink is None or not read:
+    if sink is None:
         return {}
-    found = {name: torch.zeros(call.reals[name].numel(), dtype=torch.float64, device=o.device) for name, _ in read}
     given = -torch.where(o == 0.0, 0.0, do.double() * o.double()).sum(-1)  # whatever dO is where no key was met
     given = given if dlse is None else given + dlse.double()
     weight = (of_rows(sink, call, torch.float64) - lse.double()).exp()
-    given = torch.where(lse == -torch.inf, 0.0, given * weight)
+    return read_by_rows(sink, call, torch.where(lse == -torch.inf, 0.0, given * weight), names)
+
+
+def read_by_rows(e: Expr, call: Call, given: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
+    """The gradients of the real tensors that an expression over rows reads, for its own, float64 [B, Hq, Sq]."""
+    read = [(name, n) for name, n in tensors_read(e) if name in names]
+    found = {name: torch.zeros(call.reals[name].numel(), dtype=torch.float64, device=given.device) for name, _ in read}
     for name, n in read:
-        slope = of_rows(derivative(sink, n), call, torch.float64)
+        slope = of_rows(derivative(e, n), call, torch.float64)
         gather(n, call, (given * slope)[..., None], found[name], columns=1)
     return {name: t.view(call.reals[name].shape).to(call.reals[name].dtype) for name, t in found.items()}
 

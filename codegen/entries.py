@@ -14,22 +14,23 @@ from pathlib import Path
 
 from attnir.codegen.cache import DIGITS
 from attnir.codegen.store import TEMPORARY, Damaged, cache_folder, read_own
-from attnir.codegen.targets import KINDS
+from attnir.codegen.targets import KINDS, LIKE
 
 DAY = 24 * 3600.0
 WRITING = 3600.0  # seconds in which a temporary file may still be somebody's who writes
 LEFTOVER = "leftover"
 
-_KERNEL = rf"({'|'.join(KINDS)})_[0-9a-f]{{{DIGITS}}}"
+_KINDS = "|".join((*KINDS, *LIKE))
+_KERNEL = rf"({_KINDS})_[0-9a-f]{{{DIGITS}}}"
 _NAME = re.compile(rf"(?:{_KERNEL}\.py|(certificate)_[0-9a-f]{{{DIGITS}}}\.json)")
-_TEMPORARY = re.compile(rf"(?:{'|'.join(KINDS)}|certificate)_[0-9a-f]{{{DIGITS}}}\w+{re.escape(TEMPORARY)}")
+_TEMPORARY = re.compile(rf"(?:{_KINDS}|certificate)_[0-9a-f]{{{DIGITS}}}\w+{re.escape(TEMPORARY)}")
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A file of the cache.
 
-    kind   "forward", "dq", "dkv", "delta", "certificate" or "leftover"
+    kind   that of a kernel, "forward", "dq", "dkv", "delta", ...; "certificate" or "leftover"
     size   in bytes
     used   when it was written or loaded last, in seconds since 1970
     """

@@ -18,11 +18,12 @@ from attnir.codegen import dispatch
 from attnir.codegen.gradients import Wanted
 from attnir.codegen.plan import Plan, read_plan
 from attnir.errors import DerivativeError
+from attnir.masks import Declared
 from attnir.promises import check_sizes, check_sorted
 
 
-def _call(
-    plan: Plan,
+def call_of(
+    declared: Declared,
     q: Tensor,
     k: Tensor,
     reals: Sequence[Tensor],
@@ -31,22 +32,23 @@ def _call(
     numbers: Sequence[float],
     q_start: int,
 ) -> Call:
-    decls, tensors = plan.pattern.fields, plan.pattern.tensors
+    """The call of what is declared, with what an operator is given."""
+    decls, tensors = declared.fields, declared.tensors
     pairs = zip(fields[: 2 * len(decls) : 2], fields[1 : 2 * len(decls) : 2], strict=True)
     copies = {t.name: value for t, value in zip(tensors, fields[2 * len(decls) :], strict=True)}
     values = {d.name: FieldValues(*pair) for d, pair in zip(decls, pairs, strict=True)}
-    scalars = {p.name: value for p, value in zip(plan.pattern.params, params, strict=True)}
-    learned = {t.name: value for t, value in zip(plan.pattern.reals, reals, strict=True)}
-    known = {p.name: value for p, value in zip(plan.pattern.numbers, numbers, strict=True)}
+    scalars = {p.name: value for p, value in zip(declared.params, params, strict=True)}
+    learned = {t.name: value for t, value in zip(declared.reals, reals, strict=True)}
+    known = {p.name: value for p, value in zip(declared.numbers, numbers, strict=True)}
     sizes = q.shape[0], q.shape[1], q.shape[2], k.shape[2]
     return Call(*sizes, q_start, values, scalars, q.device, copies, learned, known)
 
 
-def _check_fields(plan: Plan, call: Call) -> None:
+def check_fields(plan: Plan, declared: Declared, call: Call) -> None:
     """What is promised of fields. Where reading their values would wait for the device, only with `check`."""
     if plan.check or call.device.type == "cpu":
-        check_sizes(call, *plan.pattern.roots)
-        for decl in plan.pattern.fields:
+        check_sizes(call, *declared.roots)
+        for decl in declared.fields:
             check_sorted(decl, call.fields[decl.name])
 
 
@@ -65,8 +67,8 @@ def attend(
 ) -> tuple[Tensor, Tensor]:
     """(o [B, Hq, Sq, Dv] in q's dtype, lse [B, Hq, Sq] float32; an empty one where weights have none)."""
     read = read_plan(plan)
-    call = _call(read, q, k, reals, fields, params, numbers, q_start)
-    _check_fields(read, call)
+    call = call_of(read.pattern, q, k, reals, fields, params, numbers, q_start)
+    check_fields(read, read.pattern, call)
     return dispatch.forward(read.on(call), call, q, k, v, scale)
 
 
@@ -92,7 +94,7 @@ def attend_backward(
 ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
     """(dq, dk, dv, those of the real tensors), contiguous, shaped and typed as these; empty where not asked for."""
     read = read_plan(plan)
-    call = _call(read, q, k, reals, fields, params, numbers, q_start)
+    call = call_of(read.pattern, q, k, reals, fields, params, numbers, q_start)
     wanted = Wanted(for_q, for_kv, tuple(d.name for d, w in zip(read.pattern.reals, for_reals, strict=True) if w))
     found = dispatch.backward(read.on(call), call, q, k, v, o, lse, do, dlse, scale, wanted)
     dq, dk, dv = _wanted(found.q, for_q, q), _wanted(found.k, for_kv, k), _wanted(found.v, for_kv, v)

@@ -16,6 +16,7 @@ from attnir.codegen.targets import KINDS, Config
 from attnir.errors import BackendError
 from attnir.expr import Expr
 from attnir.program import Launches
+from attnir.real import ONE
 from attnir.scores import Pattern, parse, pattern
 from attnir.signature import value_of
 
@@ -42,6 +43,13 @@ class Plan:
         if queries is None or (call.q_start == 0 and call.q_len == value_of(queries.length, call.params)):
             return self
         return replace(self, pattern=self.pattern.without_spaces())
+
+    @property
+    def without_factors(self) -> Plan:
+        """The plan of the weights before they meet values."""
+        if self.pattern.weights.factor is ONE:
+            return self
+        return replace(self, pattern=replace(self.pattern, weights=replace(self.pattern.weights, factor=ONE)))
 
     def backend_on(self, device_type: str) -> str:
         return self.backend or ("triton" if device_type == "cuda" else "torch")

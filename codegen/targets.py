@@ -11,6 +11,8 @@ import torch
 from attnir.errors import ConfigError
 
 KINDS = ("forward", "dq", "dkv", "delta")
+# The kernels of statistics, and those of an attention that they take their configurations from: they hold less.
+LIKE = {"rows": "dq", "columns": "dkv", "pulled_dq": "dq", "pulled_dk": "dkv"}
 
 
 @dataclass(frozen=True, slots=True)

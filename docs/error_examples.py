@@ -168,6 +168,12 @@ read_program("tiles of 64 q by 64 k\nsweep k tiles in [0, 4) full\nsweep k tiles
         advice="[0, ",
     ),
     Example(
+        errors.StatisticError,
+        'causal.statistics(q, k, v, ["row-entopy"])',
+        given="'row-entopy'",
+        advice="did you mean row-entropy",
+    ),
+    Example(
         errors.BackendError,
         'an.compile(an.causal(), backend="cuda")',
         given="'cuda'",

@@ -118,10 +118,10 @@ def judge(got: Results, case: Case, *, roundings: int = 1, stored: bool = False)
                 t[has].double()[..., None] for t in (x, ref[name], yardstick[name], size[name], rounds[name])
             )
             one = torch.ones_like(b)
-            figures[name] = _accept(name, (a - b) / s + 1, one, (c - b) / s + 1, one, 2 * r / s, 2, torch.float32)
+            figures[name] = accept(name, (a - b) / s + 1, one, (c - b) / s + 1, one, 2 * r / s, 2, torch.float32)
         else:
             factor, terms = 2 if name == "o" else 3, (size[name], rounds[name])
-            figures[name] = _accept(name, x, ref[name], yardstick[name], *terms, factor, case.dtype)
+            figures[name] = accept(name, x, ref[name], yardstick[name], *terms, factor, case.dtype)
     return figures
 
 
@@ -195,7 +195,7 @@ def over_group(t: Tensor, group: int) -> Tensor:
     return t.reshape(t.shape[0], -1, group, *t.shape[2:]).sum(2)
 
 
-def _accept(
+def accept(
     name: str,
     x: Tensor,
     ref: Tensor,

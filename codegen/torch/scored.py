@@ -30,16 +30,16 @@ class Scored:
     def changed(self, step: Step, s: Tensor) -> Tensor:
         """What becomes of a step's scores s [outer, inner, rows * shared, keys], in powers of two."""
         change = self.schedule.score
-        return s if change is None else self._of(change, step, s) * LOG2E
+        return s if change is None else self.of(change, step, s) * LOG2E
 
     def weights(self, step: Step, s: Tensor) -> Tensor:
         """The weights of a step's scores, where they are not softmax's; those of dead pairs may be anything."""
         assert self.schedule.weight is not None
-        return self._of(self.schedule.weight, step, s).contiguous()
+        return self.of(self.schedule.weight, step, s).contiguous()
 
     def slopes(self, step: Step, s: Tensor) -> Tensor | None:
         """The derivative by the scores s before they are changed; None: 1 everywhere."""
-        return None if self.schedule.slope is None else self._of(self.schedule.slope, step, s)
+        return None if self.schedule.slope is None else self.of(self.schedule.slope, step, s)
 
     def through(self, slopes: Tensor | None, ds: Tensor) -> Tensor:
         """Gradients of scores times slopes; 0 stays 0 where a slope is infinite, as on pairs that are dead."""
@@ -47,7 +47,7 @@ class Scored:
 
     def factors(self, step: Step, like: Tensor) -> Tensor | None:
         """What the weights of a step are multiplied with when they meet values; None: 1 everywhere."""
-        return None if self.schedule.factor is None else self._of(self.schedule.factor, step, like)
+        return None if self.schedule.factor is None else self.of(self.schedule.factor, step, like)
 
     def counted(self, factors: Tensor | None, t: Tensor) -> Tensor:
         """Weights, or gradients of what they count, times their factors, as another tensor where there are some."""
@@ -71,21 +71,21 @@ class Scored:
     ) -> None:
         """In float64 `index_put_` adds in a fixed order, on any device."""
         if one.slope is not None:
-            given = _times(given.clone(), self._of(one.slope, step, s), unbounded)
-        given = self._pairs(step, given)
-        entry, inside = one.place(*self._indices(step))
+            given = _times(given.clone(), self.of(one.slope, step, s), unbounded)
+        given = self.pairs(step, given)
+        entry, inside = one.place(*self.indices(step))
         if inside is not None:
             given = torch.where(inside, given, 0.0)
         shape = (*[1] * (given.dim() - entry.dim()), *entry.shape)
         found = given.double().sum_to_size(shape)
         sums[one.name].index_put_((entry.flatten(),), found.flatten(), accumulate=True)
 
-    def _pairs(self, step: Step, t: Tensor) -> Tensor:
+    def pairs(self, step: Step, t: Tensor) -> Tensor:
         """t [outer, inner, rows * shared, keys] as [matrices, products, rows, shared, keys]."""
         t = t.unflatten(2, (-1, step.shared))
         return t if step.by_member else t.transpose(0, 1)
 
-    def _indices(self, step: Step) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def indices(self, step: Step) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Samples, heads, rows and columns of those pairs."""
         height, width, count = step.series.shape.height, step.series.shape.width, len(step.series.rows)
         samples, heads = self.unit.members(step.members, self.device)
@@ -97,10 +97,10 @@ class Scored:
             tokens_at(step.series.cols, width, step.group.keys, self.device).view(1, count, 1, 1, -1),
         )
 
-    def _of(self, function: Change, step: Step, s: Tensor) -> Tensor:
+    def of(self, function: Change, step: Step, s: Tensor) -> Tensor:
         """A function of every pair and its score: [outer, inner, rows * shared, keys]."""
-        pairs = self._pairs(step, s)
-        found = function(*self._indices(step), pairs).expand(pairs.shape)
+        pairs = self.pairs(step, s)
+        found = function(*self.indices(step), pairs).expand(pairs.shape)
         return (found if step.by_member else found.transpose(0, 1)).flatten(2, 3)
 
 

@@ -23,13 +23,22 @@ TENSORS = {
     "dq": ("q", "k", "v", "do", "dq"),
     "dkv": ("q", "k", "v", "do", "dk", "dv"),
     "delta": ("o", "do"),
+    "rows": ("q", "k"),
+    "columns": ("q", "k"),
+    "pulled_dq": ("q", "k", "dq"),
+    "pulled_dk": ("q", "k", "dk"),
 }
 ROWS = {  # float32, contiguous [B, Hq, Sq]
     "forward": ("lse",),
     "dq": ("lse", "delta"),
     "dkv": ("lse", "delta"),
     "delta": ("lse", "dlse", "delta"),
+    "rows": ("lse",),
+    "columns": ("lse",),
+    "pulled_dq": ("lse", "delta"),
+    "pulled_dk": ("lse", "delta"),
 }
+SUMMED = ("rows", "columns")  # which give float32 [B, Hq, Sq] or [B, Hq, Sk] for each term
 
 
 def rows_of(kind: str, programs: Programs) -> tuple[str, ...]:
@@ -61,6 +70,21 @@ def size_of_axis(tensor: TensorDecl, i: int) -> str:
     return f"real_{tensor.name}_size_{i}"
 
 
+def tensors_of(kind: str, programs: Programs) -> tuple[str, ...]:
+    """The tensors [B, H, S, D] of a kernel."""
+    pulls = programs and any(t.pulls for t in programs[0].terms)
+    return (*TENSORS[kind], "v", "do") if pulls else TENSORS[kind]
+
+
+def _summed(kind: str, programs: Programs, spec: Spec) -> list[Argument]:
+    """Where the sums of a kernel of statistics go, and the first largest keys, which it writes or reads."""
+    found = [Argument(f"sum_{i}", "*fp32") for i in range(len(programs[0].terms))] if kind in SUMMED else []
+    if spec.largest:
+        found.append(Argument("highest", "*fp32"))
+    reads_first = programs and any(t.reads_first for t in programs[0].terms)
+    return [*found, Argument("first", "*i32")] if spec.largest or reads_first else found
+
+
 def table_reads_head(table: Expr) -> bool:
     """Whether a row table differs from head to head."""
     return contains(table.args[0], H)
@@ -70,12 +94,14 @@ def table_reads_head(table: Expr) -> bool:
 def arguments(kind: str, programs: Programs, spec: Spec) -> tuple[Argument, ...]:
     """The arguments of a kernel, in order. `delta` has no programs."""
     found = reads_of(programs)
-    pointers = [Argument(name, "*" + NAMES[spec.dtype]) for name in TENSORS[kind]]
+    tensors = tensors_of(kind, programs)
+    pointers = [Argument(name, "*" + NAMES[spec.dtype]) for name in tensors]
     pointers += [Argument(name, "*fp32") for name in rows_of(kind, programs)]
+    pointers += _summed(kind, programs, spec)
     learned = [t for t in found.reals if t.name in spec.learned]
     for tensor in learned:
         pointers += [Argument(f"sum_{tensor.name}", "*i64"), Argument(f"unit_{tensor.name}", "*fp32")]
-    metadata, strides = [], [Argument(f"{t}_{axis}", "i64") for t in TENSORS[kind] for axis in ("batch", "head", "row")]
+    metadata, strides = [], [Argument(f"{t}_{axis}", "i64") for t in tensors for axis in ("batch", "head", "row")]
     for name, side in found.fields:
         metadata.append(Argument(f"field_{name}_{side}", "*"))
         strides.append(Argument(f"field_{name}_{side}_batch", "i64"))

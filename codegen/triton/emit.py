@@ -5,9 +5,11 @@ from __future__ import annotations
 import textwrap
 from itertools import groupby
 
+from attnir.codegen.targets import LIKE
 from attnir.codegen.triton.arguments import Argument, arguments, describe_table
 from attnir.codegen.triton.backward import write_delta, write_dkv, write_dq
 from attnir.codegen.triton.forward import write_forward
+from attnir.codegen.triton.measure import write_columns, write_pulled_dk, write_pulled_dq, write_rows
 from attnir.codegen.triton.operands import TO_BFLOAT16
 from attnir.codegen.triton.operations import helpers
 from attnir.codegen.triton.spec import NAMES, Spec
@@ -15,23 +17,29 @@ from attnir.footprint import reads_of
 from attnir.program import Programs
 
 WRITERS = {"forward": write_forward, "dq": write_dq, "dkv": write_dkv}
+WRITERS |= {"rows": write_rows, "columns": write_columns, "pulled_dq": write_pulled_dq, "pulled_dk": write_pulled_dk}
 TITLES = {
     "forward": "o and lse of one tile of queries",
     "dq": "dQ of one tile of queries",
     "dkv": "dK and dV of one tile of keys",
     "delta": "delta = rowsum(dO * o) - dlse of one tile of queries",
+    "rows": "sums over the keys of one tile of queries",
+    "columns": "sums over the queries of one tile of keys",
+    "pulled_dq": "dQ of one tile of queries, for statistics",
+    "pulled_dk": "dK of one tile of keys, for statistics",
 }
 
 
 def emit(kind: str, programs: Programs, spec: Spec) -> str:
     """The source of a kernel: "forward", "dq", "dkv" with the tile programs of a launch, or "delta" with none.
 
+    Those of statistics take programs that have terms.
     `dkv` takes transposed programs. The function has the kernel's name; its arguments are `arguments(...)`.
     """
     if kind == "delta":
         body = write_delta(spec)
     else:
-        assert programs and programs[0].transposed == (kind == "dkv"), f"{kind} takes other programs"
+        assert programs and programs[0].transposed == (LIKE.get(kind, kind) == "dkv"), f"{kind} takes other programs"
         body = WRITERS[kind](programs, spec).w.text()
     signature = arguments(kind, programs, spec)
     parts = [_header(kind, programs, spec), _constants(spec, signature, body)]

@@ -17,7 +17,7 @@ from attnir.expr import SYMBOLS, Expr, H, K, Q, side_of
 from attnir.footprint import Reads, reads_of
 from attnir.interval import Interval
 from attnir.labels import TOKEN
-from attnir.ops import Coordinate, FieldDecl, Of, ParamDecl, Searched, Side, TensorDecl
+from attnir.ops import Coordinate, FieldDecl, Of, Op, ParamDecl, Searched, Side, TensorDecl
 from attnir.program import Programs, TileProgram
 from attnir.real import SCORE
 from attnir.traverse import contains
@@ -76,7 +76,12 @@ class Frame:
     @property
     def loops_over_heads(self) -> bool:
         """Whether an instance visits several query heads."""
-        return self.kind == "dkv" and self.spec.grouped
+        return self.by_key_head and self.spec.grouped
+
+    @property
+    def by_key_head(self) -> bool:
+        """Whether an instance has a key head; else it has a query head."""
+        return self.kind in ("dkv", "pulled_dk")
 
     @property
     def walks_by_head(self) -> bool:
@@ -109,6 +114,8 @@ class Frame:
                 return self._table(e)
         if e is SCORE:
             return Text("s", ATOM, Shape.TILE)
+        if e.op is Op.SCORE:  # what terms read: p, log_p, dp
+            return Text(str(e.value).removeprefix("_"), ATOM, Shape.TILE)
         shape = self._shape(e)
         if isinstance(e.value, Coordinate):
             return Text(coordinate(e), ATOM, shape)
@@ -138,7 +145,9 @@ class Frame:
     def place(self) -> None:
         """Which tile, batch and head the instance has."""
         w, rows = self.w, self.rows
-        w.line(f"# One instance: a tile of {rows.index}, of one {'' if rows is QUERY else 'key '}head of one sample.")
+        w.line(
+            f"# One instance: a tile of {rows.index}, of one {'key ' if self.by_key_head else ''}head of one sample."
+        )
         if self.program.rows.is_sequence:
             w.let("tiles", f"tl.cdiv({rows.length}, {rows.block})")
         else:
@@ -150,12 +159,12 @@ class Frame:
             w.let("tile", "tl.program_id(0) % tiles")
         w.let("pair", "tl.program_id(0) // tiles")
         count = "heads"
-        if self.kind == "dkv" and self.spec.grouped:
+        if self.loops_over_heads:
             count = "kv_heads"
             w.let("kv_heads", "heads // group")
         w.let("b", f"pair // {count}")
         w.let("b64", "b.to(tl.int64)")
-        if self.kind == "dkv":
+        if self.by_key_head:
             w.let("kv_head", f"pair % {count}")
             w.let("kv64", "kv_head.to(tl.int64)")
             if not self.spec.grouped:

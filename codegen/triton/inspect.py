@@ -94,7 +94,7 @@ def broken(kind: str, programs: Programs, spec: Spec, target: Target, report: Re
         expected += "|HMMA"
     if not any(re.match(expected, name) for name in report.matrix):
         found.append(f"no {expected} but {', '.join(report.matrix) or 'nothing'}")
-    scored = any(p.of_pairs for p in programs)  # which compares in every tile
+    scored = any(p.of_pairs or p.terms for p in programs)  # which compares in every tile
     if not scored and (report.masked or report.masking > FEW + PER_AXIS * (axes - 1)):
         found.append(f"the loop over full tiles masks: {report.masked} operations, {report.masking} instructions")
     return found

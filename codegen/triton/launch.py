@@ -14,13 +14,15 @@ import torch
 import triton
 from torch import Tensor
 
+from attnir.arrange import with_terms
 from attnir.call import Call
 from attnir.codegen.cache import CACHE
 from attnir.codegen.configure import arrangement_of, configure
 from attnir.codegen.gradients import Gradients, Wanted
+from attnir.codegen.narrow import narrowed
 from attnir.codegen.plan import Plan
-from attnir.codegen.targets import Config, Target, current_target
-from attnir.codegen.triton.arguments import TENSORS, arguments
+from attnir.codegen.targets import LIKE, Config, Target, current_target
+from attnir.codegen.triton.arguments import arguments, tensors_of
 from attnir.codegen.triton.emit import emit
 from attnir.codegen.triton.metadata import metadata
 from attnir.codegen.triton.spec import Spec
@@ -28,6 +30,7 @@ from attnir.codegen.triton.sums import NO_SUMS, Sums
 from attnir.errors import BackendError
 from attnir.inputs import check_dtype, check_widths
 from attnir.program import Launches, Programs, TileProgram
+from attnir.terms import Term
 from attnir.walk import tile_counts
 
 Values = dict[str, Any]
@@ -38,7 +41,7 @@ def forward(plan: Plan, call: Call, q: Tensor, k: Tensor, v: Tensor, scale: floa
     """(o [B, Hq, Sq, Dv], lse [B, Hq, Sq] float32, empty where weights are not divided), contiguous."""
     o = q.new_empty((*q.shape[:3], v.shape[3]))
     lse = torch.empty(q.shape[:3] if plan.pattern.weights.divided else 0, dtype=torch.float32, device=q.device)
-    _run("forward", plan, call, {"q": q, "k": k, "v": v, "o": o, "lse": lse}, scale)
+    run("forward", plan, call, {"q": q, "k": k, "v": v, "o": o, "lse": lse}, scale)
     return o, lse
 
 
@@ -61,7 +64,7 @@ def backward(
     delta = torch.empty_like(lse)
     given = {"q": q, "k": k, "v": v, "do": do, "lse": lse, "delta": delta}
     if plan.pattern.weights.divided:
-        _run("delta", plan, call, {"o": o, "do": do, "lse": lse, "dlse": dlse, "delta": delta, "q": q, "v": v}, scale)
+        run("delta", plan, call, {"o": o, "do": do, "lse": lse, "dlse": dlse, "delta": delta, "q": q, "v": v}, scale)
     with_q = wanted.q or bool(wanted.reals)  # whose kernel sums up the gradients of real tensors, too
     dq, dk, dv = (
         torch.empty(t.shape, dtype=t.dtype, device=t.device) if asked else None
@@ -69,13 +72,13 @@ def backward(
     )
 
     def measure(largest: Sums) -> None:
-        _run("dq", plan, call, {**given, "dq": dq}, scale, largest)
+        run("dq", plan, call, {**given, "dq": dq}, scale, largest)
 
     sums = Sums.none(plan.pattern, call, wanted.reals, q, k, v, do, delta, lse, scale, measure)
     if with_q:
-        _run("dq", plan, call, {**given, "dq": dq}, scale, sums)
+        run("dq", plan, call, {**given, "dq": dq}, scale, sums)
     if wanted.kv:
-        _run("dkv", plan, call, {**given, "dk": dk, "dv": dv}, scale)
+        run("dkv", plan, call, {**given, "dk": dk, "dv": dv}, scale)
     return Gradients(dq, dk, dv, sums.gradients(call))
 
 
@@ -111,9 +114,18 @@ def interpreted() -> bool:
     return bool(triton.knobs.runtime.interpret)
 
 
-def _run(
-    kind: str, plan: Plan, call: Call, tensors: Mapping[str, Tensor | None], scale: float, sums: Sums = NO_SUMS
+def run(
+    kind: str,
+    plan: Plan,
+    call: Call,
+    tensors: Mapping[str, Tensor | None],
+    scale: float,
+    sums: Sums = NO_SUMS,
+    *,
+    terms: tuple[Term, ...] = (),
+    largest: bool = False,
 ) -> None:
+    """Launch a kernel; one of statistics with its terms."""
     q, v = tensors["q"], tensors["v"]
     assert q is not None and v is not None
     if q.device.type == "cpu" and not interpreted():
@@ -122,8 +134,13 @@ def _run(
             "before Python starts, to run them, slowly, in Triton's interpreter"
         )
     target = current_target(q.device)
-    config = configuration(plan, kind, target, q.shape[3], v.shape[3], q.dtype)
-    used = [t for name in TENSORS[kind] if (t := tensors[name]) is not None]
+    like = LIKE.get(kind, kind)
+    config = configuration(plan, like, target, q.shape[3], v.shape[3], q.dtype)
+    if like != kind and plan.config(like) is None:
+        config = narrowed(kind, config, terms, largest=largest)
+    launches = with_terms(launches_of(plan, like, config), terms) if terms else launches_of(plan, like, config)
+    names = tensors_of(kind, launches[0])
+    used = [t for name in names if (t := tensors[name]) is not None]
     spec = Spec(
         q.dtype,
         q.shape[3],
@@ -137,6 +154,7 @@ def _run(
         learned=sums.names,
         measures=sums.measures,
         far=any(_reach(t) >= MOST_REACH for t in call.reals.values()),
+        largest=largest,
     )
     values: Values = {
         **tensors,
@@ -146,10 +164,10 @@ def _run(
         "group": call.heads // v.shape[1],
         "scale": scale,
     }
-    for name in TENSORS[kind]:
+    for name in names:
         values |= strides(name, tensors[name])
-    copies = call.batch * (v.shape[1] if kind == "dkv" else call.heads)
-    for programs in launches_of(plan, kind, config):
+    copies = call.batch * (v.shape[1] if kind in ("dkv", "pulled_dk") else call.heads)
+    for programs in launches:
         more = metadata(programs, call) if programs else {}
         for decl in plan.pattern.reals:
             more |= sums.strides(decl) if decl.name in sums.names else {}

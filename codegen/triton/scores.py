@@ -16,6 +16,8 @@ from attnir.program import Status
 from attnir.real import ONE, SCORE, derivative, is_unbounded, slope, tensors_read
 from attnir.traverse import contains
 
+UNTURNED = ("forward", "rows", "columns")  # kernels that take no gradient through the scores
+SUMMING = ("dq", "pulled_dq")  # those that sum up the gradients of real tensors
 WORDS = {Shape.SCALAR: "scalar", Shape.ROW: "row", Shape.COLUMN: "column"}
 
 
@@ -74,14 +76,14 @@ class Pairs:
         own, factor = f.program.weighed, f.program.weights.factor
         turned = slope(own)
         self.weighed = "" if own is SCORE else self._text(own)  # the score, or else the weight
-        self.slope = "" if turned is ONE or f.kind == "forward" else self._text(turned)
+        self.slope = "" if turned is ONE or f.kind in UNTURNED else self._text(turned)
         self.factor = "" if factor is ONE else self._text(factor)
         self.unbounded, self.unbounded_factor = is_unbounded(own), is_unbounded(factor)
         self.learned = [
             self._learned(name, n, root, gradient)
             for root, gradient in ((own, "ds"), (factor, "p * dp"))
             for name, n in tensors_read(root)
-            if f.kind == "dq" and name in f.spec.learned
+            if f.kind in SUMMING and name in f.spec.learned
         ]
         for name in dict.fromkeys(one.name for one in self.learned):
             self.changed.before.append((f"unit_{name}_value", f"tl.load(unit_{name})"))
@@ -110,14 +112,14 @@ class Pairs:
         return f"tl.zeros_like(s) + {found.within(ATOM if spread else 5)}{spread}"
 
     def write_before(self) -> None:
-        """What the scores of all tiles need beforehand."""
-        if self.f.program.of_pairs:
+        """What the scores of all tiles, and what is summed up of them, need beforehand."""
+        if self.f.program.reads_pairs:
             self._coordinates()
             self.changed.write_before()
 
     def write_before_partial(self) -> None:
         """What partial tiles check."""
-        if not self.f.program.of_pairs:
+        if not self.f.program.reads_pairs:
             self._coordinates()
         self.checked.write_before()
 
@@ -128,7 +130,7 @@ class Pairs:
     def write(self, status: Status) -> None:
         """The columns of a tile, where something is computed of them, and which pairs of a partial tile are live."""
         partial = status is Status.PARTIAL
-        if partial or self.f.program.of_pairs:
+        if partial or self.f.program.reads_pairs:
             columns_inside(self.f)
             self._columns()
         elif self.f.ordered:
@@ -136,7 +138,7 @@ class Pairs:
             self._load_field(TOKEN.name)
         if self.f.ordered:
             self.f.w.let(self.f.indices(self.f.columns), self.f.token_index(self.f.columns))
-        if self.f.program.of_pairs:
+        if self.f.program.reads_pairs:
             self.changed.write()
         if partial:
             self.checked.write()

@@ -27,6 +27,7 @@ class Spec:
     signed     the scale is negative, so the largest product is not the largest score
     learned    the real tensors whose gradients are summed up, by `dq`
     measures   it finds the largest summands of these sums instead
+    largest    the largest score of each row is searched for, by `rows`
     far        a real tensor is so large that offsets in it take 64 bits; they take many registers
     """
 
@@ -42,6 +43,7 @@ class Spec:
     learned: tuple[str, ...] = ()
     measures: bool = False
     far: bool = False
+    largest: bool = False
 
     @property
     def options(self) -> dict[str, int | bool]:

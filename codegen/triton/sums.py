@@ -60,11 +60,7 @@ class Sums:
         slopes = {name: [derivative(score, n) for read, n in tensors_read(score) if read == name] for name in names}
         bounded = weights.is_softmax and weights.factor is ONE
         if not bounded or any(is_unbounded(slope) for found in slopes.values() for slope in found):
-            largest = {name: torch.zeros((), dtype=torch.float32, device=q.device) for name in names}
-            measure(Sums(held, largest, measures=True))
-            count = call.batch * call.heads * call.q_len * call.k_len
-            met = lse.double().where(lse.isnan(), 0.0).sum()
-            return Sums(held, {name: _unit(t.double() * count + met) for name, t in largest.items()})
+            return Sums.measured(call, names, lse, measure)
         longest = [_longest(t) for t in (q, k, v, do)]
         scores = longest[0] * longest[1] * abs(scale)
         # A row that met NaN has an lse of NaN, and so has the unit then.
@@ -75,6 +71,18 @@ class Sums:
             sizes = [torch.stack(range_of(slope, call, scores)).abs().amax() for slope in found]
             units[name] = _unit(most * torch.stack(sizes).sum())
         return Sums(held, units)
+
+    @staticmethod
+    def measured(call: Call, names: Sequence[str], lse: Tensor, measure: Callable[[Sums], None]) -> Sums:
+        """The sums before any summand, in units that the largest summands give: what has no bound is measured."""
+        if not names:
+            return NO_SUMS
+        held = {n: torch.zeros(call.reals[n].shape, dtype=torch.int64, device=lse.device) for n in names}
+        largest = {name: torch.zeros((), dtype=torch.float32, device=lse.device) for name in names}
+        measure(Sums(held, largest, measures=True))
+        count = call.batch * call.heads * call.q_len * call.k_len
+        met = lse.double().where(lse.isnan(), 0.0).sum()
+        return Sums(held, {name: _unit(t.double() * count + met) for name, t in largest.items()})
 
     @property
     def names(self) -> tuple[str, ...]:
