@@ -134,7 +134,8 @@ class _Finished:
 
     @property
     def alive(self) -> Tensor:
-        return self.lse > -torch.inf
+        """Which rows give their keys anything: one without a live key may still have a sink."""
+        return self.sums.rows[0] > 0
 
     @property
     def sink(self) -> Sink | None:

@@ -198,8 +198,10 @@ def _sizes(case: Case, names: Sequence[str], rounded: bool, backward: bool) -> R
     learned = {name: torch.zeros(t.numel(), dtype=torch.float64) for name, t in case.call.reals.items()}
     for name, n in tensors_read(case.score):
         gather(n, case.call, torch.where(d.live, ds * case.slope(before, n).abs(), 0.0), learned[name])
-    for name, n in tensors_read(case.weights.sink) if case.weights.sink is not None else ():
-        bent = of_rows(derivative(case.weights.sink, n), case.call, torch.float64).abs()
+    sink = case.weights.sink
+    for name, n in () if sink is None else tensors_read(sink):
+        assert sink is not None
+        bent = of_rows(derivative(sink, n), case.call, torch.float64).abs()
         lost = (d.sink * (1 + d.lse.abs()))[..., None] * (of_row + of_all * (1 + d.lse.abs())[..., None])
         gather(n, case.call, lost * bent[..., None], learned[name], columns=1)
     ds = ds * abs(case.factor) * slope
