@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from attnir.api import compile
+from attnir.api import Attention, compile
 from attnir.codegen.plan import CONFIGURED, Plan
 from attnir.codegen.targets import Config, current_target
 from attnir.errors import BackendError
@@ -52,6 +53,13 @@ class Executor:
 
     def attention(self, case: Case, declared: Mask | Pattern | None = None) -> Callable[..., Any]:
         """The attention of a case's pattern, or of another one, with the case's tiles."""
+        return self._compiled(case, declared)
+
+    def statistics(self, case: Case) -> Callable[..., dict[str, Tensor]]:
+        """The statistics of a case's pattern, with the case's tiles."""
+        return self._compiled(case).statistics
+
+    def _compiled(self, case: Case, declared: Mask | Pattern | None = None) -> Attention:
         config = dict(self.configs)
         if self.backend == "triton" and case.tile is not None:
             config = dict.fromkeys(CONFIGURED, Config(*case.tile, 4, 1))

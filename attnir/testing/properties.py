@@ -20,12 +20,13 @@ from attnir.normalise import normalise
 from attnir.program_text import read_program
 from attnir.real import SCORE, derivative
 from attnir.scores import parse, pattern
-from attnir.testing.case import Case
+from attnir.testing.case import Case, DoesNotApply
 from attnir.testing.executor import TORCH_TILE, Executor
 from attnir.testing.judge import judge
 from attnir.testing.laws import merges, permutes, recalls, shifts, slices
 from attnir.testing.meaning import matrix, meaning, pairs
 from attnir.testing.probes import counts_keys, gives_ones, spoilt
+from attnir.testing.statistics import judge_statistics
 from attnir.testing.walks import MEANINGS, findings, visited
 
 FEW_PAIRS = 1500  # that plain Python looks at, one by one
@@ -36,6 +37,7 @@ SMALL_TILES = ((4, 4), (2, 8))  # by turns
 CALM = 2.0  # scores of normal inputs, in deviations, up to which many keys share a row's weight
 CHANCE = 8  # roundings where inputs are such that the yardstick may have none
 LAWS = 5
+MEASURED = ("row-entropy", "row-max-prob", "mean-distance", "received-mass")
 
 Check = Callable[[Case, Executor], object]
 
@@ -127,6 +129,13 @@ def numbers(case: Case, on: Executor) -> dict[str, float]:
     return judge(spoilt(case, on), case, roundings=1 if calm else CHANCE, stored=True)
 
 
+def statistics(case: Case, on: Executor) -> dict[str, float]:
+    """Statistics of rows and of columns, and their gradients, are as near to float64 as an eager implementation's."""
+    if not case.weights.is_softmax:
+        raise DoesNotApply("statistics are of softmax")
+    return judge_statistics(case, on, MEASURED, roundings=CHANCE)
+
+
 def _tiles(case: Case, on: Executor, transposed: bool) -> Iterable[tuple[int, int]]:
     """The tiles, rows by columns, that executors take for a case, and for few pairs smaller ones than they could."""
     given = case.tile or SMALLEST
@@ -157,6 +166,7 @@ PROPERTIES: dict[str, Property] = {
         Property("permutes", "kernel", "keys that are permuted with the mask give the same", permutes, SOME_PAIRS, 2),
         Property("merges", "kernel", "keys that are split in two merge by their lse", merges, SOME_PAIRS, 3),
         Property("history", "kernel", "calls with other values in between change nothing", recalls, SOME_PAIRS, 4),
+        Property("statistics", "kernel", "statistics are near dense float64, row by row", statistics, SOME_PAIRS, 2),
         Property("numbers", "kernel", "o, lse and gradients are near dense float64, row by row; no NaN leaks", numbers),
     )
 }

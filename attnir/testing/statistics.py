@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -153,8 +152,7 @@ def _got(case: Case, on: Executor, names: Sequence[str], backward: bool) -> Resu
     leaves, options = _leaves(case, on.device)
     with on.quiet():
         q, k, v = (leaves[n] for n in ("dq", "dk", "dv"))
-        attention: Any = on.attention(case)
-        found: Results = attention.statistics(q, k, v, [*names, "row-argmax"], **options)
+        found: Results = on.statistics(case)(q, k, v, [*names, "row-argmax"], **options)
         first, live = found.pop("row-argmax").cpu(), case.live
         assert torch.equal(first == -1, ~live.any(-1)), "row-argmax is -1 exactly on the rows without a live key"
         chosen = live.gather(-1, first.clamp(min=0)[..., None])[..., 0]

@@ -55,6 +55,12 @@ class Damaged(Executor):
 
         return call
 
+    def statistics(self, case: Case) -> Callable[..., dict[str, Tensor]]:
+        plain = Executor.statistics(self, case)
+        return lambda *tensors, **options: {
+            name: t * 1.01 if t.is_floating_point() else t for name, t in plain(*tensors, **options).items()
+        }
+
 
 def one_row_off(q: Tensor, o: Tensor, lse: Tensor) -> tuple[Tensor, Tensor]:
     return o.index_add(2, torch.tensor([7]), o[:, :, 7:8] * 1e-2), lse
@@ -87,6 +93,7 @@ KERNELS: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
     "permutes": ByCall(),
     "merges": ByCall(),
     "history": ByCall(),
+    "statistics": one_row_off,  # each of them by a part in a hundred
     "numbers": one_row_off,
 }
 
