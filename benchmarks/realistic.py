@@ -88,6 +88,14 @@ def _of_scores() -> dict[str, Sized]:
         "rcmha": row("rcmha", uk=(1, heads, TOKENS), qr=(1, heads, TOKENS, 128)),
         "scale": row("scale", tau=(heads,)),
         "selective-temperature": row("selective-temperature", c=(heads,)),
+        "gpsa": row("gpsa", params={"height": SIDE, "width": SIDE}, w=(heads, 3)),
+        "mvpa": row(
+            "mvpa",
+            params={"steps": 1024, "channels": 16},
+            uk=(1, heads, TOKENS),
+            qt=(1, heads, TOKENS, 1024),
+            qc=(1, heads, TOKENS, 16),
+        ),
         "softcap": row("softcap"),
         "table-bias": row("table-bias", bias=(heads, 128)),
     }

@@ -14,10 +14,12 @@ from attnir.catalog import dual_cross as dual_cross
 from attnir.catalog import edits as edits
 from attnir.catalog import head_groups as head_groups
 from attnir.catalog import head_windows as head_windows
+from attnir.catalog import image_positions as image_positions
 from attnir.catalog import image_windows as image_windows
 from attnir.catalog import infilling as infilling
 from attnir.catalog import latent_thoughts as latent_thoughts
 from attnir.catalog import long_documents as long_documents
+from attnir.catalog import multivariate as multivariate
 from attnir.catalog import neighborhoods as neighborhoods
 from attnir.catalog import normalizers as normalizers
 from attnir.catalog import radial as radial
