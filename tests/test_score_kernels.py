@@ -178,8 +178,8 @@ def test_kernels_without_a_score_have_none_of_its_code(kind: str) -> None:
 def test_what_depends_on_keys_alone_is_computed_once_a_tile() -> None:
     source = an.compile(an.causal(), score=SCORES["counts of keys"]).source()
     full = source.split("# Full tiles")[1].split("# Partial tiles")[0]
-    assert "score_column_1 = tl.log(tl.maximum(score_column_0, 1.0))" in full
-    assert "score = s + score_column_1[None, :]" in full
+    assert "score_column_1 = tl.log(tl.maximum(score_column_0, 1.0)) * LOG2E" in full
+    assert "score = s * (scale * LOG2E) + score_column_1[None, :]" in full
 
 
 def test_equal_scores_share_their_kernels() -> None:

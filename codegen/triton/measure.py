@@ -47,20 +47,14 @@ class Terms:
     def write_probability(self, status: Status) -> None:
         """The scores of a tile, the logarithm of its probabilities, and these, 0 on dead pairs."""
         w, of_rows = self.f.w, self.f.rows is QUERY
-        w.let("s", "s * scale")
-        if self.pairs.weighed:
-            w.let("score", self.pairs.weighed)
-        w.let("log_p", f"{self.score} - row_lse{'[:, None]' if of_rows else '[None, :]'}")
+        w.let("score", self.pairs.weighed or "s * scale")
+        w.let("log_p", f"score - row_lse{'[:, None]' if of_rows else '[None, :]'}")
         w.let("p", "tl.exp(log_p)")
         if status is Status.PARTIAL:
             w.let("p", "tl.where(live, p, 0.0)")
         if reads_first(self.f):
             of_key = f"{self.f.indices(KEY)}{'[None, :]' if of_rows else '[:, None]'}"
             w.let("is_first", f"({of_key} == row_first{'[:, None]' if of_rows else '[None, :]'}).to(tl.float32)")
-
-    @property
-    def score(self) -> str:
-        return "score" if self.pairs.weighed else "s"
 
     def summand(self, i: int, status: Status) -> str:
         """What a pair adds to the sum of a term."""
@@ -177,7 +171,7 @@ def _sum(f: Frame, terms: Terms, status: Status, pulls: bool) -> None:
     for i in range(len(terms.terms)):
         f.w.let(f"summed_{i}", f"summed_{i} + tl.sum({terms.summand(i, status)}, 1)")
     if f.spec.largest:
-        _meet(f, terms.score, status)
+        _meet(f, "score", status)
 
 
 def _meet(f: Frame, score: str, status: Status) -> None:

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from attnir.codegen.triton.expressions import Printer, Shape
-from attnir.codegen.triton.frame import Frame
+from attnir.codegen.triton.distances import BASE, OFFSET, Distances
+from attnir.codegen.triton.expressions import Printer, Shape, Text
+from attnir.codegen.triton.frame import QUERY, Frame
 from attnir.codegen.triton.operations import ATOM
 from attnir.codegen.triton.tiles import column_coordinates, columns_inside, row_coordinates
-from attnir.expr import FALSE, TRUE, Expr, H
+from attnir.codegen.triton.units import LOG2E, PRODUCT, SCALE, times
+from attnir.expr import FALSE, TRUE, Expr, H, K, Q
+from attnir.interval import Interval
 from attnir.labels import TOKEN
-from attnir.ops import Side
+from attnir.ops import POSITION_LIMIT, Side
 from attnir.program import Status
 from attnir.real import ONE, SCORE, derivative, is_unbounded, slope, tensors_read
-from attnir.traverse import contains
+from attnir.traverse import contains, nodes
 
+IN_TWOS = ("forward", "dq", "dkv")  # kernels whose softmax takes powers of two, where q is not float32
 UNTURNED = ("forward", "rows", "columns")  # kernels that take no gradient through the scores
 SUMMING = ("dq", "pulled_dq")  # those that sum up the gradients of real tensors
 WORDS = {Shape.SCALAR: "scalar", Shape.ROW: "row", Shape.COLUMN: "column"}
@@ -29,15 +33,42 @@ class Values:
         self.before: list[tuple[str, str]] = []  # values of rows: (name, text)
         self.inside: list[tuple[str, str]] = []  # values of columns
         self.counts = Counter[Shape]()
-        self.printer = Printer(f.leaf, self._name, f.ranges, exact=f.spec.natural, far=f.spec.far)
+        ranges = {**f.ranges, str(BASE.value): Interval(0, POSITION_LIMIT), str(OFFSET.value): Interval(0, 2**10)}
+        self.printer = Printer(self._leaf, self._name, ranges, exact=f.spec.natural, far=f.spec.far)
+        run = f.program.columns.is_sequence and not f.ordered
+        position = (Q if f.columns is QUERY else K) if run else None
+        self.distances = Distances(position, self.printer.shape, self.printer.range, rounds=not f.spec.natural)
+
+    def _leaf(self, e: Expr) -> Text:
+        columns = self.f.columns
+        if e is BASE:
+            first = f"first_{columns.one}"
+            return (
+                Text(first, ATOM, Shape.SCALAR) if columns is not QUERY else Text(f"q_start + {first}", 4, Shape.SCALAR)
+            )
+        if e is OFFSET:
+            return Text(f"{columns.index}_in_tile", ATOM, Shape.COLUMN)
+        if e is PRODUCT:
+            return Text("s", ATOM, Shape.TILE)
+        if e is SCALE or e is LOG2E:
+            return Text(str(e.value), ATOM, Shape.SCALAR)
+        return self.f.leaf(e)
+
+    def of_score(self, e: Expr, factor: Expr = ONE) -> Text:
+        """A score or its slope, times a factor, with the scores of a tile in `s` as products that are not scaled."""
+        return self.printer.text(times(self.distances(e), factor, self.printer.shape))
 
     def _name(self, e: Expr, source: str, shape: Shape) -> str:
         """What depends on no column is known before the loops, unless the head is not."""
-        late = self.f.loops_over_heads and contains(e, H)
+        late = (self.f.loops_over_heads and contains(e, H)) or any(self._moves(n) for n in nodes(e))
         name = f"{self.prefix}{WORDS[shape]}_{self.counts[shape]}"
         self.counts[shape] += 1
-        (self.inside if shape is Shape.COLUMN or late else self.before).append((name, source))
+        (self.inside if late else self.before).append((name, source))
         return name
+
+    def _moves(self, e: Expr) -> bool:
+        """Whether a leaf differs from one column tile to the next."""
+        return e is BASE or (not e.args and e is not OFFSET and bool(self.printer.shape(e) & Shape.COLUMN))
 
     def write_before(self) -> None:
         """The values of rows."""
@@ -75,7 +106,8 @@ class Pairs:
         self.changed = Values(f, "score_")
         own, factor = f.program.weighed, f.program.weights.factor
         turned = slope(own)
-        self.weighed = "" if own is SCORE else self._text(own)  # the score, or else the weight
+        in_twos = f.program.weights.is_softmax and not f.spec.natural and f.kind in IN_TWOS
+        self.weighed = "" if own is SCORE else self._text(own, LOG2E if in_twos else ONE)  # the score, or else the weight
         self.slope = "" if turned is ONE or f.kind in UNTURNED else self._text(turned)
         self.factor = "" if factor is ONE else self._text(factor)
         self.unbounded, self.unbounded_factor = is_unbounded(own), is_unbounded(factor)
@@ -103,9 +135,9 @@ class Pairs:
             return f"({columns.index} < 0)[None, :]"
         return f"{self.checked.printer.tile(predicate).within(2)} & {inside}"
 
-    def _text(self, e: Expr) -> str:
-        """The text of a score or its slope, one value per pair."""
-        found = self.changed.printer.text(e)
+    def _text(self, e: Expr, factor: Expr = ONE) -> str:
+        """The text of a score or its slope, times a factor, one value per pair."""
+        found = self.changed.of_score(e, factor)
         if found.shape is Shape.TILE:
             return found.source
         spread = {Shape.ROW: "[:, None]", Shape.COLUMN: "[None, :]"}.get(found.shape, "")
@@ -160,21 +192,22 @@ class Pairs:
         self.f.w.let(f"f_{name}_{side}", f"tl.load(field_{name}_{side}_at + {index}{mask})")
 
     def write_score(self) -> tuple[str, str]:
-        """Change the scores of a tile, for softmax; (their name, what takes them to its unit)."""
+        """Change the scores of a tile, for softmax; (their name, what takes them to its unit).
+
+        What is changed has that unit already; `s` stays the product of q and k.
+        """
         w, spec = self.f.w, self.f.spec
         if not self.weighed:
             return "s", " * scale" if spec.natural else " * to_log2"
-        w.let("s", "s * scale")
         w.let("score", self.weighed)
-        return "score", "" if spec.natural else " * LOG2E"
+        return "score", ""
 
     def write_weights(self, status: Status) -> bool:
         """The weights `p` of a tile, where they are not softmax's, before they are divided; whether they are needed."""
         w = self.f.w
-        w.let("s", "s * scale")
         if self.f.kind == "dq" and all(one.gradient == "ds" for one in self.learned):
             return False  # gradients follow from slopes alone
-        w.let("p", self.weighed or "s")
+        w.let("p", self.weighed or "s * scale")
         if status is Status.PARTIAL:
             w.let("p", "tl.where(live, p, 0.0)")
         return True
