@@ -20,7 +20,7 @@ GPU_RUN   := PYTHONPATH=$(CURDIR) $(PYTHON)
 GPU_READY :=
 endif
 
-.PHONY: help demo test lint mutants bench over-compute bench-gpu test-gpu inspect docs wheel clean
+.PHONY: help demo test lint mutants bench over-compute bench-gpu test-gpu inspect score-cost docs wheel clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -57,6 +57,9 @@ test-gpu: $(GPU_READY)  ## the tests that need a GPU
 
 inspect: $(READY)  ## compile the kernels for every target, no GPU needed, and show what they use
 	$(RUN) -m benchmarks.inspect_kernels
+
+score-cost: $(READY)  ## count the instructions that scores add to the loop over full tiles, no GPU needed
+	$(RUN) -m benchmarks.score_cost
 
 docs: $(READY)  ## build the documentation into site/; the code of its pages runs
 	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict

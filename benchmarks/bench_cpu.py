@@ -83,7 +83,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="two lengths, three repeats")
     parser.add_argument("--only", nargs="+", help="patterns whose names begin so, forward alone")
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--json", type=Path, help="also write the figures there")
+    parser.add_argument("--json", type=Path, help="also write the figures there; with --only, beside those of others")
     options = parser.parse_args()
     lengths = [2048, 8192] if options.quick else [2048, 4096, 8192, 16384]
     repeats = 3 if options.quick else options.repeats
@@ -101,6 +101,7 @@ def main() -> int:
         times = f"{own:10.1f} {flex:9.1f} {dense:9.1f} {flex / own:11.2f}x {dense / own:12.2f}x"
         print(f"{case.name:20} {case.length:6} {times}", flush=True)
     if options.only:
+        _keep(rows, options.json)
         return 0
     print(f"\n{'window, forward + backward':28} {'S':>6} {'ms':>9} {'us per token':>13}")
     for length in lengths:
@@ -110,6 +111,14 @@ def main() -> int:
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1) + "\n")
     return 0
+
+
+def _keep(rows: list[dict[str, Any]], path: Path | None) -> None:
+    """Replace some figures of a file."""
+    if path:
+        new = {(row["pattern"], row["length"]) for row in rows}
+        others = [row for row in json.loads(path.read_text()) if (row["pattern"], row["length"]) not in new]
+        path.write_text(json.dumps(others + rows, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import attnir as an
 WINDOW, DOCUMENTS, SPAN, DILATION, STRIDE, REACH, CAP = 256, 16, 1024, 8, 64, 128, 30.0
 ScoreFunction = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]  # of s, b, h, q, k
 FlexScore = Callable[[dict[str, Tensor]], ScoreFunction]
-Shapes = Mapping[str, Callable[[int], tuple[int, ...]]]  # by the number of heads
+Made = Mapping[str, Callable[[int], Tensor]]  # for a number of heads
 MaskFunction = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]  # of b, h, q, k
 DOC = an.field("doc", sorted=True)
 
@@ -31,7 +31,7 @@ class Case:
     flex: Callable[[Tensor], MaskFunction]  # made for the documents of the tokens
     documents: bool = False
     score: FlexScore | None = None  # made for the tensors that it reads
-    shapes: Shapes = field(default_factory=dict)  # of these
+    made: Made = field(default_factory=dict)  # these
 
     def ids(self, device: str) -> Tensor:
         """The document of each token."""
@@ -39,7 +39,7 @@ class Case:
 
     def tensors(self, heads: int, device: str) -> dict[str, Tensor]:
         """What the score reads; it may be learned."""
-        return {name: torch.randn(shape(heads), device=device) for name, shape in self.shapes.items()}
+        return {name: make(heads).to(device) for name, make in self.made.items()}
 
     def bindings(self, device: str) -> dict[str, object]:
         """What a call gives besides q, k, v and these."""
@@ -96,14 +96,18 @@ def scored(length: int) -> list[Case]:
         bias = given["bias"]
         return lambda s, b, h, q, k: s + bias[h, (q - k).clamp(0, REACH - 1)]
 
-    scores: dict[str, tuple[an.Score, FlexScore, Shapes]] = {
-        "alibi": (an.alibi(), alibi, {"slopes": lambda heads: (heads,)}),
+    scores: dict[str, tuple[an.Score, FlexScore, Made]] = {
+        "alibi": (an.alibi(), alibi, {"slopes": an.alibi_slopes}),
         "softcap": (an.softcap(CAP), softcap, {}),
-        "table 128": (an.relative_bias(REACH - 1, causal=True), table, {"bias": lambda heads: (heads, REACH)}),
+        "table 128": (
+            an.relative_bias(REACH - 1, causal=True),
+            table,
+            {"bias": lambda heads: torch.randn(heads, REACH)},
+        ),
     }
     return [
-        Case(name, length, an.pattern(an.causal(), score=own), lambda ids: causal, score=other, shapes=shapes)
-        for name, (own, other, shapes) in scores.items()
+        Case(name, length, an.pattern(an.causal(), score=own), lambda ids: causal, score=other, made=made)
+        for name, (own, other, made) in scores.items()
     ]
 
 

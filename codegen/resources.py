@@ -57,7 +57,7 @@ PER_AXIS = 20  # and each further axis of a column tile
 OWN_FORWARD = 40  # all of it, in a forward with the instructions of sm_90 and sm_100, which read shared memory
 ORDERED = 0.22  # more for each moving row, in a forward whose tokens stand in an order, and are looked up
 # What changing a score takes for each pair of a tile, by matrix instructions: in the forward, and in the backward.
-SCORED = {"mma": (0.0, 0.0), "wgmma": (0.75, 0.0), "tcgen05": (0.75, 1.5), "mfma": (0.0, 0.0)}
+SCORED = {"mma": (0.2, 0.0), "wgmma": (0.75, 0.0), "tcgen05": (0.75, 1.5), "mfma": (0.0, 0.0)}
 GATHERED = {"forward": 4, "dq": 6, "dkv": 12}  # and reading a real tensor for each pair, in dQ with its gradient
 DRAWN = {"forward": 1.75, "dq": 2.0, "dkv": 2.5}  # and drawing a random number for each pair; with sm_80's
 DRAWN_MMA = {"forward": 1.75, "dq": 5.0, "dkv": 5.0}

@@ -15,6 +15,8 @@ from docs.error_examples import BEFORE, EXAMPLES, kinds, message
 
 OVER_COMPUTE = ROOT / "tests" / "over_compute.json"
 CPU = ROOT / "benchmarks" / "results" / "cpu.json"
+SCORE_COST = ROOT / "benchmarks" / "results" / "score_cost.json"
+COUNTED = ("matrix", "exp", "float", "integer", "select", "shared", "global", "control")
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]], align: str = "---:") -> str:
@@ -57,6 +59,21 @@ def cpu_both() -> str:
     rows = [(row["length"], row["ms"]["attnir"]) for row in json.loads(CPU.read_text()) if "flex" not in row["ms"]]
     cells = [[f"{length:,}", f"{ms:.1f}", f"{1e3 * ms / length:.1f}"] for length, ms in rows]
     return table(["tokens", "milliseconds", "microseconds a token"], cells)
+
+
+def score_cost(kind: str) -> str:
+    """Instructions of a thread in the loop over full tiles, for a tile; and by pair, more than the plain kernel has."""
+    found = [row for row in json.loads(SCORE_COST.read_text())["rows"] if row["kind"] == kind]
+    head = ["score", "D", "tile", "pairs", *COUNTED, "all", "by pair", "more by pair"]
+    return table(head, [_counted(row) for row in found])
+
+
+def _counted(row: Any) -> list[object]:
+    counts = row["instructions"]
+    total = sum(counts.values())
+    more = "" if row["score"] == "plain" else f"{row['more']:.2f}"
+    start = [row["score"], row["width"], row["tile"], row["pairs"]]
+    return [*start, *(counts[c] for c in COUNTED), total, f"{total / row['pairs']:.2f}", more]
 
 
 def errors() -> str:

@@ -22,7 +22,18 @@ from triton.compiler import ASTSource
 from attnir.codegen.resources import extra_of
 from attnir.codegen.targets import Target
 from attnir.codegen.triton.arguments import arguments
-from attnir.codegen.triton.assembly import LOCAL, MATRIX, Loop, count, gcn_lines, loops, opcodes, sass_lines
+from attnir.codegen.triton.assembly import (
+    LOCAL,
+    MATRIX,
+    Loop,
+    count,
+    gcn_lines,
+    loops,
+    of_text,
+    opcodes,
+    sass_lines,
+    without_sources,
+)
 from attnir.codegen.triton.emit import emit
 from attnir.codegen.triton.spec import Spec
 from attnir.codegen.triton.tools import run_tool
@@ -40,6 +51,8 @@ class Report:
     matrix        the matrix instructions and how many there are, such as HGMMA
     instructions  all of them, by opcode
     loops         the innermost loops, full tiles first, then partial ones
+    full          the loop over full tiles, found by the lines of the kernel's text that it was made of; None where it
+                  has none, and on AMD, whose code does not say
     masked        score-shaped comparisons and selections in the loop over full tiles, before the last lowering; of
                   integers only where products are split, because splitting compares and selects for every element
     masking       instructions in the loop over full tiles that do the like, those of its own control included
@@ -53,6 +66,7 @@ class Report:
     matrix: Counter[str]
     instructions: Counter[str]
     loops: tuple[Loop, ...]
+    full: Loop | None
     masked: int
     masking: int
     divided: int
@@ -62,18 +76,20 @@ class Report:
 def inspect(kind: str, programs: Programs, spec: Spec, target: Target) -> Report:
     """Compile a kernel for a target and take it apart."""
     compiled = compile_for(kind, programs, spec, target)
-    read = _read_gcn if target.family == "hip" else _read_sass
-    registers, spills, assembly, lines = read(compiled)
+    registers, spills, assembly, lines = (
+        _read_gcn(compiled) if target.family == "hip" else _read_sass(compiled, f"/{kind}.py")
+    )
     instructions = opcodes(lines)
     matrix = Counter({name: n for name, n in instructions.items() if MATRIX.match(name)})
     masked = masking_in_first_loop(compiled.asm["ttgir"], integers_only=spec.splits)
     divided = count_in_first_loop(compiled.asm["ttgir"], _DIVIDING_OP)
     found = loops(lines)
+    full = of_text(found, emit(kind, programs, spec), "# Full tiles", "# Partial tiles")
     masking = (found[0].comparing if spec.splits else found[0].masking) if found else 0
     used = compiled.metadata
     columns = getattr(used, "tmem_size", None) or 0  # which only targets that have tensor memory say
     return Report(
-        registers, spills, used.shared, columns, matrix, instructions, found, masked, masking, divided, assembly
+        registers, spills, used.shared, columns, matrix, instructions, found, full, masked, masking, divided, assembly
     )
 
 
@@ -150,13 +166,14 @@ def load_source(source: str, name: str, folder: Path) -> ModuleType:
     return module
 
 
-def _read_sass(compiled: Any) -> tuple[int, int, str, list[Any]]:
-    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(compiled.asm["cubin"])
-        file.flush()
-        usage = run_tool(triton.knobs.nvidia.cuobjdump.path, "-res-usage", file.name)
-        assembly = run_tool(triton.knobs.nvidia.nvdisasm.path, "-c", file.name)
-    lines = sass_lines(assembly)
+def _read_sass(compiled: Any, file: str) -> tuple[int, int, str, list[Any]]:
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as cubin:
+        cubin.write(compiled.asm["cubin"])
+        cubin.flush()
+        usage = run_tool(triton.knobs.nvidia.cuobjdump.path, "-res-usage", cubin.name)
+        assembly = run_tool(triton.knobs.nvidia.nvdisasm.path, "-g", "-c", cubin.name)
+    lines = sass_lines(assembly, file)
+    assembly = without_sources(assembly)
     return int(_found(r"REG:(\d+)", usage)), count(lines, LOCAL), assembly, lines
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attnir.codegen.triton.assembly import LOCAL, count, gcn_lines, loops, sass_lines
+from attnir.codegen.triton.assembly import LOCAL, count, gcn_lines, loops, of_text, sass_lines, without_sources
 from attnir.codegen.triton.inspect import innermost_loops, masking_in_first_loop
 
 # Two loops, and a wait behind the code that jumps back into the first.
@@ -74,3 +74,44 @@ def test_masks_in_the_first_innermost_loop() -> None:
     assert masking_in_first_loop(TTGIR) == 1
     assert masking_in_first_loop(TTGIR, integers_only=True) == 0, "the first loop selects, and compares scalars"
     assert [len(body) for body in innermost_loops(TTGIR.splitlines(), lambda line: "scf.for" in line)] == [4, 1]
+
+
+# As nvdisasm says where code comes from: a loop of line 5, and one of line 9, partly from a function of a library.
+SOURCED = """
+	//## File "/tmp/a/forward.py", line 5
+.L_x_0:
+        /*0010*/                   HGMMA.64x64x16.F32.BF16 R88, gdesc[UR8], R88 ;
+        /*0020*/                   FADD R1, R2, R3 ;
+        /*0040*/              @!P0 BRA `(.L_x_0) ;
+	//## File "/site/standard.py", line 5 inlined at "/tmp/a/forward.py", line 9
+.L_x_2:
+        /*0060*/                   FSEL R4, R5, R6, P0 ;
+	//## File "/site/standard.py", line 5
+        /*0080*/                   HGMMA.64x64x16.F32.BF16 R88, gdesc[UR8], R88 ;
+        /*0090*/               @P1 BRA `(.L_x_2) ;
+"""
+TEXT = "\n".join(
+    [
+        "",
+        "def forward():",
+        "    # Partial tiles",
+        "    for i:",
+        "        a",
+        "",
+        "    # Full tiles",
+        "    for i:",
+        "        b",
+    ]
+)
+
+
+def test_loops_are_found_by_the_lines_they_are_made_of() -> None:
+    """Whatever the order of the code: here the first loop is that over partial tiles."""
+    found = loops(sass_lines(SOURCED, "/forward.py"))
+    full, partial = (
+        of_text(found, TEXT, f"# {a} tiles", f"# {b} tiles") for a, b in (("Full", "Partial"), ("Partial", "Full"))
+    )
+    assert full is found[1] and partial is found[0]
+    assert of_text(found, "", "# Full tiles", "# Partial tiles") is None
+    assert of_text(loops(sass_lines(SOURCED)), TEXT, "# Full tiles", "# Partial tiles") is None, "of no known line"
+    assert "//##" not in without_sources(SOURCED) and sass_lines(without_sources(SOURCED)) == sass_lines(SOURCED)
