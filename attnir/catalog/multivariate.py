@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import torch
-
 from attnir.catalog.registry import Example, entry
+from attnir.catalog.shared import some_numbers
 from attnir.catalog.sizes import within
 from attnir.facts import tensor
 from attnir.functions import where
@@ -16,18 +15,17 @@ from attnir.value import Value
 _STEPS, _CHANNELS = 16, 4
 
 
-def _random(*shape: int) -> torch.Tensor:
-    """Numbers of an example, the same every time."""
-    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
-
-
 @entry(
     "mvpa",
     source="A foundation model with multi-variate parallel attention to generate neuronal activity; "
     "IBM/multi-variate-parallel-transformer",
     example=Example(
         {"steps": _STEPS, "channels": _CHANNELS, "window": 5},
-        bindings={"uk": _random(1, 1, 64), "qt": _random(1, 1, 64, _STEPS), "qc": _random(1, 1, 64, _CHANNELS)},
+        bindings={
+            "uk": some_numbers(1, 1, 64),
+            "qt": some_numbers(1, 1, 64, _STEPS),
+            "qc": some_numbers(1, 1, 64, _CHANNELS),
+        },
     ),
 )
 def mvpa(steps: int | Value, channels: int | Value, window: int | Value = 10) -> Pattern:

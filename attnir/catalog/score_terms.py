@@ -6,17 +6,13 @@ import torch
 
 from attnir import biases
 from attnir.catalog.registry import Example, entry
+from attnir.catalog.shared import past_or_all, some_numbers
 from attnir.catalog.sizes import whole
 from attnir.facts import field, tensor
 from attnir.functions import log
-from attnir.masks import Mask, causal, full
+from attnir.masks import causal, full
 from attnir.scores import Pattern, Score, multiplicity, pattern, score
 from attnir.value import Value
-
-
-def _random(*shape: int) -> torch.Tensor:
-    """Numbers of an example, the same every time."""
-    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
 @entry("softcap", source="Gemma 2: Improving Open Language Models at a Practical Size", example=Example({"cap": 2.0}))
@@ -32,7 +28,7 @@ def softcap(cap: float | Value = 50.0) -> Pattern:
     return pattern(causal(), score=biases.softcap(cap))
 
 
-@entry("scale", source="Log-length scaling, in many codes", example=Example(bindings={"tau": _random(1)}, heads=1))
+@entry("scale", source="Log-length scaling, in many codes", example=Example(bindings={"tau": some_numbers(1)}, heads=1))
 def scale() -> Pattern:
     """Causal, with scores times a factor of each head, which may be learned.
 
@@ -106,7 +102,7 @@ def alibi_symmetric() -> Pattern:
 @entry(
     "table-bias",
     source="Self-Attention with Relative Position Representations; the scalar form of T5",
-    example=Example({"reach": 8}, heads=2, bindings={"bias": _random(2, 9)}),
+    example=Example({"reach": 8}, heads=2, bindings={"bias": some_numbers(2, 9)}),
 )
 def table_bias(reach: int = 127, past: bool = True) -> Pattern:
     """A learned number for each head and clipped distance is added.
@@ -121,13 +117,13 @@ def table_bias(reach: int = 127, past: bool = True) -> Pattern:
     bias = tensor(h, distance, dtype=float); True; score = s + bias[h, min(max(k - q, -4), 4) + 4]
     """
     whole(0, reach=reach)
-    return pattern(_past(past), score=biases.relative_bias(reach, causal=past))
+    return pattern(past_or_all(past), score=biases.relative_bias(reach, causal=past))
 
 
 @entry(
     "music-relative",
     source="Music Transformer: Generating Music with Long-Term Structure",
-    example=Example({"reach": 16}, bindings={"qe": _random(1, 1, 64, 16)}),
+    example=Example({"reach": 16}, bindings={"qe": some_numbers(1, 1, 64, 16)}),
 )
 def music_relative(reach: int = 128, past: bool = True) -> Pattern:
     """A product of each query with an embedding of the distance is added.
@@ -145,13 +141,13 @@ def music_relative(reach: int = 128, past: bool = True) -> Pattern:
     """
     whole(1, reach=reach)
     qe = tensor("qe", "b", "h", "q", "row")
-    return pattern(_past(past), score=score(lambda s, b, h, q, k: s + qe[b, h, q, k - q + (reach - 1)]))
+    return pattern(past_or_all(past), score=score(lambda s, b, h, q, k: s + qe[b, h, q, k - q + (reach - 1)]))
 
 
 @entry(
     "rcmha",
     source="Relative Convolutional Multi-Head Attention; after Transformer-XL",
-    example=Example({"reach": 16}, bindings={"uk": _random(1, 1, 64), "qr": _random(1, 1, 64, 16)}),
+    example=Example({"reach": 16}, bindings={"uk": some_numbers(1, 1, 64), "qr": some_numbers(1, 1, 64, 16)}),
 )
 def rcmha(reach: int = 128) -> Pattern:
     """Causal: (q + u) . k + (q + w) . R[q - k], with learned vectors u and w of a head and embeddings R of distances.
@@ -174,7 +170,7 @@ def rcmha(reach: int = 128) -> Pattern:
 @entry(
     "dense-bias",
     source="Common form: an additive mask, as in torch's scaled_dot_product_attention",
-    example=Example(bindings={"bias": _random(1, 1, 64, 64)}),
+    example=Example(bindings={"bias": some_numbers(1, 1, 64, 64)}),
 )
 def dense_bias() -> Pattern:
     """A number for every pair is added, where one table has to be stored in any case.
@@ -192,7 +188,7 @@ def dense_bias() -> Pattern:
 @entry(
     "lowrank-bias",
     source="FlashBias: Fast Computation of Attention with Bias; thuml/FlashBias",
-    example=Example({"rank": 2}, bindings={"qb": _random(1, 1, 64, 2), "kb": _random(1, 1, 64, 2)}),
+    example=Example({"rank": 2}, bindings={"qb": some_numbers(1, 1, 64, 2), "kb": some_numbers(1, 1, 64, 2)}),
 )
 def lowrank_bias(rank: int = 2) -> Pattern:
     """A bias of low rank is added: the product of a vector of the query and a vector of the key.
@@ -235,7 +231,7 @@ def log_multiplicity() -> Pattern:
 @entry(
     "event-time",
     source="Transformer Hawkes Process; common form",
-    example=Example(heads=1, bindings={"time": _random(1, 64).abs().cumsum(-1), "rate": torch.tensor([0.1])}),
+    example=Example(heads=1, bindings={"time": some_numbers(1, 64).abs().cumsum(-1), "rate": torch.tensor([0.1])}),
 )
 def event_time() -> Pattern:
     """Causal, with a penalty that grows with the time between two events.
@@ -248,7 +244,3 @@ def event_time() -> Pattern:
     """
     time, rate = tensor("time", "b", "k"), tensor("rate", "h")
     return pattern(causal(), score=score(lambda s, b, h, q, k: s - rate[h] * (time[b, q] - time[b, k])))
-
-
-def _past(past: bool) -> Mask:
-    return causal() if past else full()

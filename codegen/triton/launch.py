@@ -192,7 +192,7 @@ def _launch(kind: str, programs: Programs, spec: Spec, values: Values, instances
 
 
 def _on(device: torch.device) -> AbstractContextManager[object]:
-    """The device of a launch. In the interpreter overflows and infinities are silent, as in hardware: dead pairs have some."""
+    """The device of a launch. In the interpreter overflows are silent, as in hardware: dead pairs have some."""
     if device.type == "cuda":
         return torch.cuda.device(device)
     return np.errstate(over="ignore", invalid="ignore", divide="ignore")

@@ -107,7 +107,9 @@ class Pairs:
         own, factor = f.program.weighed, f.program.weights.factor
         turned = slope(own)
         in_twos = f.program.weights.is_softmax and not f.spec.natural and f.kind in IN_TWOS
-        self.weighed = "" if own is SCORE else self._text(own, LOG2E if in_twos else ONE)  # the score, or else the weight
+        self.weighed = (
+            "" if own is SCORE else self._text(own, LOG2E if in_twos else ONE)
+        )  # the score, or else the weight
         self.slope = "" if turned is ONE or f.kind in UNTURNED else self._text(turned)
         self.factor = "" if factor is ONE else self._text(factor)
         self.unbounded, self.unbounded_factor = is_unbounded(own), is_unbounded(factor)
