@@ -11,7 +11,9 @@ from attnir.call import Call
 from attnir.certificate import Certificate
 from attnir.codegen.configure import Choice
 from attnir.count import TileCounts
+from attnir.expr import Expr
 from attnir.notebook import folded, never_raises, table
+from attnir.separate import described
 from attnir.traverse import reads
 
 if TYPE_CHECKING:
@@ -92,6 +94,7 @@ class Explanation:
         pairs = c.batch * c.heads * c.q_len * c.k_len
         lines = [
             f"pattern       {self.attention.pattern}",
+            *_bias(self.attention.pattern.score),
             f"at            {c.q_len:,} queries from position {c.q_start:,}, {c.k_len:,} keys{copies}{self._note()}",
             f"for           {self._executor()}" + (f", {self.choice.config}" if self.choice else ""),
             "",
@@ -126,6 +129,12 @@ class Explanation:
             "metadata": f"{self.metadata_bytes:,} bytes",
         }
         return table(rows) + folded("tile programs, and everything else", str(self))
+
+
+def _bias(score: Expr) -> list[str]:
+    """What is known of the rank of what a score adds, where that depends on both tokens."""
+    said = described(score)
+    return [] if said is None else [f"bias          {said}"]
 
 
 def _tiles_compared(choice: Choice | None) -> list[str]:

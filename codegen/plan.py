@@ -18,6 +18,7 @@ from attnir.expr import Expr
 from attnir.program import Launches
 from attnir.real import ONE
 from attnir.scores import Pattern, parse, pattern
+from attnir.separate import evaluated
 from attnir.signature import value_of
 
 BACKENDS = ("triton", "torch", "reference")
@@ -56,7 +57,7 @@ class Plan:
 
     def arrangement(self, tile: tuple[int, int], *, transposed: bool = False) -> Arrangement:
         """The layouts and tile programs for tiles of (row tokens, column tokens), and what they were compared with."""
-        score, weights = self.pattern.score, self.pattern.weights
+        score, weights = evaluated(self.pattern.score), self.pattern.weights
         return arrange(self.predicate, self.pattern.spaces, tile, transposed, score, weights)
 
     def launches(self, tile: tuple[int, int], *, transposed: bool = False) -> Launches:

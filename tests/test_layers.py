@@ -73,6 +73,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "asked",
             "requests",
             "dense_statistics",
+            "separate",
         },
     ),
     ("the catalog", {"catalog"}),

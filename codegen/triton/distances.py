@@ -4,8 +4,9 @@ An integer of a pair, `q - k`, is made and converted for every pair. As a differ
 and one of the column, it costs an addition; and the product of a number of the instance with it, as in ALiBi, is a
 difference of two products that belong to the row and to the column, where scores are not float32.
 
-That is as exact as the conversion. Positions count from the tile's first column, `(q - base) - (k - base)`: the second
+That is as exact as the conversion. Positions count from the tile's first key, `(q - base) - (k - base)`: the second
 number is below the tile's size, so the difference is as large as its terms, and nothing cancels but what is exact.
+Numbers of keys are then the same in every tile: kept by rows in dK and dV, by columns elsewhere.
 Other differences are taken apart only where all their parts are below 2**24, which float32 has exactly.
 """
 
@@ -22,8 +23,8 @@ from attnir.linear import Linear, linear
 from attnir.ops import Op
 from attnir.traverse import contains, rebuild
 
-BASE = node(Op.SYM, (), "column_base")  # the position of the tile's first column
-OFFSET = node(Op.SYM, (), "column_offset")  # the columns of a tile, counted from it
+BASE = node(Op.SYM, (), "tile_base")  # the position of the tile's first key
+OFFSET = node(Op.SYM, (), "tile_offset")  # the positions of the tile's columns, counted from it
 EXACT = 2**24  # float32 has all integers up to it
 MADE: dict[Op, Callable[..., Expr]] = {
     Op.NEG: real.neg,
@@ -35,14 +36,14 @@ MADE: dict[Op, Callable[..., Expr]] = {
     Op.MUL: real.mul,
 }
 KEEPS = frozenset({Op.NEG, Op.ABS, Op.MIN, Op.MAX, Op.MUL})  # whose relative error is that of what they are made of
-TILE_LIMIT = 2**10  # columns of a tile, times what a distance may be multiplied by
+MOST_FACTOR = 2**10  # by which a position is multiplied
 
 
 @dataclass(frozen=True, slots=True)
 class Distances:
     """Takes integers of pairs apart.
 
-    position  the columns' positions, where they are the base plus the offsets; None: the columns are no such run
+    position  the columns' positions, where they are the base plus the offsets; None: rows or columns are no runs
     shape     which axes of the tile an expression varies along
     range     the bounds of an integer
     rounds    whether a product with a distance may be a difference of two, each of them rounded
@@ -113,7 +114,7 @@ class Distances:
         """rest + factor * column, as (rest + factor * base) + factor * offset."""
         form = linear(e)
         factor = 0 if self.position is None else form.coefficient(self.position)
-        if self.position is None or not 0 < abs(factor) <= TILE_LIMIT:
+        if self.position is None or not 0 < abs(factor) <= MOST_FACTOR:
             return None
         rest = form.without(self.position)
         if any(self.shape(atom) & Shape.COLUMN for atom in rest.atoms):

@@ -33,21 +33,21 @@ class Values:
         self.before: list[tuple[str, str]] = []  # values of rows: (name, text)
         self.inside: list[tuple[str, str]] = []  # values of columns
         self.counts = Counter[Shape]()
-        ranges = {**f.ranges, str(BASE.value): Interval(0, POSITION_LIMIT), str(OFFSET.value): Interval(0, 2**10)}
+        ranges = (
+            dict.fromkeys((str(BASE.value), str(OFFSET.value)), Interval(-POSITION_LIMIT, POSITION_LIMIT)) | f.ranges
+        )
         self.printer = Printer(self._leaf, self._name, ranges, exact=f.spec.natural, far=f.spec.far)
-        run = f.program.columns.is_sequence and not f.ordered
+        run = f.program.columns.is_sequence and f.program.rows.is_sequence and not f.ordered
         position = (Q if f.columns is QUERY else K) if run else None
         self.distances = Distances(position, self.printer.shape, self.printer.range, rounds=not f.spec.natural)
 
     def _leaf(self, e: Expr) -> Text:
-        columns = self.f.columns
         if e is BASE:
-            first = f"first_{columns.one}"
-            return (
-                Text(first, ATOM, Shape.SCALAR) if columns is not QUERY else Text(f"q_start + {first}", 4, Shape.SCALAR)
-            )
+            return Text("first_key", ATOM, Shape.SCALAR)
+        if e is OFFSET and self.transposed:
+            return Text("q_pos - first_key", 4, Shape.COLUMN)
         if e is OFFSET:
-            return Text(f"{columns.index}_in_tile", ATOM, Shape.COLUMN)
+            return Text("keys_in_tile", ATOM, Shape.COLUMN)
         if e is PRODUCT:
             return Text("s", ATOM, Shape.TILE)
         if e is SCALE or e is LOG2E:
@@ -68,7 +68,13 @@ class Values:
 
     def _moves(self, e: Expr) -> bool:
         """Whether a leaf differs from one column tile to the next."""
-        return e is BASE or (not e.args and e is not OFFSET and bool(self.printer.shape(e) & Shape.COLUMN))
+        if e is BASE or e is OFFSET:
+            return self.transposed is (e is OFFSET)
+        return not e.args and bool(self.printer.shape(e) & Shape.COLUMN)
+
+    @property
+    def transposed(self) -> bool:
+        return self.f.program.transposed
 
     def write_before(self) -> None:
         """The values of rows."""

@@ -67,8 +67,8 @@ def test_plain_kernels_take_the_exponential_of_a_pair_and_no_other_function(coun
     assert of(plain, r"I2F|FSEL|FSETP") == 0, "nothing is converted, compared or chosen"
 
 
-# At most so many instructions a pair. ALiBi: a product and a sum, besides what a thread computes of its rows.
-MOST = {"ALiBi": (2.5, 2.5, 2.5), "ALiBi, symmetric": (3.5, 3.5, 3.5), "softcap": (10.5, 13.5, 13.5)}
+# At most so many instructions a pair: in the forward, in dQ, in dK and dV.
+MOST = {"ALiBi": (2.5, 2.5, 3.5), "ALiBi, symmetric": (3.5, 3.5, 4.0), "softcap": (10.5, 13.5, 13.5)}
 
 
 @pytest.mark.parametrize("score", MOST)
@@ -84,4 +84,4 @@ def test_distances_are_neither_converted_nor_multiplied_as_integers_for_each_pai
     _, pairs, plain, scored = counted[kind, "ALiBi"]
     assert of(plain, r"FADD|FMUL|FFMA") < of(scored, r"FADD|FMUL|FFMA")
     assert of(scored, r"MUFU") == of(plain, r"MUFU")
-    assert of(scored, r"I2F") < pairs / 4, "only those of rows, of which a thread has a few"
+    assert of(scored, r"I2F") <= (pairs / 2 if kind == "dkv" else pairs / 4), "only those of rows, or of columns"
