@@ -13,7 +13,9 @@ def _listed(name: str, module: str, old: str, new: str) -> Mutant:
 
 FORWARD = (
     _kernel("the sum is not rescaled", "forward", '"l * rescale + tl.sum(p, 1)"', '"l + tl.sum(p, 1)"'),
-    _kernel("what is summed up is not rescaled", "forward", 'f"acc=acc_{i} * rescale[:, None]"', 'f"acc=acc_{i}"'),
+    _kernel(
+        "what is summed up is not rescaled", "forward", "{' * rescale[:, None]' if weights.is_softmax else ''}", ""
+    ),
     _kernel("masked pairs weigh something in dead rows", "forward", '"tl.where(live, p, 0.0)"', '"p"'),
     _kernel("masked pairs enter the maximum", "forward", 'f"tl.where(live, {s}, MIN)"', "s"),
     _kernel("lse stays in powers of two", "forward", '"(m + tl.log2(total)) * LN2"', '"m + tl.log2(total)"'),
@@ -24,15 +26,25 @@ FORWARD = (
 BACKWARD = (
     _kernel("dq is not scaled", "backward", '"acc_# * scale"', '"acc_#"'),
     _kernel("dk is not scaled", "backward", '"acc_k_# * scale"', '"acc_k_#"'),
-    _kernel("delta is not subtracted in dq", "backward", '"p * (dp - row_delta[:, None])"', '"p * dp"'),
-    _kernel("delta is not subtracted in dk", "backward", '"p * (dp - row_delta[None, :])"', '"p * dp"'),
+    _kernel(
+        "delta is not subtracted in a kernel",
+        "backward",
+        'f"{dp} - row_delta{of_row}" if weights.divided',
+        "dp if True",
+    ),
+    _kernel(
+        "delta is that of the first query of a tile in dk",
+        "backward",
+        '_gradient(f, pairs, "[None, :]"',
+        '_gradient(f, pairs, "[:1][None, :]"',
+    ),
     _kernel("lse is that of the first head", "backward", '"(b64 * heads + h) * q_len"', '"b64 * heads * q_len"'),
     _kernel("the mask is lost in the backward", "backward", '"tl.where(live, p, 0.0)"', '"p"'),
     _kernel(
         "the slope is lost in dk",
         "backward",
-        'row_delta[None, :])")\n    pairs.write_slope(status)',
-        'row_delta[None, :])")',
+        '_gradient(f, pairs, "[None, :]", status)\n    pairs.write_slope(status)',
+        '_gradient(f, pairs, "[None, :]", status)',
     ),
     _kernel("the slope is not a factor", "scores", 'f"ds * ({self.slope})"', '"ds"'),
     _kernel("the gradient of lse has the other sign", "backward", "total - tl.load(dlse", "total + tl.load(dlse"),
@@ -141,14 +153,14 @@ VALUES = (
     _kernel(
         "what reads the head is computed before the loop over heads",
         "scores",
-        "late = self.f.loops_over_heads and contains(e, H)",
-        "late = False",
+        "(self.f.loops_over_heads and contains(e, H)) or any(",
+        "any(",
     ),
     _kernel(
         "scores change before they are scaled",
-        "scores",
-        'w.let("s", "s * scale")',
-        'w.let("s", "s")',
+        "units",
+        "real.mul(PRODUCT, real.mul(SCALE, factor))",
+        "real.mul(PRODUCT, factor)",
     ),
     _kernel(
         "a quotient is halved by its shift",
@@ -169,12 +181,12 @@ VALUES = (
     _kernel(
         "as many instances as key heads are launched",
         "launch",
-        '(v.shape[1] if kind == "dkv" else call.heads)',
+        '(v.shape[1] if kind in ("dkv", "pulled_dk") else call.heads)',
         "v.shape[1]",
     ),
 )
 LEARNED = (
-    _kernel("a slope by a tensor is lost", "scores", "ds{one.slope and f' * ({one.slope})'}", "ds"),
+    _kernel("a slope by a tensor is lost", "scores", "{one.slope and f' * ({one.slope})'}", ""),
     _kernel("sums are taken in units of two", "sums", "t.double() / self.units[n]", "t.double() / self.units[n] / 2"),
     _kernel("the series of tanh turns too early", "operations", "-17.0 / 315.0", "17.0 / 315.0"),
     _kernel(

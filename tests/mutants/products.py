@@ -13,7 +13,7 @@ FORWARD = (
     _torch(
         "a dead row of the target divides by zero",
         "torch.forward",
-        "self.total.clamp(min=2.0 ** -(CALM + 1))",
+        "self.total.masked_fill(~alive, torch.inf)",
         "self.total",
     ),
     _torch(
@@ -45,8 +45,8 @@ FORWARD = (
     _torch(
         "changed scores stay in natural units",
         "torch.scored",
-        "self._of(self.change, step, s) * LOG2E",
-        "self._of(self.change, step, s)",
+        "self.of(change, step, s) * LOG2E",
+        "self.of(change, step, s)",
     ),
 )
 SCHEDULE = (
@@ -102,20 +102,18 @@ SCHEDULE = (
 BACKWARD = (
     _torch("the gradient of lse is added to delta", "torch.backward", "delta.sub_(matrices", "delta.add_(matrices"),
     _torch("dk of the target is not scaled", "torch.backward", "dk.mul_(scale)", "dk"),
-    _torch(
-        "delta is not subtracted", "torch.backward", "dp.sub_(copied(step.queries(rows.delta))).mul_(p)", "dp.mul_(p)"
-    ),
+    _torch("delta is not subtracted", "torch.backward", ".sub_(copied(step.queries(rows.delta)))", ""),
     _torch("the slopes are lost", "torch.backward", "ds = scored.through(slopes, ds)", "pass"),
     _torch("what is learned is what came last", "torch.scored", "accumulate=True", "accumulate=False"),
     _torch("what lies outside of a tensor is learned", "torch.scored", "if inside is not None:", "if False:"),
     _torch(
         "an infinite slope leaves no number",
         "torch.scored",
-        "torch.where(ds == 0.0, 0.0, ds * slopes) if self.unbounded else ds.mul_(slopes)",
-        "ds.mul_(slopes)",
+        "torch.where(t == 0.0, 0.0, t * factors) if unbounded else t.mul_(factors)",
+        "t.mul_(factors)",
     ),
     _torch("dead pairs keep infinite scores", "torch.dead", "if self.schedule.unbounded:", "if False:"),
-    _torch("pairs are not hidden in the backward", "torch.backward", "                dead.hide(step, s)\n", ""),
+    _torch("pairs are not hidden in the backward", "torch.backward", "dead.hide(step, s)", "pass"),
     _torch(
         "fields of queries and keys are exchanged",
         "operator",
