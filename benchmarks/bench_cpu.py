@@ -45,13 +45,13 @@ def contestants(case: Case) -> dict[str, Runner]:
     tensors = case.tensors(HEADS, "cpu")
     bindings: dict[str, Any] = case.bindings("cpu") | tensors
     mask = case.flex(case.ids("cpu"))
-    blocks = create_block_mask(mask, None, None, case.length, case.length, device="cpu")
+    blocks = create_block_mask(mask, None, None, case.length, case.length + case.more_keys, device="cpu")
     index = torch.arange(case.length)
     dense = mask(index[:1], index[:1], index[:, None], index[None, :])
     compiled, change = torch.compile(flex_attention, dynamic=False), case.score and case.score(tensors)
     found: dict[str, Runner] = {
         "attnir": lambda q, k, v: attention(q, k, v, **bindings),
-        "flex": lambda q, k, v: compiled(q, k, v, score_mod=change, block_mask=blocks),
+        "flex": lambda q, k, v: compiled(q, case.padded(k), case.padded(v), score_mod=change, block_mask=blocks),
     }
     if change is None:
         found["dense mask"] = lambda q, k, v: scaled_dot_product_attention(q, k, v, attn_mask=dense)

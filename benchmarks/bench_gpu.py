@@ -38,8 +38,10 @@ def runners(case: Case, learned: dict[str, Tensor]) -> Iterator[tuple[str, Runne
     yield "attnir", lambda q, k, v: attention(q, k, v, **bindings)
     compiled, change = torch.compile(flex_attention), case.score and case.score(learned)
     mask = case.flex(case.ids("cuda"))
-    blocks = create_block_mask(mask, None, None, case.length, case.length, device="cuda", _compile=True)
-    yield "flex", lambda q, k, v: compiled(q, k, v, score_mod=change, block_mask=blocks)
+    blocks = create_block_mask(
+        mask, None, None, case.length, case.length + case.more_keys, device="cuda", _compile=True
+    )
+    yield "flex", lambda q, k, v: compiled(q, case.padded(k), case.padded(v), score_mod=change, block_mask=blocks)
     if case.name in ("full", "causal"):
         for label, backend in (("cudnn", SDPBackend.CUDNN_ATTENTION), ("flash", SDPBackend.FLASH_ATTENTION)):
             yield label, sdpa(backend, case.name == "causal")

@@ -32,6 +32,11 @@ class Case:
     documents: bool = False
     score: FlexScore | None = None  # made for the tensors that it reads
     made: Made = field(default_factory=dict)  # these
+    more_keys: int = 0  # of zeros, before all others, by which FlexAttention says the same
+
+    def padded(self, t: Tensor) -> Tensor:
+        """Keys or values as FlexAttention takes them."""
+        return torch.nn.functional.pad(t, (0, 0, self.more_keys, 0)) if self.more_keys else t
 
     def ids(self, device: str) -> Tensor:
         """The document of each token."""
@@ -80,7 +85,7 @@ def sequences(length: int) -> list[Case]:
 
 
 def scored(length: int) -> list[Case]:
-    """Causal, with scores that change."""
+    """Causal, with scores that change, and with a sink."""
 
     def causal(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
         return k <= q
@@ -105,10 +110,24 @@ def scored(length: int) -> list[Case]:
             {"bias": lambda heads: torch.randn(heads, REACH)},
         ),
     }
+
+    def sink(given: dict[str, Tensor]) -> ScoreFunction:
+        sinks = given["sink"]
+        return lambda s, b, h, q, k: torch.where(k == 0, sinks[h], s)
+
+    sunk = Case(
+        "sink",
+        length,
+        an.pattern(an.causal(), normalize=an.softmax(sink=an.tensor("sink", "h"))),
+        lambda ids: lambda b, h, q, k: k <= q + 1,
+        score=sink,
+        made={"sink": torch.randn},
+        more_keys=1,
+    )
     return [
         Case(name, length, an.pattern(an.causal(), score=own), lambda ids: causal, score=other, made=made)
         for name, (own, other, made) in scores.items()
-    ]
+    ] + [sunk]
 
 
 def grids() -> list[Case]:

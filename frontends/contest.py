@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -93,7 +93,7 @@ def _dense(
     """torch's attention with the pattern as a dense mask, and without one where that means the same."""
     runners: dict[str, Runner] = {}
     left_out: dict[str, str] = {}
-    plain = attention.pattern.score is an.pattern(an.full()).score
+    plain = replace(attention.pattern, mask=an.full()) == an.pattern(an.full())
     if plain and attention.pattern.predicate in (an.full().predicate, an.causal().predicate):
         causal = attention.pattern.predicate is an.causal().predicate
         runners[UNMASKED] = lambda q, k, v: scaled_dot_product_attention(q, k, v, is_causal=causal)
@@ -101,7 +101,7 @@ def _dense(
         left_out[UNMASKED] = "torch has it for full and causal alone"
     needed = size.length**2 * size.heads * size.dtype.itemsize
     if not plain:
-        left_out[MASKED] = "the pattern changes scores, which a mask does not"
+        left_out[MASKED] = "the pattern changes scores or weights, which a mask does not"
     elif needed > MOST_BYTES:
         left_out[MASKED] = f"its scores could take {needed / 2**30:.1f} GiB; a shorter --length has it"
     else:
