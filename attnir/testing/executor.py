@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,11 @@ from attnir.errors import BackendError
 from attnir.masks import Mask
 from attnir.scores import Pattern, pattern
 from attnir.testing.case import Case
+from attnir.walk import tile_counts
 
 TORCH_TILE = (64, 64)
 MOST_TILES = 12  # of all samples and heads, that are interpreted
+MOST_INSTANCES = 48  # of a kernel: a layout of many classes has more of them than there are tiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +92,11 @@ class Executor:
         if self.backend != "triton" or self.device != "cpu":
             return True
         m, n = self.tile(case, transposed=False)
-        call = case.call
-        return case.batch * case.heads * -(-call.q_len // m) * -(-call.k_len // n) <= MOST_TILES
+        call, copies = case.call, case.batch * case.heads
+        if copies * -(-call.q_len // m) * -(-call.k_len // n) > MOST_TILES:
+            return False
+        launches = Plan(pattern(case.pattern)).on(call).launches((m, n))
+        return copies * sum(prod(tile_counts(programs[0].rows, call)) for programs in launches) <= MOST_INSTANCES
 
     @contextmanager
     def quiet(self) -> Iterator[None]:

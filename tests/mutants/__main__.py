@@ -3,7 +3,7 @@
     python -m tests.mutants [--only WORD] [--part I/N] [--time SECONDS] [--jobs N] [--seed N] [--out FILE.md]
 
 Exit 0: all of them are caught, at most a tenth by a test of their own. Exit 1: some survive, or the fuzzer fails
-without any of them.
+without any of them: in a run of its own, or in a script that it took for one that shows a bug.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, as_completed
 from pathlib import Path
 
 from rich.console import Console
@@ -19,6 +19,7 @@ from rich.table import Table
 
 from tests.mutants.hunt import Outcome, hunt, passes_without
 from tests.mutants.mutant import LEVELS, Mutant
+from tests.mutants.server import workers
 from tests.mutants.table import ALL
 
 WIDE = 140  # columns of what is piped, so that a mutant is a line
@@ -35,15 +36,16 @@ def main() -> int:
     part, parts = options.part
     chosen = chosen[part - 1 :: parts]
     console = Console(width=None if sys.stdout.isatty() else WIDE)
-    control = passes_without(limit=CONTROL, seed=options.seed)
-    if control.code != 0:
-        console.print(f"the fuzzer fails without any bug planted:\n{control.said}", highlight=False, markup=False)
-        return 1
-    outcomes = list(_hunted(chosen, options, console))
+    with workers(options.jobs) as pool:
+        control = pool.submit(passes_without, limit=CONTROL, seed=options.seed).result()
+        if control.code != 0:
+            console.print(f"the fuzzer fails without any bug planted:\n{control.said}", highlight=False, markup=False)
+            return 1
+        outcomes = _hunted(chosen, options, pool, console)
     console.print(_table(outcomes), _summary(outcomes), sep="\n")
     if options.out:
         Path(options.out).write_text(_page(outcomes))
-    return 1 if not chosen or any(not o.caught_by for o in outcomes) else 0
+    return 1 if not chosen or any(not o.caught_by or o.alarms for o in outcomes) else 0
 
 
 def _options() -> argparse.Namespace:
@@ -66,18 +68,22 @@ def _part(text: str) -> tuple[int, int]:
     return found
 
 
-def _hunted(chosen: Sequence[Mutant], options: argparse.Namespace, console: Console) -> Iterable[Outcome]:
+def _hunted(
+    chosen: Sequence[Mutant], options: argparse.Namespace, pool: Executor, console: Console
+) -> Sequence[Outcome]:
     """The outcomes in the order of the table; each one is told as it comes."""
+    hunts = [pool.submit(hunt, mutant, limit=options.time, seed=options.seed) for mutant in chosen]
+    for ended in as_completed(hunts):
+        _tell(ended.result(), console)
+    return [ended.result() for ended in hunts]
 
-    def one(mutant: Mutant) -> Outcome:
-        outcome = hunt(mutant, limit=options.time, seed=options.seed)
-        console.print(f"{outcome.seconds:6.1f} s  {outcome.caught_by or 'SURVIVED':10}  {mutant.name}", highlight=False)
-        if not outcome.caught_by or not outcome.reproduces:
-            console.print(outcome.said, style="dim", highlight=False, markup=False)
-        return outcome
 
-    with ThreadPoolExecutor(options.jobs) as pool:
-        yield from pool.map(one, chosen)
+def _tell(o: Outcome, console: Console) -> None:
+    console.print(f"{o.seconds:6.1f} s  {o.caught_by or 'SURVIVED':10}  {o.mutant.name}", highlight=False)
+    for script in o.alarms:
+        console.print(f"FALSE ALARM: this fails without the bug as well:\n{script}", highlight=False, markup=False)
+    if not o.caught_by or not o.reproduces:
+        console.print(o.said, style="dim", highlight=False, markup=False)
 
 
 def _cells(o: Outcome) -> tuple[str, ...]:
@@ -89,7 +95,7 @@ def _cells(o: Outcome) -> tuple[str, ...]:
 def _table(outcomes: Iterable[Outcome]) -> Table:
     table = Table(*HEADINGS)
     for o in outcomes:
-        table.add_row(*_cells(o), style=None if o.caught_by and o.reproduces else "red")
+        table.add_row(*_cells(o), style=None if o.caught_by and o.reproduces and not o.alarms else "red")
     return table
 
 
@@ -105,7 +111,8 @@ def _summary(outcomes: Sequence[Outcome]) -> str:
     return (
         f"{len(fuzzed)} of {total} mutants ({len(fuzzed) / max(1, total):.0%}) are found by fuzzing alone{median}; "
         f"{sum(o.reproduces for o in fuzzed)} scripts reproduce what they show; "
-        f"{sum(not o.caught_by for o in outcomes)} survive. By level: {levels}."
+        f"{sum(not o.caught_by for o in outcomes)} survive; "
+        f"{sum(len(o.alarms) for o in outcomes)} false alarms. By level: {levels}."
     )
 
 

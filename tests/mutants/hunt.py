@@ -1,11 +1,11 @@
-"""One mutant, hunted: the fuzzer alone against a planted bug, then its shrunk script with the bug and without it."""
+"""One mutant, hunted: the fuzzer alone against a planted bug, then its shrunk script without the bug and with it.
+
+A script that fails without the bug as well is a false alarm: it shows nothing, and the hunt goes on with another seed.
+"""
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,16 +13,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.mutants.mutant import Mutant
+from tests.mutants.server import Ended, forked
 
-ROOT = Path(__file__).parents[2]
 SHRINKING = 8  # seconds that the fuzzer may take to make what it found small
-BEYOND = 180  # that a child may take beyond its time: it starts, ends a case, and shrinks
-ENVIRONMENT = {
-    "PYTHONPATH": str(ROOT),
-    "TRITON_INTERPRET": "1",
-    "OMP_NUM_THREADS": "1",
-    "OMP_WAIT_POLICY": "passive",
-}
+CLOSING = 10  # seconds of a hunt in which no new case begins: for the last one, or for shrinking
+BEYOND = 180  # seconds for a script, a test, or the fuzzer without a bug, beyond what they should take
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +25,11 @@ class Outcome:
     """How a mutant fared.
 
     caught_by   the property that it broke and on what, "crash" of the fuzzer, or the test of the table; empty: nothing
-    cases       how many cases were tried; 0 where the fuzzer did not say
-    reproduces  whether the shrunk script fails with the bug and passes without it
+    cases       how many cases the last run of the fuzzer tried; 0 where it did not say
+    seconds     until the fuzzer had found it, and shrunk it
+    reproduces  whether the shrunk script, or the test, fails with the bug and passes without it
     said        the last lines of the child
+    alarms      scripts that the fuzzer found and that fail without the bug: bugs of its own, or of the package
     """
 
     mutant: Mutant
@@ -41,35 +38,47 @@ class Outcome:
     seconds: float
     reproduces: bool
     said: str = ""
+    alarms: tuple[str, ...] = ()
 
     @property
     def by_fuzzing(self) -> bool:
         return bool(self.caught_by) and not self.mutant.test
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A child process that has ended. code is None where it took too long."""
-
-    code: int | None
-    said: str
-
-
 def hunt(mutant: Mutant, *, limit: int, seed: int) -> Outcome:
     """Fuzz a planted bug for at most `limit` seconds, or run the test that the table names."""
-    began = time.monotonic()
     with TemporaryDirectory(prefix="attnir-hunt-") as folder:
-        if mutant.test:
-            ended = _planted(mutant, ["-m", "pytest", "-q", "-x", "-n", "0", mutant.test], limit)
-            found = f"test {mutant.test.rpartition('::')[2]}" if ended.code == 1 else ""
-            return Outcome(mutant, found, 0, time.monotonic() - began, ended.code == 1, _last(ended.said))
-        corpus = Path(folder)
-        ended = _planted(mutant, _fuzzer(corpus, limit, seed, target_of(mutant)), limit)
-        seconds = time.monotonic() - began
-        scripts = sorted(corpus.rglob("*.py"))
+        return (_tested if mutant.test else _fuzzed)(mutant, Path(folder), limit, seed)
+
+
+def _tested(mutant: Mutant, folder: Path, limit: int, _: int) -> Outcome:
+    began = time.monotonic()
+    arguments = ["-m", "pytest", "-q", "-x", "-n", "0", "--assert=plain", mutant.test]
+    ended = forked(mutant, arguments, folder, limit)
+    seconds = time.monotonic() - began
+    found = f"test {mutant.test.rpartition('::')[2]}" if ended.code == 1 else ""
+    reproduces = bool(found) and forked(None, arguments, folder, BEYOND).code == 0
+    return Outcome(mutant, found, 0, seconds, reproduces, _last(ended.said))
+
+
+def _fuzzed(mutant: Mutant, folder: Path, limit: int, seed: int) -> Outcome:
+    seconds, alarms = 0.0, []
+    while True:
+        corpus = folder / str(len(alarms))
+        began = time.monotonic()
+        arguments = _fuzzer(corpus, limit - seconds - CLOSING, seed + len(alarms), target_of(mutant))
+        ended = forked(mutant, arguments, folder, limit - seconds)
+        seconds += time.monotonic() - began
+        scripts = sorted(corpus.glob("*.py"))
         caught_by, cases = _told(ended, scripts)
-        reproduces = bool(caught_by and scripts) and _reproduces(mutant, scripts[0], limit)
-    return Outcome(mutant, caught_by, cases, seconds, reproduces, _last(ended.said))
+        alarm = bool(scripts) and forked(None, [str(scripts[0])], folder, BEYOND).code != 0
+        if alarm:
+            alarms.append(scripts[0].read_text())
+            if seconds + CLOSING < limit:
+                continue
+            caught_by = ""
+        reproduces = bool(caught_by and scripts) and forked(mutant, [str(scripts[0])], folder, BEYOND).code == 1
+        return Outcome(mutant, caught_by, cases, seconds, reproduces, _last(ended.said), tuple(alarms))
 
 
 def target_of(mutant: Mutant) -> str:
@@ -80,10 +89,11 @@ def target_of(mutant: Mutant) -> str:
 def passes_without(*, limit: int, seed: int) -> Ended:
     """What the fuzzer says for `limit` seconds of the package as it is; where its code is not 0, no hunt means much."""
     with TemporaryDirectory(prefix="attnir-hunt-") as folder:
-        return _run([sys.executable, *_fuzzer(Path(folder), limit, seed, "torch,triton")], limit)
+        corpus = Path(folder) / "corpus"
+        return forked(None, _fuzzer(corpus, limit, seed, "torch,triton"), Path(folder), limit + BEYOND)
 
 
-def _fuzzer(corpus: Path, limit: int, seed: int, target: str) -> list[str]:
+def _fuzzer(corpus: Path, limit: float, seed: int, target: str) -> list[str]:
     options = {"--target": target, "--time": limit, "--shrink": SHRINKING, "--seed": seed, "--corpus": corpus}
     return ["-m", "attnir.frontends.cli", "fuzz", *(str(word) for pair in options.items() for word in pair)]
 
@@ -100,34 +110,6 @@ def _told(ended: Ended, scripts: Sequence[Path]) -> tuple[str, int]:
 def _number(pattern: str, text: str) -> int:
     found = re.search(pattern, text)
     return int(found[1]) if found else 0
-
-
-def _reproduces(mutant: Mutant, script: Path, limit: int) -> bool:
-    with_bug, without = _planted(mutant, [str(script)], limit), _run([sys.executable, str(script)], limit)
-    return with_bug.code == 1 and without.code == 0
-
-
-def _planted(mutant: Mutant, arguments: Sequence[str], limit: int) -> Ended:
-    return _run([sys.executable, "-m", "tests.mutants.plant", mutant.name, *arguments], limit)
-
-
-def _run(command: Sequence[str], limit: int) -> Ended:
-    try:
-        done = subprocess.run(
-            command,
-            cwd=ROOT,
-            env={**os.environ, **ENVIRONMENT},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            timeout=limit + BEYOND,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as late:
-        said = late.output or ""
-        return Ended(None, said.decode(errors="replace") if isinstance(said, bytes) else said)
-    return Ended(done.returncode, done.stdout)
 
 
 def _last(said: str) -> str:

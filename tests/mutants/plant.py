@@ -56,19 +56,19 @@ def plant(mutant: Mutant) -> None:
     sys.meta_path.insert(0, _Finder(mutant))
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Plant the mutant that is named first, then run a module or a script with the other arguments."""
-    name, *rest = arguments
-    plant(MUTANTS[name])
+def run(mutant: Mutant | None, arguments: Sequence[str]) -> None:
+    """Run a module or a script as `python` would, with a mutant planted where one is given."""
+    if mutant is not None:
+        plant(mutant)
     with tempfile.TemporaryDirectory(prefix="attnir-mutant-") as folder:
         os.environ["ATTNIR_CACHE_DIR"] = folder
-        if rest[0] == "-m":
-            sys.argv = rest[1:]
-            runpy.run_module(rest[1], run_name="__main__", alter_sys=True)
+        if arguments[0] == "-m":
+            sys.argv = list(arguments[1:])
+            runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
         else:
-            sys.argv = rest
-            runpy.run_path(rest[0], run_name="__main__")
+            sys.argv = list(arguments)
+            runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(MUTANTS[sys.argv[1]], sys.argv[2:])

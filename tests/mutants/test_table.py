@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.mutants import __main__ as mutants
-from tests.mutants.hunt import Ended, Outcome
+from tests.mutants.hunt import Outcome
 from tests.mutants.mutant import LEVELS, Mutant, NoLongerAppliesError
+from tests.mutants.server import Ended
 from tests.mutants.table import ALL, MUTANTS
 
 ROOT = Path(__file__).parents[2]

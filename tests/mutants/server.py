@@ -1,0 +1,103 @@
+"""Processes to hunt in: each has imported what the package needs, but not the package, and forks a child for every run.
+
+Imports take longer than most hunts. What a child draws does not depend on the children before it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from tests.mutants.mutant import Mutant
+from tests.mutants.plant import run
+
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = {
+    "PYTHONPATH": str(ROOT),
+    "PYTHONHASHSEED": "0",
+    "TRITON_INTERPRET": "1",
+    "OMP_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "passive",
+}
+IMPORTED = (
+    *("torch", "torch._dynamo", "torch.fx.experimental.symbolic_shapes", "triton", "triton.language", "numpy", "sympy"),
+    *("hypothesis", "pytest", "networkx", "typer", "rich.console", "rich.progress", "rich.syntax", "rich.table"),
+)
+PAUSE = 0.05  # seconds between two looks at a child
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A child process that has ended. code is None where it took too long."""
+
+    code: int | None
+    said: str
+
+
+def workers(number: int) -> Executor:
+    """That many processes with everything imported. Threads would not survive a fork, so they have one each."""
+    os.environ.update(ENVIRONMENT)
+    return ProcessPoolExecutor(number, multiprocessing.get_context("spawn"), initializer=_import)
+
+
+def _import() -> None:
+    for name in IMPORTED:
+        importlib.import_module(name)
+    assert "attnir" not in sys.modules, "a bug is planted while its module is imported"
+
+
+def forked(mutant: Mutant | None, arguments: Sequence[str], folder: Path, limit: float) -> Ended:
+    """Run a module or a script in a child of this process, with a bug or without; all its files lie in the folder."""
+    said = folder / "said"
+    child = os.fork()
+    if not child:
+        _child(mutant, arguments, folder, said)
+    code = _code(child, time.monotonic() + limit)
+    return Ended(code, said.read_text(errors="replace"))
+
+
+def _child(mutant: Mutant | None, arguments: Sequence[str], folder: Path, said: Path) -> NoReturn:
+    """Leaves only by os._exit: what the parent would do at its end is not the child's to do."""
+    code = 1
+    try:
+        os.setsid()
+        out = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(out, 1)
+        os.dup2(out, 2)
+        os.chdir(ROOT)
+        tempfile.tempdir = str(folder)
+        run(mutant, arguments)
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _code(child: int, end: float) -> int | None:
+    """How a child ends. One that has not by then is killed, with those of its own."""
+    ended, status = 0, 0
+    try:
+        while not ended and time.monotonic() < end:
+            time.sleep(PAUSE)
+            ended, status = os.waitpid(child, os.WNOHANG)
+    finally:
+        if not ended:
+            os.killpg(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status) if ended else None
