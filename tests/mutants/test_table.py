@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,7 @@ def test_a_fuzzer_that_always_fails_catches_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["mutants"])
+    monkeypatch.setattr(mutants, "workers", ThreadPoolExecutor)
     monkeypatch.setattr(mutants, "passes_without", lambda **_: Ended(2, "no such option"))
     monkeypatch.setattr(mutants, "hunt", lambda *_, **__: pytest.fail("hunted"))
     assert mutants.main() == 1
@@ -58,6 +60,7 @@ def test_the_parts_of_the_table_are_the_whole(monkeypatch: pytest.MonkeyPatch) -
         hunted.append(mutant.name)
         return Outcome(mutant, "walks, torch", 1, 1.0, True)
 
+    monkeypatch.setattr(mutants, "workers", ThreadPoolExecutor)
     monkeypatch.setattr(mutants, "passes_without", lambda **_: Ended(0, ""))
     monkeypatch.setattr(mutants, "hunt", found)
     for i in (1, 2, 3):

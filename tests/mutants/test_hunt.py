@@ -1,0 +1,71 @@
+"""A hunt: children see the bug and end in time, and what fails without the bug counts for nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.mutants import hunt as hunting
+from tests.mutants.hunt import hunt
+from tests.mutants.mutant import Mutant
+from tests.mutants.server import Ended, forked, workers
+from tests.mutants.table import MUTANTS
+
+MUTANT = MUTANTS["an absolute value is never 0"]
+SCRIPTS = {
+    "bug": "from attnir.bounds import decide\nfrom attnir.expr import Q, absolute\nprint(decide(absolute(Q - 9) <= 5))",
+    "exit": "raise SystemExit(3)",
+    "error": "raise ValueError('of the script')",
+    "late": "import time\nprint('begun', flush=True)\ntime.sleep(60)",
+}
+
+
+def test_each_child_is_planted_anew_and_ends_in_time(tmp_path: Path) -> None:
+    for name, text in SCRIPTS.items():
+        tmp_path.joinpath(f"{name}.py").write_text(text)
+
+    with workers(1) as pool:
+
+        def run(name: str, mutant: Mutant | None = None, limit: float = 60) -> Ended:
+            return pool.submit(forked, mutant, [str(tmp_path / f"{name}.py")], tmp_path, limit).result()
+
+        assert run("bug", MUTANT) == Ended(0, "False\n")
+        assert run("bug") == Ended(0, "None\n")
+        assert run("exit").code == 3
+        assert run("late", limit=2) == Ended(None, "begun\n")
+        failed = run("error")
+    assert failed.code == 1 and "ValueError: of the script" in failed.said
+    assert not list(tmp_path.glob("attnir-mutant-*")), "a cache is left"
+
+
+class Package:
+    """Stands for the children: each seed finds a script, and those of `alarms` fail without the bug as well."""
+
+    def __init__(self, alarms: Sequence[int]) -> None:
+        self.alarms = alarms
+        self.seeds: list[int] = []
+
+    def __call__(self, mutant: Mutant | None, arguments: Sequence[str], folder: Path, limit: float) -> Ended:
+        if "fuzz" in arguments:
+            self.seeds.append(int(arguments[arguments.index("--seed") + 1]))
+            corpus = Path(arguments[arguments.index("--corpus") + 1])
+            corpus.mkdir()
+            corpus.joinpath("found.py").write_text("# `walks` on torch: a live pair is lost\n")
+            return Ended(1, "7 cases, 30 checks passed, 1 failures")
+        return Ended(int(mutant is not None or self.seeds[-1] in self.alarms), "")
+
+
+def test_a_hunt_goes_on_after_a_false_alarm(monkeypatch: pytest.MonkeyPatch) -> None:
+    package = Package(alarms=[5, 6])
+    monkeypatch.setattr(hunting, "forked", package)
+    found = hunt(MUTANT, limit=60, seed=5)
+    assert package.seeds == [5, 6, 7]
+    assert (found.caught_by, found.cases, found.reproduces, len(found.alarms)) == ("walks, torch", 7, True, 2)
+
+
+def test_a_false_alarm_in_the_last_seconds_catches_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hunting, "forked", Package(alarms=[0]))
+    found = hunt(MUTANT, limit=hunting.CLOSING, seed=0)
+    assert (found.caught_by, found.reproduces, len(found.alarms)) == ("", False, 1)
