@@ -31,7 +31,7 @@ MOST_PAIRS = 600_000
 MANY_ROWS = 64  # of results: over fewer, the largest error of the yardstick says little where errors are large
 LARGEST_SCORE = 1e3  # beyond, rounding of the score itself decides which key weighs how much
 
-lengths = st.one_of(st.integers(1, 24), st.integers(1, 80), st.integers(100, 300), st.sampled_from(LENGTHS))
+lengths = st.one_of(st.integers(1, 24), st.integers(9, 80), st.integers(100, 300), st.sampled_from(LENGTHS))
 
 
 @st.composite

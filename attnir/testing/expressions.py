@@ -254,7 +254,42 @@ def _scores(numbers: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
 
 amounts = st.integers(-32, 32).map(lambda n: real.real(n / 8))
 given_numbers = st.one_of(read, read, st.just(ex.number(GAIN)))
-scores = st.recursive(
-    st.one_of(st.just(real.SCORE), st.just(real.SCORE), amounts, given_numbers), _scores, max_leaves=4
-)
+leaves_of_scores = st.one_of(st.just(real.SCORE), st.just(real.SCORE), amounts, given_numbers)
+
+
+@st.composite
+def _chained(draw: st.DrawFn) -> Expr:
+    """What one to three steps make of the score: each operation is as likely as the others."""
+    found = real.SCORE
+    for _ in range(draw(st.integers(1, 3))):
+        steps = _steps(found, draw(leaves_of_scores), draw(bounds))
+        found = steps[draw(st.integers(0, len(steps) - 1))]
+    return found
+
+
+def _steps(e: Expr, other: Expr, condition: Expr) -> list[Expr]:
+    positive = real.add(real.absolute(other), real.real(0.5))
+    return [
+        real.tanh(e),
+        real.sigmoid(e),
+        real.exp(real.minimum(e, real.ONE)),
+        real.log(real.add(real.absolute(e), real.real(0.5))),
+        real.sqrt(real.add(real.absolute(e), real.real(0.5))),
+        real.absolute(e),
+        real.minimum(e, other),
+        real.maximum(e, other),
+        real.where(real.compare(Op.LT, e, other), other, e),
+        real.where(condition, e, other),
+        real.where(condition, other, e),
+        real.add(e, other),
+        real.sub(e, other),
+        real.sub(other, e),
+        real.mul(e, other),
+        real.div(e, positive),
+        real.div(other, real.add(real.absolute(e), real.real(0.5))),
+        real.div(e, real.real(4.0)),
+    ]
+
+
+scores = st.one_of(_chained(), _chained(), st.recursive(leaves_of_scores, _scores, max_leaves=4))
 scores = scores.filter(lambda e: not predicate_problem(e))

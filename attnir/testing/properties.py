@@ -156,7 +156,7 @@ PROPERTIES: dict[str, Property] = {
     for p in (
         Property("text", "language", "printed text reads back as the same pattern and programs", text),
         Property("means", "language", "the dense meaning is what plain Python says, pair by pair", means, FEW_PAIRS),
-        Property("slopes", "language", "the derivative of a score is torch's", slopes, SOME_PAIRS),
+        Property("slopes", "language", "the derivative of a score is torch's", slopes),
         Property("walks", "analysis", "every live pair is visited exactly once, in every layout, both ways", walks),
         Property("counts", "analysis", "live pairs and visited tiles are counted exactly", counts),
         Property("keys", "kernel", "with q = 0 lse, o and dV give exact integers", counts_keys),

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from tests.mutants.mutant import Mutant
 from tests.mutants.server import Ended, forked
 
-SHRINKING = 8  # seconds that the fuzzer may take to make what it found small
+SHRINKING = 5  # seconds that the fuzzer may take to make what it found small
 CLOSING = 10  # seconds of a hunt in which no new case begins: for the last one, or for shrinking
 BEYOND = 180  # seconds for a script, a test, or the fuzzer without a bug, beyond what they should take
 
