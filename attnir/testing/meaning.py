@@ -147,6 +147,15 @@ def pairs(call: Call) -> Iterator[dict[str, int]]:
                     yield {"b": b, "h": h, "q": q, "k": k}
 
 
+def some_pairs(call: Call, most: int, seed: int) -> tuple[Tensor, list[dict[str, int]]]:
+    """Pairs of a call, at most so many, drawn by a seed: where they stand among all of them, flattened, and tokens."""
+    shape = (call.batch, call.heads, call.q_len, call.k_len)
+    places = torch.randperm(math.prod(shape), generator=torch.Generator().manual_seed(seed))[:most].sort().values
+    b, h, q, k = torch.unravel_index(places, shape)
+    rows = torch.stack([b, h, q + call.q_start, k], 1).tolist()
+    return places, [dict(zip("bhqk", row, strict=True)) for row in rows]
+
+
 def matrix(predicate: Expr, call: Call) -> Tensor:
     """The predicate of every pair, bool [B, H, q_len, k_len], pair by pair in Python."""
     live = [bool(meaning(predicate, tokens, call)) for tokens in pairs(call)]
