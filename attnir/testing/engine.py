@@ -22,7 +22,7 @@ from attnir.testing.executor import Executor
 from attnir.testing.properties import PROPERTIES, Property
 from attnir.testing.script import script
 
-EXAMPLES = 60  # of a round
+EXAMPLES = 10  # of a round; from the eleventh on hypothesis mostly repeats parts of the ones before
 SHRINKING = 60.0  # seconds, at most, for one failure, where nothing else is said
 SHARE = 0.5  # of the time that each executor but the first may take: the cheap properties see every case
 
