@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 
 from attnir.arrange import Arrangement
 from attnir.codegen.plan import Plan, read_plan
 from attnir.count import count_launches
+from attnir.disjuncts import disjuncts
 from attnir.evaluate import dense_mask
-from attnir.expr import not_
+from attnir.expr import FALSE, TRUE, and_, not_, or_
 from attnir.live import live_pairs_of
 from attnir.normalise import normalise
 from attnir.program_text import read_program
@@ -83,7 +85,8 @@ def means(case: Case, _: Executor) -> None:
     alive = live.flatten()[places]
     assert alive.tolist() == [bool(meaning(predicate, tokens, call)) for tokens in each], "plain Python: another mask"
     assert torch.equal(live, dense_mask(normalise(predicate), call).expand_as(live)), "normalised: another mask"
-    assert torch.equal(~live, dense_mask(not_(predicate), call).expand_as(live)), "negated: not its complement"
+    negated = reduce(or_, (reduce(and_, term, TRUE) for term in disjuncts(not_(predicate))), FALSE)
+    assert torch.equal(~live, dense_mask(negated, call).expand_as(live)), "negated, as a union: not its complement"
     s = torch.linspace(-3, 3, case.pairs, dtype=torch.float64).view(live.shape)
     given = s.flatten()[places].tolist()
     for e in {case.score, case.weights.of(case.score), *case.weights.roots} - {case.weights.value}:
