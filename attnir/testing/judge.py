@@ -8,7 +8,8 @@ of its own.
 A result may be a difference of large terms that cancel: the dq of a row with one live key is 0 exactly, whatever the
 terms. So |ref| is taken as at least 1 % of the norm of the sum of the terms' sizes. And a float32 rounding is no
 error, of the products over absolute values: softmax's backward subtracts dO . o from dO . v, which are rounded apart,
-however small the two are. For kernel and yardstick alike.
+however small the two are. Nor are the roundings of a score and of its slope, as `roundings.py` counts them. For kernel
+and yardstick alike.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ import torch
 from torch import Tensor
 
 from attnir.dense import factors, gather, of_rows, weigh
+from attnir.expr import Expr
 from attnir.real import SCORE, derivative, tensors_read
 from attnir.reference import reference
 from attnir.testing.case import Case
+from attnir.testing.roundings import wrong_by
 
 GLOBAL = {torch.bfloat16: 5e-3, torch.float16: 1e-3, torch.float32: 1e-5}
 
@@ -138,48 +141,47 @@ def sizes(case: Case, *, rounded: bool = False, stored: bool = False) -> Results
     def product(a: Tensor, b: Tensor) -> Tensor:
         return a.abs() @ b.abs().transpose(-1, -2) if rounded else (a @ b.transpose(-1, -2)).abs()
 
-    before = q @ k.transpose(-1, -2) * case.factor
+    before, of_score = q @ k.transpose(-1, -2) * case.factor, product(q, k) * abs(case.factor)
     weighed = weights.of(case.score)
-    scores, slope = case.changed(before), case.of_pairs(derivative(weighed, SCORE), before).abs()
+
+    def size_of(e: Expr) -> Tensor:
+        if rounded:
+            return wrong_by(e, case, before, of_score)
+        return torch.where(live, case.of_pairs(e, before).abs(), 0.0)
+
+    scores = case.changed(before)
     p, lse = weigh(weights, call, scores, live)
-    factor = torch.where(live, factors(weights, call, p, live), 0.0)
-    o = torch.where(live, p * factor, 0.0) @ v
-    moved = product(q, k) * abs(case.factor) if rounded else 0.0  # what the roundings of a score follow
+    o = torch.where(live, p * factors(weights, call, p, live), 0.0) @ v
     found = {}
     if weights.is_softmax:
         assert lse is not None
-        size = scores.abs() + moved * slope
+        size = scores.abs() + (size_of(case.score) if rounded else 0.0)
         share = p = torch.where(live, p * (1 + size + _finite(lse)[..., None].abs()), 0.0)  # exp magnifies s - lse's
         largest = torch.where(live, size, 0.0).amax(-1)
         found["lse"] = 1 + torch.maximum(largest, _finite(lse).abs())  # of many equal scores lse is larger
-        bent = slope
     else:
         share = torch.ones_like(p) if lse is None else torch.where(lse > -torch.inf, -lse, -torch.inf).exp()[..., None]
-        share = torch.where(live, share, 0.0)
-        p = (case.of_pairs(weighed, before).abs() + slope * moved) * share
+        p = size_of(weighed) * share
         if lse is not None:
             found["lse"] = 1 + torch.maximum(_finite(lse).abs(), p.sum(-1))
-        bent = slope + case.of_pairs(derivative(derivative(weighed, SCORE), SCORE), before).abs() * moved
     of_row = torch.zeros(())
     if lse is not None:
         of_row = (do * o).abs().sum(-1, keepdim=True) if rounded else (do * o).sum(-1, keepdim=True).abs()
         of_row = of_row * (torch.finfo(case.dtype).eps / torch.finfo(torch.float32).eps if stored else 1.0)
         of_row = of_row + dlse.abs()[..., None]
-    dp = product(do, v)
-    ds = share * (dp * factor.abs() + of_row)
+    dp, factor = product(do, v), size_of(weights.factor)
+    ds = torch.where(live, share * (dp * factor + of_row), 0.0)
     learned = {name: torch.zeros(t.numel(), dtype=torch.float64) for name, t in call.reals.items()}
     for root, given in ((weighed, ds), (weights.factor, p * dp)):
         for name, n in tensors_read(root):
-            gather(
-                n, call, torch.where(live, given * case.of_pairs(derivative(root, n), before).abs(), 0.0), learned[name]
-            )
+            gather(n, call, given * size_of(derivative(root, n)), learned[name])
     if weights.sink is not None and lse is not None:
         of_sink = (of_rows(weights.sink, call, torch.float64) - lse).exp() * of_row[..., 0]
         for name, n in tensors_read(weights.sink):
             slopes = of_rows(derivative(weights.sink, n), call, torch.float64).abs()
             gather(n, call, (_finite(of_sink) * slopes)[..., None], learned[name], columns=1)
-    ds = ds * abs(case.factor) * bent
-    p = p * factor.abs()
+    ds = ds * abs(case.factor) * size_of(derivative(weighed, SCORE))
+    p = p * factor
     dk, dv = (over_group(t, group) for t in (ds.transpose(-1, -2) @ q.abs(), p.transpose(-1, -2) @ do.abs()))
     found |= {"o": p @ v.abs(), "dq": ds @ k.abs(), "dk": dk, "dv": dv}
     return found | {gradient(name): t.view(call.reals[name].shape) for name, t in learned.items()}

@@ -34,6 +34,7 @@ def _pieces(n: int, m: int, size: int) -> list[list[Callable[..., Any]]]:
         lambda q, k: 2 * k <= q + n,
         lambda q, k: (q - k) * (q - k) <= n * m,
         lambda q, k: abs(q + k - n) <= m,
+        lambda q, k: 3 * k - 2 * q != n - m,
     ]
     classes: list[Callable[..., Any]] = [
         lambda q, k: (q - k) % size == 0,
@@ -45,6 +46,7 @@ def _pieces(n: int, m: int, size: int) -> list[list[Callable[..., Any]]]:
         lambda q, k: (m - q) % 8 <= (k + n) % -4 + 5,
         lambda q, k: (m - q) // size <= (n - k) // size,
         lambda q, k: (2 * q + 3 * k + m) % 6 == n % 6,
+        lambda q, k: q % size + 2 * (k % 4) != m,
     ]
     pairwise: list[Callable[..., Any]] = [
         lambda q, k: (q // size + k // size) % 2 == 0,
