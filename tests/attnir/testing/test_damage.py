@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 import attnir as an
+from attnir import real
 from attnir.errors import UnknownNameError
 from attnir.testing import PROPERTIES, Case, Executor, Runs, Values, check
 from attnir.testing import properties as properties_module
+from attnir.testing.values import Normal
 
 DOC, KIND = an.field("doc", sorted=True), an.field("kind")
 WINDOW = Case(an.window(9, 2), q_len=50, heads=4, kv_heads=2, d=16, tile=(16, 32))
@@ -21,6 +23,16 @@ CASES = {
     "window": WINDOW,
     "padded": replace(WINDOW, layout="padded", dtype=torch.bfloat16, batch=3),
     "score": Case(an.pattern(an.causal(), score=an.score(lambda s, q, k: 0.5 * s - 0.1 * (q - k))), q_len=30, d=16),
+    "sink": Case(
+        an.pattern(an.causal(), normalize=an.softmax(sink=an.tensor("sink", "h")), factor=an.dropout(0.25)),
+        q_len=30,
+        d=16,
+        bindings={"sink": Values(Normal((2,), 0), torch.float32), "seed": 3},
+    ),
+    "sigmoid": Case(an.pattern(an.window(9, 2), normalize=an.sigmoid), q_len=30, d=16, dtype=torch.float16),
+    "divided": Case(
+        an.pattern(an.window(9, 2), normalize=an.weights(lambda s: 1 + s + s * s / 2, divide=True)), q_len=30, d=16
+    ),
     "documents": Case(
         an.causal() & an.mask(lambda q, k: DOC(q) == DOC(k)), q_len=50, d=16, bindings={"doc": Values(Runs(50, 9))}
     ),
@@ -145,7 +157,7 @@ def test_a_property_of_the_analysis_notices_damage(name: str, monkeypatch: pytes
 
 
 def test_a_wrong_slope_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Case, "slope", lambda self, s: torch.full_like(s, 0.25))
+    monkeypatch.setattr(properties_module, "derivative", lambda e, by: real.real(0.25))
     with pytest.raises(AssertionError):
         check(CASES["score"], "torch", "slopes")
 
