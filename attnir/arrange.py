@@ -62,6 +62,7 @@ def arrange(
 ) -> Arrangement:
     """The launches that visit the live tiles of a predicate, with tiles of (row tokens, column tokens)."""
     predicate = normalise(predicate)
+    weights = weights.without_sink if transposed else weights
     rows = Side.KEYS if transposed else Side.QUERIES
     call = nominal(predicate, spaces)
     candidates = Candidates(predicate, spaces[::-1] if transposed else spaces, rows, tile, call)
