@@ -1,6 +1,6 @@
 """Measure the torch target on this CPU, beside compiled FlexAttention and dense-mask attention, in one run.
 
-    python -m benchmarks.bench_cpu [--quick] [--repeats 7] [--json PATH]
+    python -m benchmarks.bench_cpu [--quick] [--lengths 2048 ...] [--repeats 7] [--json PATH]
 
 Medians in milliseconds of interleaved repeats, float32, B = 1, 8 heads, D = 64, and ratios (other / attnir: above 1
 attnir is faster). Then forward + backward of the window, whose cost should grow linearly with the length.
@@ -82,10 +82,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="two lengths, three repeats")
     parser.add_argument("--only", nargs="+", help="patterns whose names begin so, forward alone")
+    parser.add_argument("--lengths", type=int, nargs="+", default=[2048, 4096, 8192, 16384])
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--json", type=Path, help="also write the figures there; with --only, beside those of others")
     options = parser.parse_args()
-    lengths = [2048, 8192] if options.quick else [2048, 4096, 8192, 16384]
+    lengths = [2048, 8192] if options.quick else options.lengths
     repeats = 3 if options.quick else options.repeats
     torch._dynamo.config.cache_size_limit = 64
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, float32, {HEADS} heads, D = {D}")

@@ -49,9 +49,9 @@ def cpu() -> str:
 
 
 def _compared(row: Any) -> list[str]:
-    own, flex, dense = (row["ms"][who] for who in ("attnir", "flex", "dense mask"))
-    times = (f"{ms:.1f}" for ms in (own, flex, dense))
-    return [row["pattern"], f"{row['length']:,}", *times, f"{flex / own:.2f}", f"{dense / own:.2f}"]
+    own, flex, dense = (row["ms"].get(who) for who in ("attnir", "flex", "dense mask"))
+    times = ("" if ms is None else f"{ms:.1f}" for ms in (own, flex, dense))
+    return [row["pattern"], f"{row['length']:,}", *times, f"{flex / own:.2f}", f"{dense / own:.2f}" if dense else ""]
 
 
 def cpu_both() -> str:
