@@ -20,7 +20,7 @@ GPU_RUN   := PYTHONPATH=$(CURDIR) $(PYTHON)
 GPU_READY :=
 endif
 
-.PHONY: help demo test lint mutants bench over-compute bench-gpu test-gpu inspect score-cost docs wheel clean
+.PHONY: help demo test lint mutants bench over-compute bench-gpu test-gpu inspect score-cost docs wheel clean statistics
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -44,6 +44,9 @@ mutants: $(READY)  ## plant bugs in the compiler, and see the fuzzer find them: 
 
 bench: $(READY)  ## measure the torch backend on this CPU
 	$(RUN) -m benchmarks.bench_cpu
+
+statistics: $(READY)  ## statistics where P would take 16 GiB, beside dense float64 on samples; their memory
+	$(RUN) -m benchmarks.statistics_memory
 
 over-compute: $(READY)  ## pairs computed to a live pair, beside FlexAttention's, and metadata
 	$(RUN) -m benchmarks.over_compute

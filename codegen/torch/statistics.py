@@ -153,7 +153,7 @@ def _pairs(inputs: Inputs, unit: Unit, work: Workspace, budget: Budget) -> Itera
     for step in steps(found, unit, budget.pairs):
         before = products.scores(step.scaled(queries, inputs.scale, work), step.keys(keys), work, "s")
         s = before if schedule.score is None else scored.of(schedule.score, step, before)
-        s = s.clone() if s is before else s
+        s = s.clone(memory_format=torch.contiguous_format)  # a score may be one number for many pairs
         dead.hide(step, s)
         more = {}
         if pulling:
