@@ -69,8 +69,7 @@ def measure(length: int) -> Measured:
     warm = slice(0, 256)
     attention.statistics(q[:, :, warm], k[:, :, warm], v[:, :, warm], ["row-entropy", "received-mass"])
     before, began = peak(), time.perf_counter()
-    requests = ["row-entropy", "received-mass", an.segment_mass(sinks=sinks)]
-    found = attention.statistics(q, k, v, requests)
+    found = attention.statistics(q, k, v, ["row-entropy", "received-mass", *an.segment_mass(sinks=sinks)])
     seconds, high = time.perf_counter() - began, peak()
     return Measured(length, seconds, before, high, _checked(found, q, k, g))
 
@@ -140,14 +139,12 @@ def main(argv: list[str] | None = None) -> int:
     print(f"{PATTERN}, float32, B = H = 1, D = {D}: {', '.join(NAMES)}")
     for m in found:
         errors = ", ".join(f"{name} {error:.1e}" for name, error in m.errors.items())
-        print(
-            f"S = {m.length:>7,}: {m.seconds:6.1f} s, {m.own:7.1f} MiB beside inputs of {4 * 3 * m.length * D / MIB:.0f}; "
-            f"P takes {m.dense:,.0f}; largest relative errors: {errors}"
-        )
+        inputs = 3 * 4 * m.length * D / MIB
+        print(f"S = {m.length:>7,}: {m.seconds:.1f} s, {m.own:.1f} MiB; inputs {inputs:.0f} MiB, P {m.dense:,.0f} MiB")
+        print(f"    largest relative errors of {SAMPLED} samples: {errors}")
     linear = found[-1].own <= 2.5 * max(found[-2].own, 16.0)
-    print(
-        f"Every sample is accepted. Memory {'grows as the length does' if linear else 'GROWS FASTER than the length'}."
-    )
+    growth = "no faster than the length" if linear else "FASTER than the length"
+    print(f"Every sample is accepted. Memory grows {growth}.")
     return 0 if linear else 1
 
 

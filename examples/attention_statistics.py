@@ -36,18 +36,17 @@ WORDS = ("entropy", "sink mass", "distance")  # means over heads and rows
 class Watch:
     """Attends as the model does, and keeps the statistics of each layer."""
 
-    requests: list[object] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
     found: list[dict[str, Tensor]] = field(default_factory=list)  # of the layers, in the order of their calls
 
     def way(self, start: Tensor) -> Attend:
         """How the layers attend in sequences whose documents begin at `start`."""
         sinks = torch.arange(start.shape[1], device=start.device) - start < SINKS
-        own = [*self.requests, an.segment_mass(sinks=sinks)] if self.requests else []
+        own: list[str | an.Statistic] = [*self.requests, *an.segment_mass(sinks=sinks)]
 
         def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            if own:
-                with torch.no_grad():
-                    self.found.append(ATTENTION.statistics(q, k, v, own, start=start))
+            with torch.no_grad():
+                self.found.append(ATTENTION.statistics(q, k, v, own, start=start))
             return ATTENTION(q, k, v, start=start)
 
         return attend

@@ -11,12 +11,18 @@
 | `delta`   | none       | rowsum(dO * o) - dlse         | ceil(q_len / BLOCK_Q) * batch * heads        |
 | `dq`      | forward    | dQ of one tile of queries     | ceil(q_len / BLOCK_Q) * batch * heads        |
 | `dkv`     | transposed | dK, dV of one tile of keys    | ceil(k_len / BLOCK_K) * batch * heads / group |
+| `rows`    | forward    | sums over keys, for queries   | as `forward`                                 |
+| `columns` | transposed | sums over queries, for keys   | ceil(k_len / BLOCK_K) * batch * heads        |
+| `pulled_dq`, `pulled_dk` | as `dq`, `dkv` | dQ, dK of statistics | as these                        |
 
 Instances are numbered with the tile fastest, then the head, then the sample. The arguments, in order:
 
 1. tensors [B, H, S, D] in the dtype: `q, k, v, o` (forward), `o, do` (delta), `q, k, v, do, dq` (dq),
    `q, k, v, do, dk, dv` (dkv);
-2. float32 [B, Hq, Sq], contiguous: `lse`; `lse, dlse, delta` (delta; dlse may be None); `lse, delta` (dq, dkv);
+   those of statistics take `q, k` and their result, `columns` also `v, do` where a term reads dO . v;
+2. float32 [B, Hq, Sq], contiguous: `lse`; `lse, dlse, delta` (delta; dlse may be None); `lse, delta` (dq, dkv,
+   pulled_dq, pulled_dk); then `sum_<i>`, [B, Hq, Sq] or [B, Hq, Sk], for each term of `rows` and `columns`; `highest`
+   and int32 `first`, where `rows` searches for the largest scores; `first`, where a term reads it;
 3. metadata, as the program reads it: `field_<name>_q`, `field_<name>_k` (integers [Bf, S]); `table_<i>` (int32
    [Bt, Ht, rows], the i-th of `program.tables()`); `full_offsets, full_indices, partial_offsets, partial_indices`
    (int32, a block list);

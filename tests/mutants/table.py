@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.mutants import analysis, kernels, language, products, programs, weights
+from tests.mutants import analysis, kernels, language, products, programs, statistics, weights
 from tests.mutants.mutant import Mutant
 
 ALL: tuple[Mutant, ...] = (
@@ -11,6 +11,7 @@ ALL: tuple[Mutant, ...] = (
     *programs.MUTANTS,
     *kernels.MUTANTS,
     *products.MUTANTS,
+    *statistics.MUTANTS,
     *weights.MUTANTS,
 )
 MUTANTS = {m.name: m for m in ALL}

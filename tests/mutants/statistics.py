@@ -1,0 +1,51 @@
+"""Mutants of statistics: their sums, how these are finished, their gradients, on both targets."""
+
+from tests.mutants.mutant import Mutant
+
+
+def _kernel(name: str, module: str, old: str, new: str) -> Mutant:
+    return Mutant(name, "kernel", f"attnir.codegen.triton.{module}", old, new)
+
+
+def _torch(name: str, module: str, old: str, new: str) -> Mutant:
+    return Mutant(name, "torch", f"attnir.codegen.{module}", old, new)
+
+
+MUTANTS = (
+    _torch(
+        "an entropy is not divided by the total",
+        "statistics",
+        "return self.total.log() - (summed + of_sink) / self.total",
+        "return self.total.log() + summed + self.lse",
+    ),
+    _torch(
+        "what keys receive is that of another head",
+        "torch.statistics",
+        "terms, shared).permute(0, 1, 4, 2, 3)",
+        "terms, shared).flip(4).permute(0, 1, 4, 2, 3)",
+    ),
+    _torch(
+        "the pull of an entropy has the other sign",
+        "torch.statistics",
+        "ds = pairs.of(Term(pull)) - pairs.p * copied",
+        "ds = -pairs.of(Term(pull)) - pairs.p * copied",
+    ),
+    _kernel(
+        "dead pairs count in sums",
+        "measure",
+        'w.let("p", "tl.where(live, p, 0.0)")',
+        "pass",
+    ),
+    _kernel(
+        "the largest score of the last tile is taken",
+        "measure",
+        '"tl.maximum(highest_score, highest_here)"',
+        '"highest_here"',
+    ),
+    _kernel(
+        "the mean of a pull is not taken from it",
+        "measure",
+        'row_delta{spread})"',
+        'row_delta{spread} * 0.0)"',
+    ),
+)
