@@ -13,6 +13,7 @@ from attnir.call import Call
 from attnir.codegen.lists import block_list
 from attnir.codegen.plan import Plan
 from attnir.codegen.torch.distance import by_distance
+from attnir.codegen.torch.floats import floated
 from attnir.codegen.torch.gather import gather
 from attnir.codegen.torch.operands import compute_dtype
 from attnir.codegen.torch.schedule import Change, Group, Learned, Schedule, Span, Visit
@@ -77,6 +78,7 @@ def _change(e: Expr, neutral: Expr | None, call: Call) -> Change | None:
     """An expression as a function of pairs and their scores; None where it changes nothing."""
     if e is neutral:
         return None
+    e = floated(e, call)
     return lambda samples, heads, rows, cols, s: of_pairs(e, call, samples, heads, rows, cols, s).to(s.dtype)
 
 
