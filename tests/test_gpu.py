@@ -7,6 +7,8 @@ import torch
 
 import attnir as an
 from attnir.codegen.cache import CACHE
+from attnir.testing.judge import judge, run
+from tests.test_weights import case
 
 pytestmark = pytest.mark.gpu
 
@@ -51,3 +53,14 @@ def test_repeated_runs_are_equal_bit_for_bit() -> None:
     runs = [torch.autograd.grad(attention(*leaves).float().square().sum(), leaves) for _ in range(3)]
     for grads in runs[1:]:
         assert all(torch.equal(a, b) for a, b in zip(grads, runs[0], strict=True))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("mask", ["causal window", "neighbourhood", "documents"])
+@pytest.mark.parametrize(
+    ("normalize", "factor"),
+    [("a sink by head", "none"), ("sigmoid", "heads"), ("fast", "dropout"), ("softmax", "dropout"), ("relu2", "pairs")],
+)
+def test_weights_and_their_gradients(normalize: str, factor: str, mask: str, dtype: torch.dtype) -> None:
+    one = case(normalize, factor, mask, "changed", dtype=dtype, tile=None, d=64)
+    judge(run(an.compile(one.pattern, backend="triton"), one, "cuda"), one, stored=True)
