@@ -7,8 +7,8 @@ def _kernel(name: str, module: str, old: str, new: str) -> Mutant:
     return Mutant(name, "kernel", f"attnir.codegen.triton.{module}", old, new)
 
 
-def _torch(name: str, module: str, old: str, new: str) -> Mutant:
-    return Mutant(name, "torch", f"attnir.codegen.{module}", old, new)
+def _torch(name: str, module: str, old: str, new: str, test: str = "") -> Mutant:
+    return Mutant(name, "torch", f"attnir.codegen.{module}", old, new, test)
 
 
 MUTANTS = (
@@ -23,6 +23,7 @@ MUTANTS = (
         "torch.statistics",
         "terms, shared).permute(0, 1, 4, 2, 3)",
         "terms, shared).flip(4).permute(0, 1, 4, 2, 3)",
+        "tests/test_statistics.py::test_each_alone[received-mass-torch]",
     ),
     _torch(
         "the pull of an entropy has the other sign",
