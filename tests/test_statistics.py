@@ -54,6 +54,7 @@ PATTERNS: dict[str, Any] = {
         normalize=an.softmax(sink=an.tensor("sink", "h")),
         factor=an.dropout(0.5),
     ),
+    "one score for all": an.pattern(an.causal(), score=an.score(lambda s: 1.0)),
     "alibi and a cap": an.pattern(an.causal(), score=[an.alibi(), an.softcap(3.0)]),
 }
 
