@@ -100,7 +100,7 @@ def fast(past: bool = True) -> Pattern:
 @entry(
     "column-softmax",
     source="Visual Dependency Transformers: Dependency Tree Emerges from Reversed Attention (DependencyViT)",
-    example=Example(bindings={"column": some_numbers(1, 1, Q64)}),
+    example=Example(bindings={"column": some_numbers(1, 1, Q64) + 4.0}),
 )
 def column_softmax(past: bool = False) -> Pattern:
     """Softmax over the queries of each key, in place of the keys of each query.
