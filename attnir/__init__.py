@@ -21,6 +21,7 @@ from attnir.errors import AttnirError
 from attnir.factors import Factor, dropout, factor
 from attnir.facts import Field, field, param, tensor
 from attnir.functions import clip, exp, log, maximum, minimum, random, sigmoid, sqrt, tanh, where
+from attnir.heads import Heads
 from attnir.masks import Mask, causal, full, mask, window
 from attnir.neighborhood import neighborhood
 from attnir.normalizers import relu2, softmax, weights
@@ -52,6 +53,7 @@ __all__ = [
     "Config",
     "Factor",
     "Field",
+    "Heads",
     "Mask",
     "Pattern",
     "Report",

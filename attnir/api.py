@@ -13,9 +13,10 @@ from attnir.certificate import certificate as certify
 from attnir.codegen.operator import attend
 from attnir.codegen.plan import BACKENDS, CONFIGURED, Plan
 from attnir.codegen.targets import Config
-from attnir.errors import BackendError, ConfigError
+from attnir.errors import BackendError, ConfigError, HeadsError
 from attnir.explain import explain as explain_attention
 from attnir.factors import Factor
+from attnir.heads import Heads, check_is_heads
 from attnir.inputs import DTYPES, check_inputs, check_transforms, factor_of
 from attnir.masks import Mask
 from attnir.normalizers import Normalizer
@@ -74,9 +75,10 @@ class Attention:
         return_lse: bool = False,
         **bindings: object,
     ) -> Tensor | tuple[Tensor, Tensor]:
-        """Attention of q [B, Hq, Sq, D] over k [B, Hkv, Sk, D] and v [B, Hkv, Sk, Dv]: o [B, Hq, Sq, Dv].
+        """Attention of q [B, Hq, Sq, D] over k [B, Hk, Sk, D] and v [B, Hv, Sk, Dv]: o [B, Hq, Sq, Dv].
 
-        q, k, v         float16, bfloat16 or float32, of one dtype; any strides, the last axis contiguous; Hq = n * Hkv
+        q, k, v         float16, bfloat16 or float32, of one dtype; any strides, the last axis contiguous; Hq is a
+                        multiple of Hk and of Hv, or the heads are as the attention's maps say
         scale           the factor of q . k, by default D ** -0.5
         q_start         the first query's position, by default max(0, Sk - Sq): the queries are the last positions
         return_lse      also return lse [B, Hq, Sq], float32: the natural log of the sum of the weights of each row, in
@@ -94,7 +96,7 @@ class Attention:
         torch.Size([1, 2, 100, 16])
         """
         q, k, v = _autocast(q, k, v)
-        check_inputs(q, k, v)
+        check_inputs(q, k, v, self.plan.heads)
         check_lse(self.pattern, return_lse)
         check_transforms(q, k, v)
         call = self.signature.bind(
@@ -167,6 +169,7 @@ def compile(
     backend: str | None = None,
     check: bool = False,
     config: Mapping[str, Config] | None = None,
+    heads: Heads | None = None,
 ) -> Attention:
     """The attention of a pattern. Shapes stay dynamic; kernels are generated when they are first needed.
 
@@ -178,6 +181,8 @@ def compile(
     check       test at every call on a GPU, too, that sorted fields are sorted and that values are not so large that 64
                 bits would not hold what the pattern computes of them; it waits for the device
     config      configurations to use instead of the compiler's choice, by kernel: "forward", "dq", "dkv"
+    heads       which head of k and which of v each query head has: an.Heads(k=(0, 0, 1, 1), v=(0, 1, 0, 1)); contiguous
+                groups where nothing is said
 
     >>> import attnir as an
     >>> an.compile(an.causal() & an.window(16)) == an.compile(an.causal() & an.window(16))
@@ -186,6 +191,9 @@ def compile(
     declared = declare(pattern, score=score, normalize=normalize, factor=factor)
     if backend not in (None, *BACKENDS):
         raise BackendError(f"unknown backend {backend!r}; expected one of {', '.join(BACKENDS)}")
+    check_is_heads(heads)
+    if heads is not None and declared.heads not in (None, len(heads.k)):
+        raise HeadsError(f"the pattern has masks for {declared.heads} query heads, the maps are for {len(heads.k)}")
     configs = {} if config is None else config
     maps = f'config maps {", ".join(CONFIGURED)} to configurations, {{"forward": an.Config(128, 64, 8, 3)}}'
     if not isinstance(configs, Mapping):
@@ -193,5 +201,5 @@ def compile(
     for kind, given in configs.items():
         if kind not in CONFIGURED or not isinstance(given, Config):
             raise ConfigError(f"{maps}; not {kind!r} to {given!r}")
-    plan = Plan(declared, backend, bool(check), tuple(sorted(configs.items())))
+    plan = Plan(declared, backend, bool(check), tuple(sorted(configs.items())), heads)
     return Attention(declared, plan, plan.text(), declared.signature)

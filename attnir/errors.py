@@ -47,7 +47,7 @@ class ShapeError(AttnirError, ValueError):
 
 
 class HeadsError(ShapeError):
-    """The number of query heads is no multiple of the number of key heads."""
+    """Query heads do not fit those of k and v: no multiple of them, or not what their maps say."""
 
 
 class WidthError(ShapeError):

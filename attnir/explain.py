@@ -44,7 +44,7 @@ def explain(
 
     q_len, k_len    lengths; k_len = q_len when left out
     heads, batch    how many of them are counted; it matters where the pattern reads h or b. Left out, 1 is, or as many
-                    heads as the pattern has masks, or a tensor of the bindings integers for
+                    heads as the pattern has masks, or the attention maps, or a tensor of the bindings integers for
     tile            (query rows, key columns) of a tile; the configuration's when left out
     d, dv, dtype    head widths and dtype, which the choice of a configuration depends on
     target          "sm_90", "gfx942", ...: the GPU at hand, sm_90 where there is none
@@ -104,7 +104,9 @@ def explain(
 
 
 def given_heads(attention: Attention, bindings: Mapping[str, object]) -> int | None:
-    """How many heads a tensor over heads is given for."""
+    """How many heads the maps of heads are for, or a tensor over heads is given for."""
+    if attention.plan.heads is not None:
+        return len(attention.plan.heads.k)
     for t in (*attention.pattern.tensors, *attention.pattern.reals):
         values = bindings.get(t.name)
         if "h" in t.axes and isinstance(values, torch.Tensor) and values.dim() == len(t.axes):

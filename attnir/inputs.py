@@ -12,21 +12,23 @@ from attnir.errors import (
     DerivativeError,
     DeviceError,
     DtypeError,
-    HeadsError,
     ScaleError,
     ShapeError,
     StrideError,
     WidthError,
 )
+from attnir.heads import Heads, check_heads
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 MOST_WIDTH = 256
 MOST_SCALE = 1e12  # a score beyond 1e29 would count as dead
-SHAPES = "q [B, Hq, Sq, D], k [B, Hkv, Sk, D], v [B, Hkv, Sk, Dv]"
+SHAPES = "q [B, Hq, Sq, D], k [B, Hk, Sk, D], v [B, Hv, Sk, Dv]"
 
 
-def check_inputs(q: Tensor, k: Tensor, v: Tensor, *, dtypes: tuple[torch.dtype, ...] = DTYPES) -> None:
-    """Raise unless q, k, v are what an attention takes.
+def check_inputs(
+    q: Tensor, k: Tensor, v: Tensor, heads: Heads | None = None, *, dtypes: tuple[torch.dtype, ...] = DTYPES
+) -> None:
+    """Raise unless q, k, v are what an attention takes, with head maps where it has some.
 
     Raises ShapeError, HeadsError, WidthError, DtypeError, DeviceError, StrideError.
     """
@@ -36,7 +38,7 @@ def check_inputs(q: Tensor, k: Tensor, v: Tensor, *, dtypes: tuple[torch.dtype, 
             raise DtypeError(f"{name} is a tensor, not {type(t).__name__}")
         if t.dim() != 4:
             raise ShapeError(f"{name} has {t.dim()} axes, shape {list(t.shape)}; expected {SHAPES}")
-    _check_sizes(q, k, v)
+    _check_sizes(q, k, v, heads)
     for name, t in named:
         check_dtype(name, t.dtype, dtypes)
         if t.dtype != q.dtype:
@@ -76,13 +78,12 @@ def factor_of(scale: object, d: int) -> float:
     return float(scale)
 
 
-def _check_sizes(q: Tensor, k: Tensor, v: Tensor) -> None:
+def _check_sizes(q: Tensor, k: Tensor, v: Tensor, heads: Heads | None) -> None:
     if not q.shape[0] == k.shape[0] == v.shape[0]:
         raise ShapeError(f"batches differ: q has {q.shape[0]}, k {k.shape[0]}, v {v.shape[0]}; expected {SHAPES}")
-    if k.shape[1] != v.shape[1] or k.shape[2] != v.shape[2]:
-        raise ShapeError(f"k {list(k.shape)} and v {list(v.shape)} differ in heads or length; expected {SHAPES}")
-    if k.shape[1] == 0 or q.shape[1] % k.shape[1]:
-        raise HeadsError(f"{q.shape[1]} query heads are no multiple of {k.shape[1]} key heads; expected Hq = n * Hkv")
+    if k.shape[2] != v.shape[2]:
+        raise ShapeError(f"k {list(k.shape)} and v {list(v.shape)} differ in length; expected {SHAPES}")
+    check_heads(heads, q.shape[1], k.shape[1], v.shape[1])
     if q.shape[3] != k.shape[3]:
         raise ShapeError(f"the width D of q is {q.shape[3]}, that of k {k.shape[3]}; expected {SHAPES}")
     check_widths(q.shape[3], v.shape[3])

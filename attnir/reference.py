@@ -12,6 +12,7 @@ from attnir.dense import factors, gather, weigh
 from attnir.errors import NoLseError
 from attnir.evaluate import dense_mask, dense_score
 from attnir.factors import Factor
+from attnir.heads import Heads, check_is_heads, heads_of, spread, summed
 from attnir.inputs import DTYPES, check_inputs
 from attnir.masks import Mask
 from attnir.normalizers import Normalizer
@@ -29,13 +30,14 @@ def reference(
     score: Score | Iterable[Score] = (),
     normalize: Normalizer | None = None,
     factor: Factor | Iterable[Factor] = (),
+    heads: Heads | None = None,
 ) -> Reference:
     """The dense meaning of a pattern, said as for `an.compile`, as a plain function of (q, k, v).
 
-    It takes what a compiled attention takes: q [B, Hq, Sq, D], k [B, Hkv, Sk, D], v [B, Hkv, Sk, Dv], `scale`,
+    It takes what a compiled attention takes: q [B, Hq, Sq, D], k [B, Hk, Sk, D], v [B, Hv, Sk, Dv], `scale`,
     `q_start`, `return_lse`, fields and parameters by name; also float64. It computes in float64 and returns
     o [B, Hq, Sq, Dv], and lse [B, Hq, Sq] with `return_lse`, both float64 and differentiable. A row without a live key
-    gives 0 and -inf.
+    gives 0 and -inf. heads are head maps, as for `an.compile`.
 
     >>> import attnir as an, torch
     >>> q = k = v = torch.ones(1, 1, 3, 2)
@@ -44,6 +46,7 @@ def reference(
     [[[1.0, 2.0, 3.0]]]
     """
 
+    check_is_heads(heads)
     declared = declare(pattern, score=score, normalize=normalize, factor=factor)
     signature = declared.signature
 
@@ -57,7 +60,7 @@ def reference(
         return_lse: bool = False,
         **bindings: object,
     ) -> Tensor | tuple[Tensor, Tensor]:
-        check_inputs(q, k, v, dtypes=(*DTYPES, torch.float64))
+        check_inputs(q, k, v, heads, dtypes=(*DTYPES, torch.float64))
         check_lse(declared, return_lse)
         call = signature.bind(
             bindings,
@@ -69,7 +72,7 @@ def reference(
             device=q.device,
         )
         check_sizes(call, *declared.roots)
-        o, lse = dense_forward(declared, call, q, k, v, scale)
+        o, lse = dense_forward(declared, call, q, k, v, scale, heads)
         return o if lse is None or not return_lse else (o, lse)
 
     return dense
@@ -85,11 +88,11 @@ def check_lse(pattern: Pattern, wanted: bool) -> None:
 
 
 def dense_forward(
-    pattern: Pattern, call: Call, q: Tensor, k: Tensor, v: Tensor, scale: float | None
+    pattern: Pattern, call: Call, q: Tensor, k: Tensor, v: Tensor, scale: float | None, heads: Heads | None = None
 ) -> tuple[Tensor, Tensor | None]:
     """(o, lse) of a pattern in one call, float64 and differentiable; lse is None where the weights have none."""
-    group = q.shape[1] // k.shape[1]
-    k, v = (t.double().repeat_interleave(group, 1) for t in (k, v))
+    maps = heads_of(heads, q.shape[1], k.shape[1], v.shape[1])
+    k, v = spread(k.double(), maps.k), spread(v.double(), maps.v)
     s = q.double() @ k.transpose(-1, -2) * (q.shape[-1] ** -0.5 if scale is None else scale)
     live = dense_mask(pattern.predicate, call).expand(s.shape)
     scores = dense_score(pattern.score, call, live)(s) + 0.0 * s  # so that gradients are 0 where scores do not matter
@@ -98,17 +101,23 @@ def dense_forward(
 
 
 def dense_backward(
-    pattern: Pattern, call: Call, q: Tensor, k: Tensor, v: Tensor, do: Tensor, dlse: Tensor | None, scale: float
+    pattern: Pattern,
+    call: Call,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    do: Tensor,
+    dlse: Tensor | None,
+    scale: float,
+    heads: Heads | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
     """(dq, dk, dv, those of the real tensors of pairs), typed as these, by the textbook.
 
     dS = P * (C * dP - delta + dlse), where C are the factors. Of other weights than softmax's, W, whose sum is n:
     dW = (C * dP - delta + dlse) / n, or C * dP.
     """
-    group, weights = q.shape[1] // k.shape[1], pattern.weights
-    queries, keys, values, grad = (
-        t.double() for t in (q, k.repeat_interleave(group, 1), v.repeat_interleave(group, 1), do)
-    )
+    maps, weights = heads_of(heads, q.shape[1], k.shape[1], v.shape[1]), pattern.weights
+    queries, keys, values, grad = (t.double() for t in (q, spread(k, maps.k), spread(v, maps.v), do))
     s = queries @ keys.transpose(-1, -2) * scale
     live = dense_mask(pattern.predicate, call).expand(s.shape)
     p, lse = weigh(weights, call, dense_score(pattern.score, call, live)(s), live)
@@ -127,8 +136,7 @@ def dense_backward(
             slopes = dense_score(derivative(root, n), call, live)(s)
             gather(n, call, torch.where(live, given * slopes, 0.0), found[name])
     ds = torch.where(live, ds * dense_score(slope(pattern.weighed), call, live)(s) * scale, 0.0)
-    dk, dv = (
-        t.unflatten(1, (-1, group)).sum(2) for t in (ds.transpose(-1, -2) @ queries, counted.transpose(-1, -2) @ grad)
-    )
+    dk = summed(ds.transpose(-1, -2) @ queries, maps.k, k.shape[1])
+    dv = summed(counted.transpose(-1, -2) @ grad, maps.v, v.shape[1])
     dq, dk, dv = (g.to(t.dtype).contiguous() for g, t in ((ds @ keys, q), (dk, k), (dv, v)))
     return dq, dk, dv, {name: found[name].view(t.shape).to(t.dtype) for name, t in call.reals.items()}

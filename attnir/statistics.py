@@ -11,6 +11,7 @@ from torch import Tensor
 
 from attnir.codegen.statistics_operator import measure
 from attnir.errors import DeclarationError, DeviceError, StatisticError
+from attnir.heads import maps_of, spread
 from attnir.inputs import check_inputs, check_transforms, factor_of
 from attnir.ops import TensorDecl
 from attnir.requests import GIVEN, MATRIX, Request, Statistic, Weight, asked_for
@@ -73,8 +74,11 @@ def statistics(
         raise StatisticError(
             f"statistics are of softmax's probabilities; these are others: {self.pattern.weights.lines()[0]}"
         )
-    check_inputs(q, k, v)
+    check_inputs(q, k, v, self.plan.heads)
     check_transforms(q, k, v)
+    text, maps = self.text, maps_of(self.plan.heads, q.shape[1], k.shape[1], v.shape[1])
+    if maps is not None:
+        text, k, v = replace(self.plan, heads=None).text(), spread(k, maps.k), spread(v, maps.v)
     measured = _Measured.of(self.signature, found, q, k, v)
     call = measured.signature.bind(
         {**bindings, **measured.weights},
@@ -92,9 +96,7 @@ def statistics(
     reals = [call.reals[t.name] for t in signature.reals]
     numbers = [call.numbers[p.name] for p in signature.numbers]
     factor = factor_of(scale, q.shape[-1])
-    results = measure(
-        q, k, measured.pulling, reals, fields, params, numbers, self.text, measured.text, factor, call.q_start
-    )
+    results = measure(q, k, measured.pulling, reals, fields, params, numbers, text, measured.text, factor, call.q_start)
     return measured.named(results)
 
 

@@ -13,6 +13,7 @@ from attnir.codegen.gradients import Gradients, Wanted
 from attnir.codegen.plan import Plan
 from attnir.dense import gather, of_rows
 from attnir.expr import Expr
+from attnir.heads import Heads, maps_of
 from attnir.real import derivative, tensors_read
 from attnir.reference import dense_backward, dense_forward
 
@@ -30,8 +31,8 @@ def forward(plan: Plan, call: Call, q: Tensor, k: Tensor, v: Tensor, scale: floa
         from attnir.codegen.torch import target
         from attnir.codegen.torch.build import schedule
 
-        return target.forward(q, k, v, schedule(plan, call, q, v), scale)
-    o, lse = dense_forward(plan.pattern, call, q, k, v, scale)
+        return target.forward(q, k, v, schedule(plan, call, q, v, maps=_maps(plan, q, k, v)), scale)
+    o, lse = dense_forward(plan.pattern, call, q, k, v, scale, plan.heads)
     return o.to(q.dtype).contiguous(), no_lse(q) if lse is None else lse.float().contiguous()
 
 
@@ -94,11 +95,11 @@ def _of_pairs(
 
         return launch.backward(plan, call, q, k, v, o, lse, do, dlse, scale, wanted)
     if backend == "reference":
-        return Gradients(*dense_backward(plan.pattern, call, q, k, v, do, dlse, scale))
+        return Gradients(*dense_backward(plan.pattern, call, q, k, v, do, dlse, scale, plan.heads))
     from attnir.codegen.torch import target
     from attnir.codegen.torch.build import schedule
 
-    found = schedule(plan, call, q, v, wanted.reals)
+    found = schedule(plan, call, q, v, wanted.reals, _maps(plan, q, k, v))
     return target.backward(q, k, v, o, lse, do, dlse, found, scale, call.reals, wanted)
 
 
@@ -127,6 +128,10 @@ def read_by_rows(e: Expr, call: Call, given: Tensor, names: Sequence[str]) -> di
         slope = of_rows(derivative(e, n), call, torch.float64)
         gather(n, call, (given * slope)[..., None], found[name], columns=1)
     return {name: t.view(call.reals[name].shape).to(call.reals[name].dtype) for name, t in found.items()}
+
+
+def _maps(plan: Plan, q: Tensor, k: Tensor, v: Tensor) -> Heads | None:
+    return maps_of(plan.heads, q.shape[1], k.shape[1], v.shape[1])
 
 
 def _any_work(q: Tensor, k: Tensor) -> bool:

@@ -15,6 +15,7 @@ from attnir.call import Call
 from attnir.codegen.targets import KINDS, Config
 from attnir.errors import BackendError
 from attnir.expr import Expr
+from attnir.heads import Heads
 from attnir.program import Launches
 from attnir.real import ONE
 from attnir.scores import Pattern, parse, pattern
@@ -27,12 +28,13 @@ CONFIGURED = tuple(kind for kind in KINDS if kind != "delta")  # the kernels tha
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A pattern, how it is to be run, and the configurations that the user fixed, by kernel."""
+    """A pattern, how it is to be run, the configurations that the user fixed, by kernel, and head maps, if any."""
 
     pattern: Pattern
     backend: str | None = None  # None: Triton on a GPU, torch elsewhere
     check: bool = False
     configs: tuple[tuple[str, Config], ...] = ()
+    heads: Heads | None = None
 
     @property
     def predicate(self) -> Expr:
@@ -71,7 +73,8 @@ class Plan:
     def text(self) -> str:
         configs = {kind: asdict(config) for kind, config in self.configs}
         content = {"pattern": str(self.pattern), "backend": self.backend, "check": self.check}
-        return json.dumps({**content, "configs": configs}, sort_keys=True)
+        heads = None if self.heads is None else asdict(self.heads)
+        return json.dumps({**content, "configs": configs, "heads": heads}, sort_keys=True)
 
 
 @lru_cache(maxsize=512)
@@ -81,4 +84,5 @@ def read_plan(text: str) -> Plan:
     configs = tuple((kind, Config(**given)) for kind, given in sorted(content["configs"].items()))
     if content["backend"] not in (None, *BACKENDS):
         raise BackendError(f"unknown backend {content['backend']!r}; expected one of {', '.join(BACKENDS)}")
-    return Plan(pattern(parse(content["pattern"])), content["backend"], content["check"], configs)
+    heads = None if content["heads"] is None else Heads(**content["heads"])
+    return Plan(pattern(parse(content["pattern"])), content["backend"], content["check"], configs, heads)

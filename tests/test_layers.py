@@ -35,6 +35,7 @@ LAYERS: list[tuple[str, set[str]]] = [
     (
         "patterns",
         {
+            "heads",
             "limits",
             "trace",
             "space",

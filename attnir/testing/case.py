@@ -13,6 +13,7 @@ from attnir.call import Call
 from attnir.errors import AttnirError
 from attnir.evaluate import dense_mask, dense_score
 from attnir.expr import Expr
+from attnir.heads import Heads, heads_of
 from attnir.masks import Mask
 from attnir.promises import check_sizes, check_sorted
 from attnir.real import SCORE, derivative
@@ -35,7 +36,9 @@ class Case:
 
     pattern          a mask, or a pattern with a score
     q_len, k_len     lengths, k_len = q_len where left out; q_start as in a call
-    batch, heads     samples and query heads; kv_heads divides heads
+    batch, heads     samples and query heads; kv_heads divides heads, or are the key heads of the maps
+    v_heads          value heads, kv_heads where left out
+    maps             which key head and which value head each query head has; contiguous groups where left out
     d, dv            head widths, dv = d where left out
     kind             "normal"; "peaked", where one key outweighs the others; "constant"; "offset", where k is 30 larger
     layout           "bhsd", contiguous; "bshd", whose heads lie beside each other; "padded", with NaN around every row
@@ -66,6 +69,8 @@ class Case:
     seed: int = 0
     bindings: Mapping[str, object] = field(default_factory=dict)
     tile: tuple[int, int] | None = None
+    v_heads: int | None = None
+    maps: Heads | None = None
 
     def tensors(self, device: str = "cpu") -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """q, k, v, do, dlse; rounded to the dtype, so that every executor and the reference start from the same."""
@@ -73,7 +78,8 @@ class Case:
         k_len = self.q_len if self.k_len is None else self.k_len
         dv = self.d if self.dv is None else self.dv
         q = self._normal(g, self.heads, self.q_len, self.d)
-        k, v = self._normal(g, self.kv_heads, k_len, self.d), self._normal(g, self.kv_heads, k_len, dv)
+        v_heads = self.kv_heads if self.v_heads is None else self.v_heads
+        k, v = self._normal(g, self.kv_heads, k_len, self.d), self._normal(g, v_heads, k_len, dv)
         do = self._normal(g, self.heads, self.q_len, dv)
         dlse = torch.randn(self.batch, self.heads, self.q_len, generator=g)
         if self.kind == "peaked":
@@ -125,6 +131,12 @@ class Case:
         call = self.call
         mask = dense_mask(self.pattern.predicate, call)
         return mask.expand(call.batch, call.heads, call.q_len, call.k_len)
+
+    @property
+    def heads_of(self) -> Heads:
+        """Which key head and which value head each query head has."""
+        v_heads = self.kv_heads if self.v_heads is None else self.v_heads
+        return heads_of(self.maps, self.heads, self.kv_heads, v_heads)
 
     @property
     def factor(self) -> float:

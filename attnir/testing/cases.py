@@ -13,6 +13,7 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 import attnir as an
+from attnir.heads import Heads, spread
 from attnir.ops import FieldDecl, ParamDecl, TensorDecl
 from attnir.real import SCORE
 from attnir.signature import value_of
@@ -35,8 +36,14 @@ lengths = st.one_of(st.integers(1, 24), st.integers(9, 80), st.integers(100, 300
 
 
 @st.composite
-def cases(draw: st.DrawFn, pattern: an.Mask | an.Pattern | None = None, *, own_tiles: bool = False) -> Case:
-    """A call of a pattern, or of a random one. own_tiles: with the tiles that the compiler chooses.
+def cases(
+    draw: st.DrawFn,
+    pattern: an.Mask | an.Pattern | None = None,
+    *,
+    own_tiles: bool = False,
+    maps: Heads | None = None,
+) -> Case:
+    """A call of a pattern, or of a random one. own_tiles: with the tiles that the compiler chooses; maps: with these.
 
     >>> from hypothesis import find
     >>> find(cases(an.causal()), lambda case: case.q_len > 3).q_len
@@ -45,17 +52,17 @@ def cases(draw: st.DrawFn, pattern: an.Mask | an.Pattern | None = None, *, own_t
     declared = draw(patterns()) if pattern is None else an.pattern(pattern)
     params = {p.name: draw(_param(p)) for p in declared.params}
     q_len, k_len, q_start = draw(_lengths(declared, params))
-    group, kv_heads = draw(_heads(declared.heads))
+    heads, kv_heads, of_heads = draw(_heads(declared.heads if maps is None else len(maps.k), maps))
     batch = draw(st.sampled_from([1, 1, 2, 3]))
-    sizes: dict[str, Any] = {"batch": batch, "heads": group * kv_heads, "q_len": q_len, "k_len": k_len}
-    assume(batch * group * kv_heads * q_len * k_len <= MOST_PAIRS)
-    given = {t.name: Values(draw(_per_copy(t, batch, group * kv_heads, k_len))) for t in declared.tensors}
-    long = {"b": batch, "h": group * kv_heads, "q": q_len, "k": k_len}
+    sizes: dict[str, Any] = {"batch": batch, "heads": heads, "q_len": q_len, "k_len": k_len}
+    assume(batch * heads * q_len * k_len <= MOST_PAIRS)
+    given = {t.name: Values(draw(_per_copy(t, batch, heads, k_len))) for t in declared.tensors}
+    long = {"b": batch, "h": heads, "q": q_len, "k": k_len}
     given |= {t.name: draw(_real(t, long)) for t in declared.reals}
     numbers = {p.name: draw(st.integers(-16, 16)) / 4 for p in declared.numbers}
     for decl in declared.fields:
         given[decl.name] = draw(_field(decl, batch, q_len, k_len, q_start))
-    rows = batch * kv_heads * min(q_len, k_len)
+    rows = batch * min(kv_heads, of_heads.get("v_heads", kv_heads)) * min(q_len, k_len)
     d = draw(st.sampled_from(WIDTHS))
     measured = rows >= MANY_ROWS
     dtype = draw(st.sampled_from(DTYPES if measured else DTYPES[:1]))
@@ -74,7 +81,8 @@ def cases(draw: st.DrawFn, pattern: an.Mask | an.Pattern | None = None, *, own_t
         scale=draw(st.sampled_from([None, None, None, 0.7, -0.3])) if kind == "normal" else None,
         seed=draw(st.integers(0, 99)),
         bindings={**params, **numbers, **given},
-        tile=None if own_tiles else draw(_tile(batch * group * kv_heads, q_len, k_len)),
+        tile=None if own_tiles else draw(_tile(batch * heads, q_len, k_len)),
+        **of_heads,
     )
     assume(allowed(case))
     return case
@@ -89,8 +97,7 @@ def allowed(case: Case) -> bool:
 def _largest(case: Case) -> float:
     """About the largest size of a score, or of a weight that is no softmax's."""
     q, k, *_ = (t.double() for t in case.tensors())
-    k = k.repeat_interleave(case.heads // case.kv_heads, 1)
-    s = q @ k.transpose(-1, -2) * case.factor
+    s = q @ spread(k, case.heads_of.k).transpose(-1, -2) * case.factor
     return max(float(case.of_pairs(e, s).abs().max()) for e in {case.score, case.weights.of(case.score)})
 
 
@@ -116,12 +123,20 @@ def _lengths(draw: st.DrawFn, p: an.Pattern, params: dict[str, int]) -> tuple[in
 
 
 @st.composite
-def _heads(draw: st.DrawFn, fixed: int | None) -> tuple[int, int]:
-    """(query heads to a key head, key heads)."""
-    if fixed is not None:
-        group = draw(st.sampled_from([g for g in range(1, fixed + 1) if fixed % g == 0]))
-        return group, fixed // group
-    return draw(st.sampled_from(HEADS))
+def _heads(draw: st.DrawFn, fixed: int | None, maps: Heads | None) -> tuple[int, int, dict[str, Any]]:
+    """(query heads, key heads, value heads and maps where they are not contiguous groups of both)."""
+    if maps is None and draw(st.integers(0, 5)) < 5:
+        if fixed is not None:
+            return fixed, draw(st.sampled_from([n for n in range(1, fixed + 1) if fixed % n == 0])), {}
+        group, kv_heads = draw(st.sampled_from(HEADS))
+        return group * kv_heads, kv_heads, {}
+    if maps is None:
+        heads = draw(st.sampled_from([1, 2, 3, 4])) if fixed is None else fixed
+        named = st.lists(st.integers(0, 2), min_size=heads, max_size=heads).map(tuple)
+        maps = Heads(draw(named), draw(named))
+    more = st.sampled_from([1, 1, 2])  # one more than are named is not used
+    kv_heads, v_heads = max(maps.k) + draw(more), max(maps.v) + draw(more)
+    return len(maps.k), kv_heads, {"v_heads": v_heads, "maps": maps}
 
 
 @st.composite

@@ -22,7 +22,15 @@ AXES = (
     *("Sq = Sk", "Sq < Sk", "Sq > Sk", "q_start", "several samples", "grouped heads", "Dv is not D", "split widths"),
     *("long", "dead rows", "scale", "score", "parameter", "sorted field", "unsorted field", "field by sample"),
     *("field of both sides", "tensor of samples", "tensor of heads", "grid", "regions", "part of a grid"),
-    *("heads fixed", "compiler's tiles", "learned scalar", "learned by row", "learned by column", "learned by pair"),
+    *(
+        "head maps",
+        "heads fixed",
+        "compiler's tiles",
+        "learned scalar",
+        "learned by row",
+        "learned by column",
+        "learned by pair",
+    ),
     *("sink", "weights of their own", "divided weights", "factor"),
 )
 WAYS = ("closed ranges", "row tables", "block lists", "layouts", "an order", "several programs", "several launches")
@@ -56,6 +64,7 @@ def _axes(case: Case) -> Iterator[str]:
         "q_start": case.q_start is not None,
         "several samples": case.batch > 1,
         "grouped heads": case.heads > case.kv_heads,
+        "head maps": case.maps is not None,
         "Dv is not D": case.dv not in (None, case.d),
         "split widths": bool(case.d & (case.d - 1)),
         "long": max(call.q_len, call.k_len) > 128,

@@ -66,7 +66,8 @@ class Executor:
         config = dict(self.configs)
         if self.backend == "triton" and case.tile is not None:
             config = dict.fromkeys(CONFIGURED, Config(*case.tile, 4, 1))
-        return compile(case.pattern if declared is None else declared, backend=self.backend, config=config)
+        chosen = case.pattern if declared is None else declared
+        return compile(chosen, backend=self.backend, config=config, heads=case.maps)
 
     def tile(self, case: Case, *, transposed: bool) -> tuple[int, int]:
         """(row tokens, column tokens) of a tile."""

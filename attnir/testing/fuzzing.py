@@ -75,7 +75,7 @@ def tried(plan: Plan, cases: int, seed: int, *, own_tiles: bool) -> tuple[str, T
     """What computes a plan, and what came of random calls of it; own_tiles: with the tiles that it has itself."""
     on = replace(Executor.of(plan.backend or "torch"), configs=plan.configs)
     limits = Limits(cases=cases, shrinking=PATIENCE)
-    return str(on), fuzz(drawn(plan.pattern, own_tiles=own_tiles), (on,), limits, seed)
+    return str(on), fuzz(drawn(plan.pattern, own_tiles=own_tiles, maps=plan.heads), (on,), limits, seed)
 
 
 def _seed(seed: int, number: int) -> int:

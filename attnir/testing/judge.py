@@ -22,6 +22,7 @@ from torch import Tensor
 
 from attnir.dense import factors, gather, of_rows, weigh
 from attnir.expr import Expr
+from attnir.heads import spread, summed
 from attnir.real import SCORE, derivative, tensors_read
 from attnir.reference import reference
 from attnir.testing.case import Case
@@ -76,8 +77,7 @@ def eager(case: Case) -> Results:
     live, weights = case.live, case.weights
 
     def attention(q: Tensor, k: Tensor, v: Tensor, **options: object) -> Tensor | tuple[Tensor, Tensor]:
-        group = q.shape[1] // k.shape[1]
-        k, v = (t.repeat_interleave(group, 1) for t in (k, v))
+        k, v = spread(k, case.heads_of.k), spread(v, case.heads_of.v)
         s = (q @ k.transpose(-1, -2)).float() * case.factor
         p, lse = weigh(weights, case.with_reals(options), case.changed(s, options) + 0.0 * s, live)
         p = torch.where(live, p * factors(weights, case.with_reals(options), p, live), 0.0)
@@ -89,7 +89,7 @@ def eager(case: Case) -> Results:
 
 def dense(case: Case) -> Results:
     """The dense float64 meaning from the same rounded inputs."""
-    return run(reference(case.pattern), case, double=True)
+    return run(reference(case.pattern, heads=case.maps), case, double=True)
 
 
 def judge(got: Results, case: Case, *, roundings: int = 1, stored: bool = False) -> dict[str, float]:
@@ -135,8 +135,9 @@ def sizes(case: Case, *, rounded: bool = False, stored: bool = False) -> Results
     dO . v and dO . o count as one term each. stored: with o's own rounding, in units of those of float32.
     """
     q, k, v, do, dlse = (t.double() for t in case.tensors())
-    group, live, weights, call = case.heads // case.kv_heads, case.live, case.weights, case.call
-    k, v = (t.repeat_interleave(group, 1) for t in (k, v))
+    maps, live, weights, call = case.heads_of, case.live, case.weights, case.call
+    key_heads, value_heads = k.shape[1], v.shape[1]
+    k, v = spread(k, maps.k), spread(v, maps.v)
 
     def product(a: Tensor, b: Tensor) -> Tensor:
         return a.abs() @ b.abs().transpose(-1, -2) if rounded else (a @ b.transpose(-1, -2)).abs()
@@ -182,7 +183,8 @@ def sizes(case: Case, *, rounded: bool = False, stored: bool = False) -> Results
             gather(n, call, (_finite(of_sink) * slopes)[..., None], learned[name], columns=1)
     ds = ds * abs(case.factor) * size_of(derivative(weighed, SCORE))
     p = p * factor
-    dk, dv = (over_group(t, group) for t in (ds.transpose(-1, -2) @ q.abs(), p.transpose(-1, -2) @ do.abs()))
+    dk = summed(ds.transpose(-1, -2) @ q.abs(), maps.k, key_heads)
+    dv = summed(p.transpose(-1, -2) @ do.abs(), maps.v, value_heads)
     found |= {"o": p @ v.abs(), "dq": ds @ k.abs(), "dk": dk, "dv": dv}
     return found | {gradient(name): t.view(call.reals[name].shape) for name, t in learned.items()}
 
@@ -190,11 +192,6 @@ def sizes(case: Case, *, rounded: bool = False, stored: bool = False) -> Results
 def _finite(t: Tensor) -> Tensor:
     """0 where a tensor is not finite: of rows without an lse."""
     return torch.where(torch.isfinite(t), t, 0.0)
-
-
-def over_group(t: Tensor, group: int) -> Tensor:
-    """The sums over the query heads [B, Hq, ...] that share a key head: [B, Hkv, ...]."""
-    return t.reshape(t.shape[0], -1, group, *t.shape[2:]).sum(2)
 
 
 def accept(

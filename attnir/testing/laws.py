@@ -59,8 +59,10 @@ def slices(given: Case, on: Executor) -> None:
         raise DoesNotApply("the pattern says how many samples or heads there are")
     q, k, v, _, _ = case.tensors()
     whole = _called(case, on, case.pattern, q, k, v)
-    alone = replace(case, batch=1, bindings={n: _first_sample(v, case.batch) for n, v in case.bound.items()})
-    part = _called(alone, on, case.pattern, q[:1, :1], k[:1, :1], v[:1, :1])
+    alone = replace(case, batch=1, maps=None, bindings={n: _first_sample(v, case.batch) for n, v in case.bound.items()})
+    first_k, first_v = case.heads_of.k[0], case.heads_of.v[0]
+    k, v = k[:1, first_k : first_k + 1], v[:1, first_v : first_v + 1]
+    part = _called(alone, on, case.pattern, q[:1, :1], k, v)
     _same(part, (whole[0][:1, :1], None if whole[1] is None else whole[1][:1, :1]))
 
 

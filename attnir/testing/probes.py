@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from attnir.codegen.plan import Plan
+from attnir.heads import spread, summed
 from attnir.scores import Pattern, pattern
 from attnir.testing.case import Case, DoesNotApply
 from attnir.testing.executor import Executor
-from attnir.testing.judge import Results, differentiated, over_group
+from attnir.testing.judge import Results, differentiated
 from attnir.walk import pair_map
 
 LOUD = 200.0  # the score of a loud key: in float32 another one beside it weighs nothing
@@ -40,7 +41,7 @@ def counts_keys(given: Case, on: Executor) -> None:
     loud = (torch.arange(k.shape[2]) % 5 == 3) & (case.seed % 2 == 1)
     q[..., 0], k[..., 0] = 1.0, torch.where(loud, LOUD / case.factor, 0.0)
     hears = (case.live & loud).any(-1)
-    live, group = torch.where(hears[..., None], case.live & loud, case.live).double(), case.heads // case.kv_heads
+    live, maps = torch.where(hears[..., None], case.live & loud, case.live).double(), case.heads_of
     count = live.sum(-1)
     leaf = v.to(on.device).requires_grad_()
     with on.quiet():
@@ -51,9 +52,9 @@ def counts_keys(given: Case, on: Executor) -> None:
     o, lse, dv = (t.detach().cpu().double() for t in (o, lse, dv))
     expected = torch.where(count > 0, count.log(), -torch.inf) + torch.where(hears, LOUD, 0.0)
     torch.testing.assert_close(lse, expected, rtol=2e-7, atol=2e-6, msg=lambda m: f"lse is not log(live keys)\n{m}")
-    sums = live @ v.double().repeat_interleave(group, 1)
+    sums = live @ spread(v.double(), maps.v)
     _near_integers("o x live keys", o * count[..., None], sums)
-    _near_integers("dV", dv, over_group(live.transpose(-1, -2) @ do.double(), group))
+    _near_integers("dV", dv, summed(live.transpose(-1, -2) @ do.double(), maps.v, v.shape[1]))
 
 
 def _near_integers(name: str, found: Tensor, exact: Tensor) -> None:
@@ -84,8 +85,9 @@ def spoilt(case: Case, on: Executor) -> Results:
     """
     visited = seen(case, on)
     q, k, v, do, dlse = case.tensors()
-    keys = visited.any(2).view(case.batch, case.kv_heads, -1, visited.shape[3]).any(2)  # by a head of the group
-    for t, held in ((k, keys), (v, keys), (q, visited.any(3)), (do, visited.any(3))):
+    maps, by_head = case.heads_of, visited.any(2).int()
+    keys, values = (summed(by_head, of, t.shape[1]) > 0 for of, t in ((maps.k, k), (maps.v, v)))
+    for t, held in ((k, keys), (v, values), (q, visited.any(3)), (do, visited.any(3))):
         t[~held] = torch.nan
     with on.quiet():
         tensors = [t.to(on.device) for t in (q, k, v, do, dlse)]

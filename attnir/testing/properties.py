@@ -70,7 +70,7 @@ def text(case: Case, _: Executor) -> None:
     """What a pattern, a plan and its programs print is read back as the same."""
     declared = pattern(case.pattern)
     assert pattern(parse(str(declared))) == declared, f"reads back as {parse(str(declared))}"
-    plan = Plan(declared)
+    plan = Plan(declared, heads=case.maps)
     assert read_plan(plan.text()) == plan, "a plan reads back as another one"
     for _way, found in _arrangements(case, lambda transposed: [SMALLEST]):
         for programs in found.taken.launches:

@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 from torch import Tensor
 
 from attnir.expr import TRUE, Expr
+from attnir.heads import Heads
 from attnir.scores import Pattern, pattern
 from attnir.testing.case import Case
 from attnir.testing.values import Values, written
@@ -49,7 +50,7 @@ def _arguments(case: Case, of_pattern: Callable[[Pattern], str]) -> list[str]:
     for f in fields(case):
         value = getattr(case, f.name)
         if f.name not in ("pattern", "bindings") and (value != f.default or f.name == "q_len"):
-            given.append(f"{f.name}={value!r}")
+            given.append(f"{f.name}={'an.' * isinstance(value, Heads)}{value!r}")
     if case.bindings:
         bound = ", ".join(f'"{name}": {_value(value)}' for name, value in case.bindings.items())
         given.append(f"bindings={{{bound}}}")

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from attnir.dense import gather, of_rows, weigh
+from attnir.heads import spread, summed
 from attnir.real import derivative, tensors_read
 from attnir.testing.case import Case
 from attnir.testing.executor import Executor
-from attnir.testing.judge import Results, accept, gradient, over_group
+from attnir.testing.judge import Results, accept, gradient
 
 Matrix = Tensor  # [B, Hq, Sq, Sk]
 
@@ -103,9 +104,9 @@ def weights(name: str, like: Tensor, seed: int) -> Tensor:
 
 def dense(case: Case, q: Tensor, k: Tensor, v: Tensor, given: Mapping[str, object]) -> Dense:
     """P of tensors in their dtype, as an eager implementation computes it; of float64 ones, the reference."""
-    group = case.heads // case.kv_heads
+    maps = case.heads_of
     real = q.dtype if q.dtype is torch.float64 else torch.float32
-    s = (q @ k.repeat_interleave(group, 1).transpose(-1, -2)).to(real) * case.factor
+    s = (q @ spread(k, maps.k).transpose(-1, -2)).to(real) * case.factor
     live, call, weights = case.live, case.with_reals(given), case.weights
     scores = case.changed(s, given) + 0.0 * s
     p, lse = weigh(weights, call, scores, live)
@@ -115,7 +116,7 @@ def dense(case: Case, q: Tensor, k: Tensor, v: Tensor, given: Mapping[str, objec
     if weights.sink is not None:
         sink = (of_rows(weights.sink, call, real) - torch.where(lse > -torch.inf, lse, 0.0)).exp()
     rows = call.q_start + torch.arange(call.q_len)[:, None]
-    norms = torch.linalg.vector_norm(v.to(real), dim=-1).repeat_interleave(group, 1)[:, :, None]
+    norms = spread(torch.linalg.vector_norm(v.to(real), dim=-1), maps.v)[:, :, None]
     distance = (rows - torch.arange(call.k_len)).to(real).expand(p.shape)
     return Dense(live, torch.where(live, scores, 0.0), p, distance, norms, lse, sink)
 
@@ -170,9 +171,9 @@ def _expected(case: Case, names: Sequence[str], double: bool, backward: bool) ->
 def _sizes(case: Case, names: Sequence[str], rounded: bool, backward: bool) -> Results:
     """The sums of the sizes of the terms of every result; rounded: of what their roundings follow, as in `judge.py`."""
     q, k, v = (t.double() for t in case.tensors()[:3])
-    group, options = case.heads // case.kv_heads, case.options()
+    maps, options = case.heads_of, case.options()
     d = dense(case, q, k, v, {name: options[name] for name in case.learned})
-    keys = k.repeat_interleave(group, 1)
+    keys = spread(k, maps.k)
     before = q @ keys.transpose(-1, -2) * case.factor
     slope = torch.where(d.live, case.slope(before).abs(), 0.0)
     products = q.abs() @ keys.abs().transpose(-1, -2) * abs(case.factor) * slope if rounded else 0.0
@@ -203,10 +204,10 @@ def _sizes(case: Case, names: Sequence[str], rounded: bool, backward: bool) -> R
         lost = (d.sink * (1 + d.lse.abs()))[..., None] * (of_row + of_all * (1 + d.lse.abs())[..., None])
         gather(n, case.call, lost * bent[..., None], learned[name], columns=1)
     ds = ds * abs(case.factor) * slope
-    dv = of_values.sum(-2)[..., None] * (v.abs() / v.norm(dim=-1, keepdim=True)).repeat_interleave(group, 1)
+    dv = of_values.sum(-2)[..., None] * spread(v.abs() / v.norm(dim=-1, keepdim=True), maps.v)
     found |= {
         "dq": ds @ keys.abs(),
-        "dk": over_group(ds.transpose(-1, -2) @ q.abs(), group),
-        "dv": over_group(dv, group),
+        "dk": summed(ds.transpose(-1, -2) @ q.abs(), maps.k, k.shape[1]),
+        "dv": summed(dv, maps.v, v.shape[1]),
     }
     return found | {gradient(name): t.view(case.call.reals[name].shape) for name, t in learned.items()}

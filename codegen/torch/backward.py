@@ -50,8 +50,8 @@ def backward(
     learned = {name: torch.zeros(reals[name].numel(), dtype=torch.float64, device=q.device) for name in wanted.reals}
     for unit in units(schedule, q, k, budget.heads):
         rows = _Rows.of(unit, work, q, o, lse, do, dlse, divided=schedule.divided)
-        k_unit, v_unit = (matrices(unit.keys(t), work.dtype) for t in (k, v))
-        dk_unit, dv_unit = as_matrices(unit.keys(dk)), as_matrices(unit.keys(dv))
+        k_unit, v_unit = matrices(unit.keys(k), work.dtype), matrices(unit.values(v), work.dtype)
+        dk_unit, dv_unit = as_matrices(unit.keys(dk)), as_matrices(unit.values(dv))
         assert dk_unit is not None and dv_unit is not None, "a unit's key heads make one axis"
         found = series(unit.group.visits, unit.shared, budget)
         dead, scored = DeadPairs(schedule, unit, found, budget.pairs, q.device), Scored(schedule, unit, q.device)

@@ -21,6 +21,7 @@ from attnir.codegen.torch.target import default_tile
 from attnir.dense import of_rows
 from attnir.evaluate import entry_of_pairs, of_pairs
 from attnir.expr import Expr
+from attnir.heads import Heads
 from attnir.labels import TOKEN, in_order
 from attnir.program import Programs, Status, TileProgram
 from attnir.real import ONE, SCORE, derivative, is_unbounded, slope, tensors_read
@@ -30,10 +31,12 @@ from attnir.walk import runs
 TileRuns = list[tuple[int, int, bool]]  # (first column tile, one past the last, full), in ascending order
 
 
-def schedule(plan: Plan, call: Call, q: Tensor, v: Tensor, reals: Sequence[str] = ()) -> Schedule:
+def schedule(
+    plan: Plan, call: Call, q: Tensor, v: Tensor, reals: Sequence[str] = (), maps: Heads | None = None
+) -> Schedule:
     """The spans that each tile of queries visits, for every sample and head; equal ones share a group.
 
-    reals: the real tensors whose gradients are asked for.
+    reals: the real tensors whose gradients are asked for. maps: those of heads, where k and v need some.
     """
     tile = default_tile(q.shape[3], v.shape[3], q.dtype)
     groups: list[Group] = []
@@ -65,6 +68,7 @@ def schedule(plan: Plan, call: Call, q: Tensor, v: Tensor, reals: Sequence[str] 
         unbounded_factor=is_unbounded(weights.factor),
         learned_factor=tuple(_learned(weights.factor, call, reals)),
         sink=None if weights.sink is None else of_rows(weights.sink, call, compute_dtype(q.dtype)),
+        maps=maps,
     )
 
 

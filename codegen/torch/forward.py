@@ -32,7 +32,8 @@ CALM = 32.0  # weights, their sums, and their products with values stay far from
 def forward(q: Tensor, k: Tensor, v: Tensor, schedule: Schedule, scale: float) -> tuple[Tensor, Tensor]:
     """Attention over the schedule's live pairs.
 
-    q [B, Hq, Sq, D], k [B, Hkv, Sk, D], v [B, Hkv, Sk, Dv] of one dtype, any strides; Hq is a multiple of Hkv.
+    q [B, Hq, Sq, D], k [B, Hk, Sk, D], v [B, Hv, Sk, Dv] of one dtype, any strides; Hk = Hv divides Hq, or the schedule
+    has head maps.
     Gives o [B, Hq, Sq, Dv] in q's dtype and lse [B, Hq, Sq], float32, of the natural log, or an empty one for weights
     that are not divided. A row without a live key has o = 0, and lse = -inf or what its sink is.
     """
@@ -41,7 +42,7 @@ def forward(q: Tensor, k: Tensor, v: Tensor, schedule: Schedule, scale: float) -
     work, budget = Workspace(compute_dtype(q.dtype), q.device), budget_on(q.device)
     for unit in units(schedule, q, k, budget.heads):
         queries = matrices(unit.queries(q), work.dtype)
-        keys, values = (matrices(unit.keys(t), work.dtype) for t in (k, v))
+        keys, values = matrices(unit.keys(k), work.dtype), matrices(unit.values(v), work.dtype)
         found = series(unit.group.visits, unit.shared, budget)
         met = [(0, k.shape[2])] if unit.group.keys is not None else keys_met(found)
         calm = schedule.weight is not None or (

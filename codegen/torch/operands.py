@@ -2,6 +2,7 @@
 
 Query heads that share a key head become rows of one matrix, so keys and values are never repeated: query rows are laid
 out [n, rows * shared, width], row by row and within a row head by head; n counts pairs of a sample and a key head.
+With head maps, these are query heads in a row that have one key head and one value head.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 import torch
 from torch import Tensor
 
 from attnir.codegen.torch.schedule import Group, Schedule
+from attnir.heads import Heads
 
 Shape = tuple[int, ...]
 Batches = tuple[Tensor, ...] | Tensor  # [inner, rows, columns] each, or together [outer, inner, rows, columns]
@@ -31,6 +34,7 @@ class Unit:
 
     group: Group
     kv_heads: slice
+    value_heads: slice  # as many
     shared: int  # query heads of the group to each of the key heads
 
     @property
@@ -51,8 +55,12 @@ class Unit:
         return heads.transpose(2, 3)
 
     def keys(self, t: Tensor) -> Tensor:
-        """t [B, Hkv, Sk, d] as a view [samples, key heads, Sk, d]."""
+        """t [B, Hk, Sk, d] as a view [samples, key heads, Sk, d]."""
         return t[self.group.batches, self.kv_heads]
+
+    def values(self, t: Tensor) -> Tensor:
+        """t [B, Hv, Sk, d] as a view [samples, value heads, Sk, d]."""
+        return t[self.group.batches, self.value_heads]
 
     @contextmanager
     def results(self, t: Tensor) -> Iterator[Tensor]:
@@ -75,10 +83,12 @@ def units(schedule: Schedule, q: Tensor, k: Tensor, limit: int) -> Iterator[Unit
     A part has several samples only where they and its key heads make one axis.
     """
     for group in schedule.groups:
-        for heads, kv_heads, shared in _head_parts(group.heads, q.shape[1] // k.shape[1], limit):
+        maps = schedule.maps
+        parts = _head_parts(group.heads, q.shape[1] // k.shape[1], limit) if maps is None else _runs(group.heads, maps)
+        for heads, kv_heads, value_heads, shared in parts:
             one_axis = _len(kv_heads) in (1, k.shape[1])
             for batches in _steps(group.batches, max(1, limit // _len(heads)) if one_axis else 1):
-                yield Unit(replace(group, batches=batches, heads=heads), kv_heads, shared)
+                yield Unit(replace(group, batches=batches, heads=heads), kv_heads, value_heads, shared)
 
 
 def _len(s: slice) -> int:
@@ -90,8 +100,24 @@ def _steps(whole: slice, step: int) -> Iterator[slice]:
         yield slice(start, min(start + step, whole.stop))
 
 
-def _head_parts(heads: slice, ratio: int, limit: int) -> Iterator[tuple[slice, slice, int]]:
-    """(query heads, key heads, shared): whole key heads together, those that the range cuts one by one."""
+Part = tuple[slice, slice, slice, int]  # query heads, key heads, value heads, how many of the first to each other
+
+
+def _runs(heads: slice, maps: Heads) -> Iterator[Part]:
+    """Query heads in a row that have one key head and one value head."""
+    start = heads.start
+    for (k, v), run in groupby(zip(maps.k[heads], maps.v[heads], strict=True)):
+        shared = len(list(run))
+        yield slice(start, start + shared), slice(k, k + 1), slice(v, v + 1), shared
+        start += shared
+
+
+def _head_parts(heads: slice, ratio: int, limit: int) -> Iterator[Part]:
+    """Whole key heads together, those that the range cuts one by one; k and v have the same heads."""
+    return ((own, kv, kv, shared) for own, kv, shared in _grouped(heads, ratio, limit))
+
+
+def _grouped(heads: slice, ratio: int, limit: int) -> Iterator[tuple[slice, slice, int]]:
     start, stop = -(-heads.start // ratio), heads.stop // ratio
     if start <= stop:
         if heads.start < start * ratio:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from attnir.heads import Heads
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
@@ -76,6 +78,7 @@ class Schedule:
     [B, Hq, Sq], softmax's further score of each row. unbounded: scores, weights and slopes may be infinite on dead
     pairs; unbounded_factor: factors may. learned: the tensors whose gradients are asked for, one for each place in the
     score or the weight; learned_factor: for each place in the factor.
+    maps: which heads of k and v the query heads have, where these are not contiguous groups of both.
     """
 
     groups: tuple[Group, ...]
@@ -92,3 +95,4 @@ class Schedule:
     unbounded_factor: bool = False
     learned_factor: tuple[Learned, ...] = ()
     sink: Tensor | None = None
+    maps: Heads | None = None

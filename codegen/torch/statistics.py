@@ -145,7 +145,7 @@ def _pairs(inputs: Inputs, unit: Unit, work: Workspace, budget: Budget) -> Itera
     queries, keys = matrices(unit.queries(q), work.dtype), matrices(unit.keys(k), work.dtype)
     lse = matrices(unit.queries(inputs.lse[..., None]), work.dtype)
     lse = lse.masked_fill(lse == -torch.inf, 0.0)  # of a dead row: none of its pairs is live
-    pulling = [matrices(unit.keys(v), work.dtype) for v in inputs.pulling[:1]]
+    pulling = [matrices(unit.values(v), work.dtype) for v in inputs.pulling[:1]]
     pulling += [matrices(unit.queries(do), work.dtype) for do in inputs.pulling[1:]]
     first = None if inputs.first is None else matrices(unit.queries(inputs.first[..., None]), torch.int32)
     found = series(unit.group.visits, unit.shared, budget)

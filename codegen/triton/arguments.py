@@ -38,6 +38,7 @@ ROWS = {  # float32, contiguous [B, Hq, Sq]
     "pulled_dq": ("lse", "delta"),
     "pulled_dk": ("lse", "delta"),
 }
+MAPS = ("key_head", "value_head")  # of each query head, int32 [Hq]
 SUMMED = ("rows", "columns")  # which give float32 [B, Hq, Sq] or [B, Hq, Sk] for each term
 
 
@@ -95,13 +96,14 @@ def arguments(kind: str, programs: Programs, spec: Spec) -> tuple[Argument, ...]
     """The arguments of a kernel, in order. `delta` has no programs."""
     found = reads_of(programs)
     tensors = tensors_of(kind, programs)
-    pointers = [Argument(name, "*" + NAMES[spec.dtype]) for name in tensors]
+    pointers = [Argument(name, "*" + _type(name, spec)) for name in tensors]
     pointers += [Argument(name, "*fp32") for name in rows_of(kind, programs)]
     pointers += _summed(kind, programs, spec)
     learned = [t for t in found.reals if t.name in spec.learned]
     for tensor in learned:
         pointers += [Argument(f"sum_{tensor.name}", "*i64"), Argument(f"unit_{tensor.name}", "*fp32")]
-    metadata, strides = [], [Argument(f"{t}_{axis}", "i64") for t in tensors for axis in ("batch", "head", "row")]
+    metadata = [Argument(name, "*i32") for name in MAPS] if spec.mapped else []
+    strides = [Argument(f"{t}_{axis}", "i64") for t in tensors for axis in ("batch", "head", "row")]
     for name, side in found.fields:
         metadata.append(Argument(f"field_{name}_{side}", "*"))
         strides.append(Argument(f"field_{name}_{side}_batch", "i64"))
@@ -128,6 +130,11 @@ def arguments(kind: str, programs: Programs, spec: Spec) -> tuple[Argument, ...]
     scale += [Argument(f"number_{p.name}", "fp32") for p in found.numbers]
     scalars = (*scale, *_sizes(kind, spec), *sizes, *_counts(programs), *_params(programs))
     return (*pointers, *metadata, *scalars, *strides)
+
+
+def _type(name: str, spec: Spec) -> str:
+    """The type of the elements of a tensor."""
+    return "fp32" if spec.mapped and name in ("dk", "dv") else NAMES[spec.dtype]
 
 
 def _sizes(kind: str, spec: Spec) -> list[Argument]:

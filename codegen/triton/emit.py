@@ -49,7 +49,7 @@ def emit(kind: str, programs: Programs, spec: Spec) -> str:
 
 
 def _header(kind: str, programs: Programs, spec: Spec) -> str:
-    heads = "grouped heads" if spec.grouped else "as many key heads as query heads"
+    heads = "heads by maps" if spec.mapped else "grouped heads" if spec.grouped else "as many key heads as query heads"
     title = TITLES[kind]
     if kind == "forward" and not programs[0].weights.divided:
         title = title.replace("o and lse", "o")

@@ -81,7 +81,7 @@ class Frame:
     @property
     def by_key_head(self) -> bool:
         """Whether an instance has a key head; else it has a query head."""
-        return self.kind in ("dkv", "pulled_dk")
+        return self.kind in ("dkv", "pulled_dk") and not self.spec.mapped
 
     @property
     def walks_by_head(self) -> bool:
@@ -171,6 +171,10 @@ class Frame:
                 self.head("kv_head")
         else:
             self.head(f"pair % {count}")
+            if self.spec.mapped:
+                w.let("k64", "tl.load(key_head + h).to(tl.int64)")
+                w.let("v64", "tl.load(value_head + h).to(tl.int64)")
+                return
             w.let("kv64", "h64 // group" if self.spec.grouped else "h64")
 
     def head(self, value: str) -> None:

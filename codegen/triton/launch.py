@@ -22,12 +22,13 @@ from attnir.codegen.gradients import Gradients, Wanted
 from attnir.codegen.narrow import narrowed
 from attnir.codegen.plan import Plan
 from attnir.codegen.targets import LIKE, Config, Target, current_target
-from attnir.codegen.triton.arguments import arguments, tensors_of
+from attnir.codegen.triton.arguments import MAPS, arguments, tensors_of
 from attnir.codegen.triton.emit import emit
 from attnir.codegen.triton.metadata import metadata
 from attnir.codegen.triton.spec import Spec
 from attnir.codegen.triton.sums import NO_SUMS, Sums
 from attnir.errors import BackendError
+from attnir.heads import Heads, maps_of, summed
 from attnir.inputs import check_dtype, check_widths
 from attnir.program import Launches, Programs, TileProgram
 from attnir.terms import Term
@@ -41,7 +42,8 @@ def forward(plan: Plan, call: Call, q: Tensor, k: Tensor, v: Tensor, scale: floa
     """(o [B, Hq, Sq, Dv], lse [B, Hq, Sq] float32, empty where weights are not divided), contiguous."""
     o = q.new_empty((*q.shape[:3], v.shape[3]))
     lse = torch.empty(q.shape[:3] if plan.pattern.weights.divided else 0, dtype=torch.float32, device=q.device)
-    run("forward", plan, call, {"q": q, "k": k, "v": v, "o": o, "lse": lse}, scale)
+    maps = maps_of(plan.heads, q.shape[1], k.shape[1], v.shape[1])
+    run("forward", plan, call, {"q": q, "k": k, "v": v, "o": o, "lse": lse}, scale, maps=maps)
     return o, lse
 
 
@@ -66,20 +68,30 @@ def backward(
     if plan.pattern.weights.divided:
         run("delta", plan, call, {"o": o, "do": do, "lse": lse, "dlse": dlse, "delta": delta, "q": q, "v": v}, scale)
     with_q = wanted.q or bool(wanted.reals)  # whose kernel sums up the gradients of real tensors, too
-    dq, dk, dv = (
-        torch.empty(t.shape, dtype=t.dtype, device=t.device) if asked else None
-        for t, asked in ((q, with_q), (k, wanted.kv), (v, wanted.kv))
-    )
+    maps = maps_of(plan.heads, q.shape[1], k.shape[1], v.shape[1])
+    dq = torch.empty(q.shape, dtype=q.dtype, device=q.device) if with_q else None
 
     def measure(largest: Sums) -> None:
-        run("dq", plan, call, {**given, "dq": dq}, scale, largest)
+        run("dq", plan, call, {**given, "dq": dq}, scale, largest, maps=maps)
 
     sums = Sums.none(plan.pattern, call, wanted.reals, q, k, v, do, delta, lse, scale, measure)
     if with_q:
-        run("dq", plan, call, {**given, "dq": dq}, scale, sums)
-    if wanted.kv:
-        run("dkv", plan, call, {**given, "dk": dk, "dv": dv}, scale)
+        run("dq", plan, call, {**given, "dq": dq}, scale, sums, maps=maps)
+    dk, dv = _of_keys(plan, call, given, k, v, scale, maps) if wanted.kv else (None, None)
     return Gradients(dq, dk, dv, sums.gradients(call))
+
+
+def _of_keys(
+    plan: Plan, call: Call, given: Mapping[str, Tensor], k: Tensor, v: Tensor, scale: float, maps: Heads | None
+) -> tuple[Tensor, Tensor]:
+    """dK and dV. With maps every query head gives its own, in float32, and these are summed in their order."""
+    if maps is None:
+        dk, dv = (torch.empty(t.shape, dtype=t.dtype, device=t.device) for t in (k, v))
+        run("dkv", plan, call, {**given, "dk": dk, "dv": dv}, scale)
+        return dk, dv
+    dk, dv = (torch.empty((t.shape[0], call.heads, *t.shape[2:]), device=t.device) for t in (k, v))
+    run("dkv", plan, call, {**given, "dk": dk, "dv": dv}, scale, maps=maps)
+    return summed(dk, maps.k, k.shape[1]).to(k.dtype), summed(dv, maps.v, v.shape[1]).to(v.dtype)
 
 
 def source(plan: Plan, kind: str, d: int, dv: int | None, dtype: torch.dtype, target: str | None, grouped: bool) -> str:
@@ -88,7 +100,9 @@ def source(plan: Plan, kind: str, d: int, dv: int | None, dtype: torch.dtype, ta
     check_widths(d, dv)
     check_dtype("dtype", dtype)
     at = Target.parse(target) if target else current_target()
-    spec = Spec(dtype, d, dv, configuration(plan, kind, at, d, dv, dtype), at.family, grouped)
+    mapped = plan.heads is not None and kind != "delta"
+    config = configuration(plan, kind, at, d, dv, dtype)
+    spec = Spec(dtype, d, dv, config, at.family, grouped and not mapped, mapped=mapped)
     return "\n\n".join(emit(kind, programs, spec) for programs in launches_of(plan, kind, spec.config))
 
 
@@ -122,6 +136,7 @@ def run(
     scale: float,
     sums: Sums = NO_SUMS,
     *,
+    maps: Heads | None = None,
     terms: tuple[Term, ...] = (),
     largest: bool = False,
 ) -> None:
@@ -147,7 +162,7 @@ def run(
         v.shape[3],
         config,
         target.family,
-        grouped=call.heads != v.shape[1],
+        grouped=maps is None and call.heads != v.shape[1],
         aligned=all(map(is_aligned, used)),
         interpret=interpreted(),
         signed=kind == "forward" and scale < 0 and q.dtype is not torch.float32,
@@ -155,6 +170,7 @@ def run(
         measures=sums.measures,
         far=any(_reach(t) >= MOST_REACH for t in call.reals.values()),
         largest=largest,
+        mapped=maps is not None,
     )
     values: Values = {
         **tensors,
@@ -164,9 +180,11 @@ def run(
         "group": call.heads // v.shape[1],
         "scale": scale,
     }
+    if maps is not None:
+        values |= dict(zip(MAPS, _on_device(maps, q.device), strict=True))
     for name in names:
         values |= strides(name, tensors[name])
-    copies = call.batch * (v.shape[1] if kind in ("dkv", "pulled_dk") else call.heads)
+    copies = call.batch * (v.shape[1] if kind in ("dkv", "pulled_dk") and maps is None else call.heads)
     for programs in launches:
         more = metadata(programs, call) if programs else {}
         for decl in plan.pattern.reals:
@@ -174,6 +192,13 @@ def run(
         instances = _row_tiles(programs, call, config) * copies
         if instances:
             _launch(kind, programs, spec, {**values, **more}, instances, q.device)
+
+
+@lru_cache(maxsize=256)
+def _on_device(maps: Heads, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The maps as tensors, int32 [Hq]."""
+    k, v = (torch.tensor(of, dtype=torch.int32, device=device) for of in (maps.k, maps.v))
+    return k, v
 
 
 def _row_tiles(programs: Programs, call: Call, config: Config) -> int:

@@ -38,13 +38,24 @@ class Operand:
         """An offset in elements that starts a 16-byte vector, if the kernel may count on that."""
         if not self.spec.aligned:
             return offset
-        vector = str(self.spec.vector)
+        vector = str(4 if self.of_query_head else self.spec.vector)
         return f"tl.multiple_of({offset}, {vector if not axes else f'({vector}, {vector})'})"
 
+    @property
+    def of_query_head(self) -> bool:
+        """Whether it is the gradient of k or v that one query head gives, float32, where heads have maps."""
+        return self.spec.mapped and self.name in ("dk", "dv")
+
+    @property
+    def head(self) -> str:
+        """The name of its head, in 64 bits."""
+        if self.name not in KEYS or self.of_query_head:
+            return "h64"
+        return "kv64" if not self.spec.mapped else f"{self.name}64"
+
     def base(self, row: str = "") -> str:
-        """The first element of the head, or of its row `row`; `b64`, `h64`, `kv64` are batch and head in 64 bits."""
-        head = "kv64" if self.name in KEYS else "h64"
-        offset = f"b64 * {self.name}_batch + {head} * {self.name}_head"
+        """The first element of the head, or of its row `row`; `b64` is the sample in 64 bits."""
+        offset = f"b64 * {self.name}_batch + {self.head} * {self.name}_head"
         return f"{self.name} + {self.aligned(offset + (f' + {row} * {self.name}_row' if row else ''))}"
 
     def rows(self, index: str) -> str:
@@ -74,7 +85,8 @@ class Operand:
     def store(self, w: Writer, inside: str, value: str) -> None:
         """Store every chunk; `value` has `#` for the chunk's number."""
         for i in range(len(self.chunks)):
-            stored = rounded(value.replace("#", str(i)), self.spec)
+            stored = value.replace("#", str(i))
+            stored = stored if self.of_query_head else rounded(stored, self.spec)
             w.line(f"tl.store({self.pointers(i)}, {stored}, mask={self.mask(i, inside)})")
 
     def pointers(self, chunk: int) -> str:

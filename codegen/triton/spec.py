@@ -22,6 +22,7 @@ class Spec:
     config     tile sizes, warps, stages
     family     "cuda" or "hip"
     grouped    whether several query heads share a key head
+    mapped     key heads and value heads come from maps; gradients of k and v are then those of each query head, float32
     aligned    every pointer and stride of q, k, v, o and their gradients is a multiple of 16 bytes
     interpret  the kernel runs in Triton's interpreter, whose bfloat16 is not to be trusted
     signed     the scale is negative, so the largest product is not the largest score
@@ -44,6 +45,7 @@ class Spec:
     measures: bool = False
     far: bool = False
     largest: bool = False
+    mapped: bool = False
 
     @property
     def options(self) -> dict[str, int | bool]:

@@ -59,7 +59,8 @@ def kernels(
 ) -> tuple[Kernel, ...]:
     """The kernels of a kind, "forward", "dq", "dkv" or "delta": one for each launch."""
     config = configure(plan, kind, target, d, dv, dtype).config
-    spec = Spec(dtype, d, dv, config, target.family, grouped=grouped, aligned=aligned)
+    mapped = plan.heads is not None and kind != "delta"
+    spec = Spec(dtype, d, dv, config, target.family, grouped=grouped and not mapped, aligned=aligned, mapped=mapped)
     launches = launches_of(plan, kind, config)
     names = [f"{kind} {i + 1}" for i in range(len(launches))] if len(launches) > 1 else [kind]
     return tuple(Kernel(name, kind, programs, spec, target) for name, programs in zip(names, launches, strict=True))
