@@ -51,7 +51,7 @@ class HeadsError(ShapeError):
 
 
 class WidthError(ShapeError):
-    """A head width outside 1 to 256."""
+    """A head width outside 1 to 576."""
 
 
 class DtypeError(AttnirError, TypeError):

@@ -20,7 +20,7 @@ from attnir.errors import (
 from attnir.heads import Heads, check_heads
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
-MOST_WIDTH = 256
+MOST_WIDTH = 576
 MOST_SCALE = 1e12  # a score beyond 1e29 would count as dead
 SHAPES = "q [B, Hq, Sq, D], k [B, Hk, Sk, D], v [B, Hv, Sk, Dv]"
 

@@ -25,13 +25,16 @@ Calibrated against what Triton 3.9 compiles for full, causal, window and documen
 - float32 on NVIDIA with more than four chunks: the forward is free of spills. dQ has up to 60 instructions that move
   spilled registers and, at D = Dv = 256 on sm_90 and sm_100, dK and dV up to 70. Of the tiles of 16 to 64, chunks of 32
   and orders of the loads that were tried, none is free of them everywhere.
+- Widths above 256: what was calibrated up to there says nothing of them, so their tiles are those of `BROAD`. They are
+  free of spills at D = 576, Dv = 512 in bfloat16. Not so at D = Dv = 576: dQ has 33 on sm_80, dK and dV 87. Nor the
+  backward in float32 at 576 and 512, where sm_80 has 857 and 1448, gfx942 1272 for dK and dV.
 - Told nothing, ptxas may aim at 128 registers (once, at 32) for the sake of occupancy, and spill: `maxnreg` is 255.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
@@ -63,6 +66,12 @@ DRAWN = {"forward": 1.75, "dq": 2.0, "dkv": 2.5}  # and drawing a random number 
 DRAWN_MMA = {"forward": 1.75, "dq": 5.0, "dkv": 5.0}
 SCORED_SPLIT = 24  # where products are three of tf32
 SCORED_WIDE = 0.2  # and for each column of wide heads, in sm_100's backward: D + Dv above 256
+MOST_CALIBRATED = 256  # the widest D and Dv that the budgets hold for
+# The tiles of wider ones, (queries, keys), and their warps; the least tiles where a launch takes more than a plain one.
+BROAD = {
+    "cuda": (8, {"forward": (32, 32), "dq": (16, 16), "dkv": (16, 16)}),
+    "hip": (4, {"forward": (32, 16), "dq": (32, 16), "dkv": (16, 16)}),
+}
 LEAST = Config(16, 16, 8, 1)  # the tiles that need least where products are three of tf32
 SPLIT_BUDGETS = {
     "forward": {"mma": 255, "wgmma": 155},
@@ -113,6 +122,11 @@ class Problem:
     def is_wide(self) -> bool:
         """Whether products of three have so many chunks that only the least tiles do."""
         return self.chunk is not None and sum(self.widths) > 4 * self.chunk
+
+    @property
+    def is_broad(self) -> bool:
+        """Whether the budgets say nothing of it: other tiles are tried then."""
+        return not self.splits and max(self.d, self.dv) > MOST_CALIBRATED
 
     @property
     def is_padded(self) -> bool:
@@ -213,6 +227,8 @@ class Estimate:
         if self.products == "mfma":  # the stationary operands only pass through, one after the other
             scratch = c.block_q * c.block_k if 16 in (*chunks(self.p.d), *chunks(self.p.dv)) else 0  # to change layouts
             return max(self.rows * max(d, dv), brought + scratch) * self.p.itemsize
+        if self.p.is_broad and self.p.kind == "dkv":  # weights and their gradients pass through, for wide products
+            held += self.rows * max(*chunks(self.p.d), *chunks(self.p.dv))
         return (held + brought) * self.p.itemsize + (2048 if self.products == "tcgen05" else 1536)
 
     @property
@@ -225,6 +241,8 @@ class Estimate:
     def fits(self) -> bool:
         if self.p.splits and not self._allowed_for_split:
             return False
+        if self.p.is_broad:
+            return self._is_of_broad and self.shared_bytes <= self.p.target.shared
         full = {"wgmma": 16 * self.c.num_warps, "tcgen05": 64}.get(self.products, 16)
         return (
             self.rows >= full
@@ -232,6 +250,14 @@ class Estimate:
             and self.shared_bytes <= self.p.target.shared
             and (self.products != "tcgen05" or self.tensor_columns <= 512)
         )
+
+    @property
+    def _is_of_broad(self) -> bool:
+        """Whether wide heads were seen free of spills in this shape, or it is the least."""
+        warps, tiles = BROAD[self.p.target.family]
+        shape = self.c.block_q, self.c.block_k
+        plain = self.extra == NOTHING and shape == tiles[self.p.kind]
+        return (plain or shape == (16, 16)) and (self.c.num_warps, self.c.num_stages) == (warps, 1)
 
     @property
     def budget(self) -> int:
@@ -320,6 +346,11 @@ def _fitting(kind: str, target: Target, d: int, dv: int, dtype: torch.dtype, ext
     return (e for c in candidates(kind, target) if (e := Estimate(problem, c, extra)).fits)
 
 
+def least_on(target: Target) -> Config:
+    """What is taken where nothing fits."""
+    return LEAST if target.family == "cuda" else replace(LEAST, num_warps=4)
+
+
 @lru_cache(maxsize=1024)
 def choose(kind: str, target: Target, d: int, dv: int, dtype: torch.dtype, extra: Extra = NOTHING) -> Config:
     """The best configuration of a kernel that fits a target.
@@ -334,5 +365,5 @@ def choose(kind: str, target: Target, d: int, dv: int, dtype: torch.dtype, extra
         raise ConfigError(f"unknown kernel {kind!r}; expected one of {', '.join(KINDS)}")
     if kind == "delta":
         return Config(64, 16, 4, 1)
-    fitting = _fitting(kind, target, d, dv, dtype, extra)
-    return max(fitting, key=lambda e: e.rank, default=Estimate(Problem(kind, target, d, dv, dtype.itemsize), LEAST)).c
+    least = Estimate(Problem(kind, target, d, dv, dtype.itemsize), least_on(target))
+    return max(_fitting(kind, target, d, dv, dtype, extra), key=lambda e: e.rank, default=least).c

@@ -33,7 +33,7 @@ Tensors = Annotated[
 ]
 TileSize = Annotated[tuple[int, int] | None, typer.Option(help="query rows and key columns of a tile")]
 Target = Annotated[str | None, typer.Option(help="sm_80, sm_90, sm_100, gfx942; default: the GPU here, else sm_90")]
-Width = Annotated[int, typer.Option(help="the width of a head of q and k, 1 to 256")]
+Width = Annotated[int, typer.Option(help="the width of a head of q and k, 1 to 576")]
 ValueWidth = Annotated[int | None, typer.Option(help="the width of a head of v; default: that of q and k")]
 Kind = Literal["forward", "delta", "dq", "dkv"]
 DtypeName = Literal["bf16", "fp16", "fp32"]

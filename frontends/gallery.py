@@ -28,12 +28,13 @@ GROUPS = {
     "Blocks, blanks and thoughts": ("block_diffusion", "infilling", "latent_thoughts"),
     "Images": ("neighborhoods", "image_windows", "image_positions", "clear", "regions", "edits"),
     "Videos": ("radial", "shots"),
-    "Heads of several kinds": ("head_groups", "head_windows"),
+    "Heads of several kinds": ("head_groups", "head_windows", "decoupled_heads", "latent"),
     "Cross-attention": ("vision_cross", "dual_cross"),
     "Series and tables": ("series", "multivariate", "tables"),
     "Scores": ("score_terms",),
     "Weights": ("normalizers",),
     "Chance": ("sampled_keys",),
+    "Plain attention of other tensors": ("prologues",),
     "Without structure": ("benchmark",),
 }
 

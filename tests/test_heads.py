@@ -187,7 +187,9 @@ def t(heads: int, width: int = 16) -> Tensor:
         ("it is not 3", lambda: an.reference(an.causal(), heads=3)),  # type: ignore[arg-type]  # that is it
         (
             "has masks for 2 query heads, the maps are for 3",
-            lambda: an.compile(an.per_head([an.causal(), an.full()]), heads=an.Heads(k=(0, 0, 0), v=(0, 0, 0))),
+            lambda: an.compile(
+                an.per_head([(0, an.causal()), (1, an.full())]), heads=an.Heads(k=(0, 0, 0), v=(0, 0, 0))
+            ),
         ),
     ],
 )

@@ -9,6 +9,7 @@ from attnir.catalog import benchmark as benchmark
 from attnir.catalog import block_diffusion as block_diffusion
 from attnir.catalog import branches as branches
 from attnir.catalog import clear as clear
+from attnir.catalog import decoupled_heads as decoupled_heads
 from attnir.catalog import documents as documents
 from attnir.catalog import dual_cross as dual_cross
 from attnir.catalog import edits as edits
@@ -17,11 +18,13 @@ from attnir.catalog import head_windows as head_windows
 from attnir.catalog import image_positions as image_positions
 from attnir.catalog import image_windows as image_windows
 from attnir.catalog import infilling as infilling
+from attnir.catalog import latent as latent
 from attnir.catalog import latent_thoughts as latent_thoughts
 from attnir.catalog import long_documents as long_documents
 from attnir.catalog import multivariate as multivariate
 from attnir.catalog import neighborhoods as neighborhoods
 from attnir.catalog import normalizers as normalizers
+from attnir.catalog import prologues as prologues
 from attnir.catalog import radial as radial
 from attnir.catalog import regions as regions
 from attnir.catalog import sampled_keys as sampled_keys

@@ -40,7 +40,7 @@ def bench(
     heads: Annotated[
         int | None, typer.Option(help="heads; default: 8, or those of the pattern", min=1, max=1024)
     ] = None,
-    d: Annotated[int, typer.Option(help="the width of a head, 1 to 256")] = 64,
+    d: Annotated[int, typer.Option(help="the width of a head, 1 to 576")] = 64,
     dtype: Annotated[DtypeName | None, typer.Option(help="default: bf16 on a GPU, fp32 on a CPU")] = None,
     backend: Annotated[Backend | None, typer.Option(help="whose time; default: Triton on a GPU, else torch")] = None,
     repeat: Annotated[int, typer.Option(help="runs of each, of which the median counts", min=1, max=10_000)] = 7,

@@ -100,6 +100,29 @@ def test_orders_and_scores_keep_them_too(target: str) -> None:
     assert f"{target} bf16: 6 kernels, 0 with a broken promise" in done.stdout
 
 
+WIDE = """
+import sys
+import torch
+import attnir as an
+from attnir.codegen.plan import Plan
+from attnir.codegen.targets import Target
+from attnir.codegen.triton import survey
+
+plan, target = Plan(an.pattern(an.causal())), Target.parse(sys.argv[1])
+for kind in ("forward", "dq", "dkv"):
+    for kernel in survey.kernels(plan, kind, target, 576, 512, torch.bfloat16):
+        found = kernel.inspect()
+        print(kernel.name, kernel.config, found.report.registers, found.report.spills, found.problems)
+        assert not found.problems and not found.report.spills
+"""
+
+
+@pytest.mark.parametrize("target", ["sm_80", "sm_90", "sm_100", "gfx942"])
+def test_heads_of_absorbed_latent_attention_are_free_of_spills(target: str) -> None:
+    done = run("-c", WIDE, target)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_the_resource_model_agrees_with_the_compiler() -> None:
     done = run("-c", MODEL)
     assert done.returncode == 0, done.stderr

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from attnir.codegen.chunks import chunks, equal_chunk
-from attnir.codegen.resources import Estimate, Problem, choose
+from attnir.codegen.resources import Estimate, Extra, Problem, choose
 from attnir.codegen.targets import Config, Target, current_target
 from attnir.errors import ConfigError
 
@@ -23,6 +23,19 @@ def test_there_is_always_one_that_fits(target: str, kind: str) -> None:
     for d, dv, dtype in product(widths, widths, DTYPES):
         found = Estimate(Problem(kind, t, d, dv, dtype.itemsize), choose(kind, t, d, dv, dtype))
         assert found.fits, (d, dv, dtype, found.c)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("kind", ["forward", "dq", "dkv"])
+@pytest.mark.parametrize(("d", "dv"), [(320, 320), (576, 512), (257, 16), (16, 576), (576, 576)])
+def test_wide_heads_have_tiles_that_were_tried(d: int, dv: int, kind: str, target: str) -> None:
+    t = Target.parse(target)
+    config = choose(kind, t, d, dv, torch.bfloat16)
+    assert Estimate(Problem(kind, t, d, dv, 2), config).fits and config.num_stages == 1
+    assert (config.block_q, config.block_k) in ((32, 32), (32, 16), (16, 16))
+    assert config.num_warps == (4 if t.family == "hip" else 8)
+    scored = choose(kind, t, d, dv, torch.bfloat16, Extra(scored=True))
+    assert (scored.block_q, scored.block_k) == (16, 16)
 
 
 def test_products_of_three_have_chunks_of_one_width() -> None:
