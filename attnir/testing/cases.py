@@ -130,7 +130,7 @@ def _heads(draw: st.DrawFn, fixed: int | None, maps: Heads | None) -> tuple[int,
     """(query heads, key heads, value heads and maps where they are not contiguous groups of both)."""
     if maps is None and draw(st.integers(0, 5)) < 5:
         if fixed is not None:
-            return fixed, draw(st.sampled_from([n for n in range(1, fixed + 1) if fixed % n == 0])), {}
+            return fixed, fixed // draw(st.sampled_from([g for g in range(1, fixed + 1) if fixed % g == 0])), {}
         group, kv_heads = draw(st.sampled_from(HEADS))
         return group * kv_heads, kv_heads, {}
     if maps is None:

@@ -15,17 +15,19 @@
 | `columns` | transposed | sums over queries, for keys   | ceil(k_len / BLOCK_K) * batch * heads        |
 | `pulled_dq`, `pulled_dk` | as `dq`, `dkv` | dQ, dK of statistics | as these                        |
 
+With head maps an instance of `dkv` has a query head, as the others, and gives what that head adds to dK and dV.
+
 Instances are numbered with the tile fastest, then the head, then the sample. The arguments, in order:
 
 1. tensors [B, H, S, D] in the dtype: `q, k, v, o` (forward), `o, do` (delta), `q, k, v, do, dq` (dq),
-   `q, k, v, do, dk, dv` (dkv);
+   `q, k, v, do, dk, dv` (dkv; with head maps dk and dv are float32 [B, Hq, Sk, D]);
    those of statistics take `q, k` and their result, `columns` also `v, do` where a term reads dO . v;
 2. float32 [B, Hq, Sq], contiguous: `lse`; `lse, dlse, delta` (delta; dlse may be None); `lse, delta` (dq, dkv,
    pulled_dq, pulled_dk); then `sum_<i>`, [B, Hq, Sq] or [B, Hq, Sk], for each term of `rows` and `columns`; `highest`
    and int32 `first`, where `rows` searches for the largest scores; `first`, where a term reads it;
-3. metadata, as the program reads it: `field_<name>_q`, `field_<name>_k` (integers [Bf, S]); `table_<i>` (int32
-   [Bt, Ht, rows], the i-th of `program.tables()`); `full_offsets, full_indices, partial_offsets, partial_indices`
-   (int32, a block list);
+3. metadata: with head maps `key_head, value_head` (int32 [Hq]); as the program reads it, `field_<name>_q`,
+   `field_<name>_k` (integers [Bf, S]); `table_<i>` (int32 [Bt, Ht, rows], the i-th of `program.tables()`);
+   `full_offsets, full_indices, partial_offsets, partial_indices` (int32, a block list);
 4. `scale` (not for delta); int32 `q_len, k_len, q_start, heads, group` (delta: `q_len, heads`; `group`, the query
    heads of a key head, only where heads are grouped); `param_<name>`;
 5. int64 strides in elements: `<tensor>_batch, <tensor>_head, <tensor>_row` for each tensor;
