@@ -104,7 +104,8 @@ def _of_scores() -> dict[str, Sized]:
 def _along_the_sequence() -> dict[str, Sized]:
     """Positions and regions alone."""
     diffusion = {n: Sized(of(n, tokens=8192, block=32)) for n in ("fast-dllm-v2", "efficient-dlm", "nbdiff", "i-dlm")}
-    return diffusion | {
+    found = diffusion | {n: Sized(of(n)) for n in ("cca", "coca", "dha", "mla", "self-self")}
+    return found | {
         "bd3lm": Sized(of("bd3lm", tokens=8192, block=4)),
         "bigbird": Sized(of("bigbird", blocks=256)),
         "block-diagonal": Sized(of("block-diagonal")),
