@@ -161,15 +161,15 @@ def _real(draw: st.DrawFn, t: TensorDecl, sizes: dict[str, int]) -> Values:
 def _field(draw: st.DrawFn, f: FieldDecl, batch: int, q_len: int, k_len: int, q_start: int | None) -> Any:
     """Values for the keys, or for queries and keys."""
     start = max(0, k_len - q_len) if q_start is None else q_start
-    keys = draw(_tokens(f, batch, k_len))
+    keys = draw(_tokens(f, batch, k_len, k_len))
     if start + q_len <= k_len and draw(st.booleans()):
         return keys
-    return draw(_tokens(f, batch, q_len)), keys
+    return draw(_tokens(f, batch, q_len, k_len)), keys
 
 
 @st.composite
-def _tokens(draw: st.DrawFn, f: FieldDecl, batch: int, length: int) -> Values:
-    """Values of a field: runs, or by chance; for all samples, or for each."""
+def _tokens(draw: st.DrawFn, f: FieldDecl, batch: int, length: int, k_len: int) -> Values:
+    """Values of a field: runs, or by chance, up to the number of keys; for all samples, or for each."""
     dtype = draw(st.sampled_from([torch.int64, torch.int64, torch.int32, torch.int16, torch.int8, torch.bool]))
     low = draw(st.integers(-3, 3))
     if draw(st.booleans()):
@@ -178,7 +178,7 @@ def _tokens(draw: st.DrawFn, f: FieldDecl, batch: int, length: int) -> Values:
         if length // run + 3 < 127:
             return Values(Runs(length, run, low, modulus), torch.int64 if dtype is torch.bool else dtype)
     shape = draw(st.sampled_from([(length,), (1, length), (batch, length)]))
-    most = 60 if dtype in (torch.bool, torch.int8) else max(60, length)
+    most = 60 if dtype in (torch.bool, torch.int8) else max(60, k_len)
     high = 1 if dtype is torch.bool else low + draw(st.one_of(st.integers(0, 4), st.integers(0, 60), st.just(most)))
     return Values(Drawn(shape, 0 if dtype is torch.bool else low, high, draw(st.integers(0, 99)), f.sorted), dtype)
 

@@ -35,6 +35,7 @@ def _pieces(n: int, m: int, size: int) -> list[list[Callable[..., Any]]]:
         lambda q, k: (q - k) * (q - k) <= n * m,
         lambda q, k: abs(q + k - n) <= m,
         lambda q, k: 3 * k - 2 * q != n - m,
+        lambda q, k: k <= n + m + q * (1 - BLOCK),
     ]
     classes: list[Callable[..., Any]] = [
         lambda q, k: (q - k) % size == 0,
@@ -61,6 +62,8 @@ def _pieces(n: int, m: int, size: int) -> list[list[Callable[..., Any]]]:
         lambda q, k: DOC(q) == DOC(k),
         lambda q, k: START(q) <= k,
         lambda q, k: k - START(q) < n,
+        lambda q, k: (START(q) <= k) & (k - START(q) <= n),
+        lambda q, k: abs(k - KIND(q)) <= m,
         lambda q, k, h: k - START(q) < n * (h + 1),
         lambda q, k, h: DOC(q) - DOC(k) == h,
         lambda q, k: KIND(q) == KIND(k),
@@ -75,7 +78,7 @@ def _pieces(n: int, m: int, size: int) -> list[list[Callable[..., Any]]]:
         lambda q, k, b: k < n * (b + 1),
         lambda q, k, b: k < KV_LEN[b],
     ]
-    return [bounds, bounds, classes, pairwise, fields, copies]
+    return [bounds, bounds, classes, pairwise, fields, fields, copies]
 
 
 @st.composite

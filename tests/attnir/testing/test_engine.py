@@ -44,7 +44,7 @@ def test_a_failure_is_shrunk_to_its_smallest_case(properties: dict[str, Property
     put(properties, "short", short)
     (failure,) = fuzz(cases(an.causal()), ON, Limits(cases=100), seed=1).failures
     assert (failure.name, failure.backend) == ("short", "torch") and failure.error.startswith("too many queries")
-    smallest = Case(an.pattern(an.causal()), q_len=6, k_len=1, heads=1, d=16, tile=(16, 16))
+    smallest = Case(an.pattern(an.causal()), q_len=6, k_len=6, heads=1, d=16, tile=(16, 16))
     assert failure.case == smallest
     assert 'check(case, "torch", "short")' in failure.script and "q_len=6," in failure.script
 
