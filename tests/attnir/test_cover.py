@@ -21,6 +21,7 @@ from attnir.cover import MOST_SWEPT, cover
 from attnir.evaluate import dense_mask
 from attnir.expr import Expr
 from attnir.program import TileProgram
+from attnir.testing import Case, check
 from attnir.testing import expressions as some
 from attnir.walk import runs, tile_map, walk_pairs
 from tests.patterns import PATTERNS, call_of
@@ -198,3 +199,9 @@ def test_sweeps_of_one_program_follow_each_other() -> None:
     for run, later in pairwise(runs(program_of("window_sinks", (4, 4), False), call)):
         (start,), (stop,), (next_start,), (next_stop,) = run.start, run.stop, later.start, later.stop
         assert bool(((stop <= next_start) | (next_start >= next_stop) | (start >= stop)).all())
+
+
+def test_the_tail_of_a_range_that_jumps_begins_with_its_first_row() -> None:
+    pattern = an.parse("start = field(sorted=True); (start(q) <= k) & (k - start(q) <= 5)")
+    starts = torch.arange(64) * 9, torch.arange(600)  # a tile of 16 rows leaps over whole tiles of keys
+    check(Case(pattern, q_len=64, k_len=600, q_start=0, bindings={"start": starts}), "torch", "walks")

@@ -3,8 +3,8 @@
 from tests.mutants.mutant import Mutant
 
 
-def _program(name: str, module: str, old: str, new: str) -> Mutant:
-    return Mutant(name, "program", f"attnir.{module}", old, new)
+def _program(name: str, module: str, old: str, new: str, test: str = "") -> Mutant:
+    return Mutant(name, "program", f"attnir.{module}", old, new, test)
 
 
 RANGES = (
@@ -46,6 +46,7 @@ RANGES = (
         "ranges",
         "ex.build(Op.ROWMIN, (where(inside, self.columns.stop, lower),))",
         "ex.build(Op.ROWMAX, (where(inside, self.columns.start, lower),))",
+        "tests/attnir/test_cover.py::test_the_tail_of_a_range_that_jumps_begins_with_its_first_row",
     ),
     _program(
         "a difference falls where what is taken away falls",
