@@ -31,7 +31,9 @@ def test_a_report_says_what_was_checked(backend: str) -> None:
     report = an.verify(an.window(8) & an.mask(lambda q, k: kind(q) == kind(k)), backend=backend, cases=4, seed=5)
     assert report.cases == 4 and report.seed == 5 and report.backend.startswith(backend)
     assert report.checks["walks"] == 4
-    assert report.checks["numbers"] == 4 or (backend == "triton" and report.checks["numbers"])  # the interpreter is slow
+    assert report.checks["numbers"] == 4 or (
+        backend == "triton" and report.checks["numbers"]
+    )  # the interpreter is slow
     assert all(line in str(report) for line in ("kind = field()", "4 calls", "walks 4"))
 
 

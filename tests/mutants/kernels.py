@@ -112,7 +112,7 @@ TILES = (
     ),
 )
 VALUES = (
-    _kernel("the sample is ignored", "operands", "b64 * {self.name}_batch + {head}", "{head}"),
+    _kernel("the sample is ignored", "operands", "b64 * {self.name}_batch + {self.head}", "{self.head}"),
     _kernel("the last column of an odd width is lost", "operands", "_{chunk} < {c.end})", "_{chunk} < {c.end - 1})"),
     _kernel("one chunk of the width makes the product", "operands", 'f", acc={name}" if i else ""', '""'),
     Mutant(
@@ -181,7 +181,7 @@ VALUES = (
     _kernel(
         "as many instances as key heads are launched",
         "launch",
-        '(v.shape[1] if kind in ("dkv", "pulled_dk") else call.heads)',
+        '(v.shape[1] if kind in ("dkv", "pulled_dk") and maps is None else call.heads)',
         "v.shape[1]",
     ),
 )
