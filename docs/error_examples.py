@@ -99,12 +99,12 @@ read_program("tiles of 64 q by 64 k\nsweep k tiles in [0, 4) full\nsweep k tiles
         errors.HeadsError,
         "causal(torch.randn(1, 3, 8, 16), k, v)",
         given="3 query heads",
-        advice="expected Hq = n * Hkv",
+        advice="expected Hq = n * Hk",
     ),
     Example(
         errors.WidthError,
-        "wide = torch.randn(1, 2, 8, 512)\ncausal(wide, wide, v)",
-        given="D = 512",
+        "wide = torch.randn(1, 2, 8, 640)\ncausal(wide, wide, v)",
+        given="D = 640",
         advice="split the heads",
     ),
     Example(

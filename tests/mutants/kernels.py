@@ -51,6 +51,7 @@ BACKWARD = (
 )
 LOOPS = (
     _kernel("two key heads are taken for one", "frame", '"h64 // group"', '"h64 // group // 2"'),
+    _kernel("a value head is that of the key", "frame", '"tl.load(value_head + h)', '"tl.load(key_head + h)'),
     _kernel(
         "the query heads of a key head lie apart",
         "loops",

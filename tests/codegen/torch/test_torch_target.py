@@ -408,7 +408,7 @@ def test_series_visit_every_span_once(pattern: Callable[[Tensor, Tensor], Tensor
 
 def unit_of(n: int) -> Unit:
     """One head of n samples."""
-    return Unit(Group(slice(0, n), slice(0, 1), ()), slice(0, 1), 1)
+    return Unit(Group(slice(0, n), slice(0, 1), ()), slice(0, 1), slice(0, 1), 1)
 
 
 @pytest.mark.parametrize("n", [1, 3, 8])
