@@ -66,17 +66,39 @@ def _dilated(d: int) -> an.Mask:
 
 def cataloged() -> dict[str, Sized]:
     """Every entry of the catalog with plausible parameters, by its name."""
-    return _along_the_sequence() | _of_fields() | _of_grids() | _of_heads_and_chance() | _of_scores()
+    return _along_the_sequence() | _of_fields() | _of_grids() | _of_heads_and_chance() | _of_scores() | _of_weights()
+
+
+HEADS = 8  # where scores or weights read something by head
+
+
+def row(name: str, *, params: Mapping[str, object] | None = None, **shapes: tuple[int, ...]) -> Sized:
+    """An entry of HEADS heads that reads real tensors."""
+    given = {tensor: torch.zeros(shape) for tensor, shape in shapes.items()}
+    return Sized(of(name, **(params or {})), heads=HEADS, bindings=given)
+
+
+def _of_weights() -> dict[str, Sized]:
+    """Weights that are not softmax's alone."""
+    kind, gain = torch.arange(TOKENS) // 4096, torch.ones(HEADS, 4)
+    return {
+        "attend-out": row("attend-out", keep=(1, 1, 1, TOKENS)),
+        "attn-dropout": Sized(of("attn-dropout"), bindings={"seed": 1}),
+        "calibrated-keys": Sized(of("calibrated-keys"), heads=HEADS, bindings={"kind": kind, "gain": gain}),
+        "column-softmax": row("column-softmax", column=(1, HEADS, TOKENS)),
+        "fast": Sized(of("fast")),
+        "gated": row("gated", gate=(1, HEADS, TOKENS)),
+        "linear": Sized(of("linear")),
+        "relu2": Sized(of("relu2")),
+        "sigmoid": row("sigmoid", level=(HEADS,)),
+        "sink-logit": row("sink-logit", sink=(HEADS,)),
+        "transfer-msad": Sized(of("transfer-msad"), heads=HEADS, bindings={"dropped": 0}),
+    }
 
 
 def _of_scores() -> dict[str, Sized]:
-    """Scores that change, of 8 heads."""
-    heads = 8
-
-    def row(name: str, *, params: Mapping[str, object] | None = None, **shapes: tuple[int, ...]) -> Sized:
-        given = {tensor: torch.zeros(shape) for tensor, shape in shapes.items()}
-        return Sized(of(name, **(params or {})), heads=heads, bindings=given)
-
+    """Scores that change."""
+    heads = HEADS
     return {
         "alibi-causal": row("alibi-causal", slopes=(heads,)),
         "alibi-symmetric": row("alibi-symmetric", slopes=(heads,)),
