@@ -194,7 +194,7 @@ def test_the_shell_of_the_readme_runs(line: str, tmp_path: Path, monkeypatch: py
         (["explain", "nowhere:mask", "64"], "no module 'nowhere'"),
         (["source", "causal", "--out", "nowhere/kernel.py"], "nowhere/kernel.py"),
         (["bench", "doc = field(); doc(q) == doc(k)"], "--field doc=FILE.npy"),
-        (["bench", "causal", "--d", "300"], "D = 300"),
+        (["bench", "causal", "--d", "600"], "D = 600"),
         (["bench", "causal", "--backend", "flex"], "flex"),
         (["bench", "h = heads(3); h < 2", "--heads", "4", "--length", "16"], "3 query heads"),
         (["inspect", "causal", "--d", "0"], "D = 0"),
