@@ -31,8 +31,8 @@ _STEPS, _CHANNELS = 16, 4
 def mvpa(steps: int | Value, channels: int | Value, window: int | Value = 10) -> Pattern:
     """Every step sees all steps up to its own, of all channels: by content where near, by time and by channel always.
 
-    Tensors uk: [B, Hq, Sk], scale * (k @ u); qt: [B, Hq, Sq, steps], scale * (q + v) @ Kt.transpose(-1, -2), read at the
-    row steps - 1 - distance in time; qc: [B, Hq, Sq, channels], scale * (q + w) @ Kc.transpose(-1, -2), read at
+    Tensors uk: [B, Hq, Sk], scale * (k @ u); qt: [B, Hq, Sq, steps], scale * (q + v) @ Kt.transpose(-1, -2), read at
+    the row steps - 1 - distance in time; qc: [B, Hq, Sq, channels], scale * (q + w) @ Kc.transpose(-1, -2), read at
     channels - 1 - distance of channels. u, v and w are learned vectors of a head, Kt [steps, D] and Kc [channels, D]
     embeddings of a sample. The tensors are made before the call, so that torch makes the gradients of all these.
 
