@@ -90,6 +90,12 @@ class Layout:
         """What places the coordinates: the origin, and of each axis the start, the stop and the step."""
         return (self.origin, *(e for a in self.axes for e in (a.start, a.stop, a.step)))
 
+    @property
+    def sizes(self) -> tuple[Expr, ...]:
+        """The parameters that coordinates lie below."""
+        found = (a.token.value.size for a in self.axes if isinstance(a.token.value, Coordinate))
+        return tuple(ex.param(size) for size in found if isinstance(size, ParamDecl))
+
     def lines(self) -> list[str]:
         """The layout as the text of a program says it; nothing for a sequence."""
         if self.is_sequence:

@@ -209,7 +209,8 @@ class TileProgram:
         """One line per declaration, scalar and visit; `read_program` reads it back."""
         rows, columns = self.rows.side, self.columns.side
         label = () if self.label is None else (self.label,)
-        lines = [d for d in declarations(*self.expressions(), *label) if not d.startswith("_")]
+        read = (*self.expressions(), *label, *self.rows.sizes, *self.columns.sizes)
+        lines = [d for d in declarations(*read) if not d.startswith("_")]
         lines += [f"order by {e}" for e in label]
         lines.append(f"tiles of {self.tile[0]} {rows} by {self.tile[1]} {columns}")
         lines += self.rows.lines()

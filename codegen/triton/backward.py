@@ -171,7 +171,9 @@ def write_delta(spec: Spec) -> str:
         t = Operand(name, spec)
         t.place(w, "queries")
         t.load(w, "query_in")
-    terms = [f"tl.sum(o_{i}.to(tl.float32) * do_{i}.to(tl.float32), 1)" for i in range(len(Operand("o", spec).chunks))]
+    w.line("# A row that met no key has an o of 0, and whatever its dO is, no delta.")
+    products = (f"o_{i}.to(tl.float32) * do_{i}.to(tl.float32)" for i in range(len(Operand("o", spec).chunks)))
+    terms = [f"tl.sum(tl.where(o_{i} != 0.0, {product}, 0.0), 1)" for i, product in enumerate(products)]
     w.let("total", " + ".join(terms))
     w.let("row_at", "pair * q_len + queries")
     with w.block("if dlse is not None:"):
