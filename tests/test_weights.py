@@ -217,6 +217,15 @@ def test_dropout_drops_the_same_whatever_the_tiles_and_keeps_the_mean(backend: s
     assert not torch.equal(kept, an.reference(declared)(q, q, v, seed=4).float() * 300)
 
 
+def test_several_factors_multiply() -> None:
+    q, k, v = torch.randn(3, 1, 2, 20, 16)
+    double, first = an.factor(lambda q: 2.0), an.factor(lambda k: an.where(k < 5, 1.0, 0.0))
+    both = an.compile(an.pattern(an.causal(), factor=double), factor=first)(q, k, v)
+    few = v * (torch.arange(20) < 5)[:, None]
+    torch.testing.assert_close(both, 2.0 * an.compile(an.causal())(q, k, few))
+    torch.testing.assert_close(both, an.compile(an.causal(), factor=[first, double])(q, k, v))
+
+
 def test_random_words_are_those_of_the_paper() -> None:
     """Known answers of its authors, for keys and counters of zeros, of ones, and of the digits of pi."""
     pi = 0x13198A2E, 0x243F6A88, 0x85A308D3

@@ -36,6 +36,7 @@ LANGUAGE = (
         "scores",
         "factor=real.mul(before.weights.factor, more.value)",
         "factor=more.value",
+        test="tests/test_weights.py::test_several_factors_multiply",
     ),
     _language("counters are mixed up", "philox", "two_words(key, c, d)", "two_words(key, d, c)"),
     _language("a seed has one word", "philox", "(seed.long() >> 32) & WORD", "seed & WORD"),
