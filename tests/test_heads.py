@@ -180,11 +180,11 @@ def t(heads: int, width: int = 16) -> Tensor:
     [
         ("the map of k is for 2 query heads, that of v for 3", lambda: an.Heads(k=(0, 1), v=(0, 1, 0))),
         ("the map of v has the entry -1", lambda: an.Heads(k=(0, 1), v=(0, -1))),
-        ("the index of its head of k", lambda: an.Heads(k=(0.0, 1.0), v=(0, 1))),  # type: ignore[arg-type]  # that is it
-        ("the index of its head of v", lambda: an.Heads(k=(0, 1), v=2)),  # type: ignore[arg-type]  # that is it
+        ("the index of its head of k", lambda: an.Heads(k=(0.0, 1.0), v=(0, 1))),  # type: ignore[arg-type]  # a wrong type is tried
+        ("the index of its head of v", lambda: an.Heads(k=(0, 1), v=2)),  # type: ignore[arg-type]  # a wrong type is tried
         ("is for 0 query heads", lambda: an.Heads(k=(), v=())),
-        ("it is not (0, 1)", lambda: an.compile(an.causal(), heads=(0, 1))),  # type: ignore[arg-type]  # that is it
-        ("it is not 3", lambda: an.reference(an.causal(), heads=3)),  # type: ignore[arg-type]  # that is it
+        ("it is not (0, 1)", lambda: an.compile(an.causal(), heads=(0, 1))),  # type: ignore[arg-type]  # a wrong type is tried
+        ("it is not 3", lambda: an.reference(an.causal(), heads=3)),  # type: ignore[arg-type]  # a wrong type is tried
         (
             "has masks for 2 query heads, the maps are for 3",
             lambda: an.compile(

@@ -320,13 +320,13 @@ def test_texts_that_say_no_weights_are_refused(text: str, words: str) -> None:
 def test_wrong_declarations_are_refused() -> None:
     for words, declare in (
         ("give normalize= once", lambda: an.pattern(an.pattern(an.causal(), normalize=an.relu2), normalize=an.relu2)),
-        ("not 'softmax'", lambda: an.compile(an.causal(), normalize="softmax")),  # type: ignore[arg-type]  # which is what is tried
+        ("not 'softmax'", lambda: an.compile(an.causal(), normalize="softmax")),  # type: ignore[arg-type]  # a wrong type is tried
         ("a weight is a real number over s and tokens", lambda: an.weights(lambda s: s > 0)),
         ("are among b, h and q", lambda: an.softmax(sink=an.tensor("z", "k"))),
         ("a sink is a number for each row", lambda: an.softmax(sink=lambda k: 1.0 * k)),
         ("a rate of dropout", lambda: an.dropout(1.0)),
         ("a rate of dropout", lambda: an.dropout(-0.1)),
-        ("factors are what an.factor", lambda: an.pattern(an.causal(), factor=0.5)),  # type: ignore[arg-type]  # which is what is tried
+        ("factors are what an.factor", lambda: an.pattern(an.causal(), factor=0.5)),  # type: ignore[arg-type]  # a wrong type is tried
         ("at most 4 counters", lambda: an.factor(lambda q: an.random(0, q, q, q, q, q))),
     ):
         with pytest.raises(DeclarationError, match=re.escape(words)):

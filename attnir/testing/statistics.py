@@ -72,7 +72,6 @@ def largest(d: Dense) -> Tensor:
     return torch.zeros_like(s).scatter(-1, first, 1.0)
 
 
-ONE: Callable[[Dense], Tensor] = lambda d: torch.ones_like(d.p)  # noqa: E731
 FORMULAS: Mapping[str, Formula] = {
     "row-entropy": Formula(-1, lambda d: -d.log_p, lambda d: _entropies(d.p).sum(-1) + _entropies(d.sink)),
     "row-mean-logit": Formula(-1, lambda d: d.s),
@@ -80,7 +79,7 @@ FORMULAS: Mapping[str, Formula] = {
     "row-collision": Formula(-1, lambda d: d.p),
     "value-norm-mass": Formula(-1, lambda d: d.norms),
     "mean-distance": Formula(-1, lambda d: d.distance.abs()),
-    "received-mass": Formula(-2, ONE),
+    "received-mass": Formula(-2, lambda d: torch.ones_like(d.p)),
     "fai": Formula(-2, lambda d: d.later),
     "pair-norm-received": Formula(-2, lambda d: d.norms),
 }

@@ -78,12 +78,12 @@ def test_masks_in_the_first_innermost_loop() -> None:
 
 # As nvdisasm says where code comes from: a loop of line 5, and one of line 9, partly from a function of a library.
 SOURCED = """
-	//## File "/tmp/a/forward.py", line 5
+	//## File "/kernels/forward.py", line 5
 .L_x_0:
         /*0010*/                   HGMMA.64x64x16.F32.BF16 R88, gdesc[UR8], R88 ;
         /*0020*/                   FADD R1, R2, R3 ;
         /*0040*/              @!P0 BRA `(.L_x_0) ;
-	//## File "/site/standard.py", line 5 inlined at "/tmp/a/forward.py", line 9
+	//## File "/site/standard.py", line 5 inlined at "/kernels/forward.py", line 9
 .L_x_2:
         /*0060*/                   FSEL R4, R5, R6, P0 ;
 	//## File "/site/standard.py", line 5
