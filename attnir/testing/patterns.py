@@ -27,7 +27,7 @@ masks = st.one_of(positional, positional, arranged(scale=2, given=True))
 
 @st.composite
 def patterns(draw: st.DrawFn) -> an.Pattern:
-    """A pattern: a mask of some kind, two of three with a score, one of three with a normaliser, fewer with a factor.
+    """A pattern: a mask of some kind, two of three with a score, half of them with a normaliser, fewer with a factor.
 
     >>> from hypothesis import find
     >>> find(patterns(), lambda p: len(p.fields) > 0).fields != ()
@@ -40,7 +40,7 @@ def patterns(draw: st.DrawFn) -> an.Pattern:
     declared = an.pattern(base)
     if draw(st.integers(0, 2)):
         declared = _with(declared, score=draw(_changes))
-    if draw(st.integers(0, 2)) == 2 and declared.weights == SOFTMAX:
+    if draw(st.booleans()) and declared.weights == SOFTMAX:
         declared = _with(declared, normalize=draw(normalizers))
     if draw(st.integers(0, 3)) == 3:
         declared = _with(declared, factor=draw(factors))
