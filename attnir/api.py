@@ -201,5 +201,9 @@ def compile(
     for kind, given in configs.items():
         if kind not in CONFIGURED or not isinstance(given, Config):
             raise ConfigError(f"{maps}; not {kind!r} to {given!r}")
+        if declared.weights.landmarks not in (None, given.block_k):
+            raise ConfigError(
+                f"a tile has the {declared.weights.landmarks} keys of a block with a landmark, not {given}"
+            )
     plan = Plan(declared, backend, bool(check), tuple(sorted(configs.items())), heads)
     return Attention(declared, plan, plan.text(), declared.signature)

@@ -73,9 +73,15 @@ def arrange(
             sum(visited_pairs(p, call) for programs in launches for p in programs),
         )
         for name, launches in candidates.all()
+        if weights.landmarks is None or _keeps_blocks(launches)
     ]
     best = _best(found, call, proved=is_arithmetic(predicate))
     return Arrangement(best, tuple(c for c in found if c is not best))
+
+
+def _keeps_blocks(launches: Launches) -> bool:
+    """Whether tiles are visited once, and their tokens are runs in their own order: so that a tile is a block."""
+    return all(len(programs) == 1 and programs[0].of_runs and programs[0].label is None for programs in launches)
 
 
 def _best(found: Sequence[Candidate], call: Call, *, proved: bool) -> Candidate:

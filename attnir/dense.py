@@ -1,4 +1,9 @@
-"""The weights of all pairs at once, in whatever dtype the scores have: the dense meaning of `weighing.Weights`."""
+"""The weights of all pairs at once, in whatever dtype the scores have: the dense meaning of `weighing.Weights`.
+
+Landmarks are a change of scores: in the blocks that its query does not stand in, the score of a key grows by that of
+the block's landmark and falls by the log of the sum over the block, so that softmax gives the block what its landmark
+weighs. `by_landmarks` is that change, `through_landmarks` the way back.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +30,8 @@ def weigh(weights: Weights, call: Call, scores: Tensor, live: Tensor) -> tuple[T
         alive = total > 0
         total = torch.where(alive, total, 1.0)
         return torch.where(alive, given / total, 0.0), torch.where(alive, total.log(), -torch.inf)[..., 0]
+    if weights.landmarks is not None:
+        scores, live = by_landmarks(weights.landmarks, call, scores, live)
     scores = torch.where(live, scores, -torch.inf)
     if weights.sink is not None:
         scores = torch.cat([scores, of_rows(weights.sink, call, scores.dtype)[..., None]], -1)
@@ -33,6 +40,43 @@ def weigh(weights: Weights, call: Call, scores: Tensor, live: Tensor) -> tuple[T
     lse = scores.logsumexp(-1, keepdim=True)
     p = torch.where(alive, (scores - lse).exp(), 0.0)[..., : live.shape[-1]]
     return p, torch.where(alive, lse, -torch.inf)[..., 0]
+
+
+def by_landmarks(block: int, call: Call, scores: Tensor, live: Tensor) -> tuple[Tensor, Tensor]:
+    """(scores of softmax, which pairs have a weight) with a landmark in every block. Differentiable."""
+    scores, live = in_blocks(scores, block), in_blocks(live, block)
+    own, (members, landmark) = _own(block, call, live), (live[..., :-1], live[..., -1:])
+    given = torch.where(members, scores[..., :-1], -torch.inf)
+    alive = (given > -torch.inf).any(-1, keepdim=True)
+    total = torch.where(alive, given, 0.0).logsumexp(-1, keepdim=True)
+    passed_on = torch.where(own, 0.0, torch.where(landmark, scores[..., -1:], 0.0) - total)
+    weighs = members & (own | landmark & alive)
+    none = torch.zeros_like(landmark)
+    k_len = call.k_len
+    found = torch.cat([scores[..., :-1] + passed_on, torch.zeros_like(scores[..., -1:])], -1)
+    return found.flatten(-2)[..., :k_len], torch.cat([weighs, none], -1).flatten(-2)[..., :k_len]
+
+
+def through_landmarks(block: int, call: Call, p: Tensor, ds: Tensor, *, sizes: bool = False) -> Tensor:
+    """The gradients of scores, for those of `by_landmarks`; p: the weights. sizes: sums of sizes, not of gradients."""
+    p, ds = in_blocks(p, block), in_blocks(ds, block)
+    of_block = torch.where(_own(block, call, p), 0.0, ds.sum(-1, keepdim=True))
+    total = p.sum(-1, keepdim=True)
+    shares = p / torch.where(total > 0.0, total, 1.0)
+    members = (ds + shares * of_block if sizes else ds - shares * of_block)[..., :-1]
+    return torch.cat([members, of_block], -1).flatten(-2)[..., : call.k_len]
+
+
+def in_blocks(t: Tensor, block: int) -> Tensor:
+    """t [..., Sk] as [..., blocks, keys of one]; 0 where there is no such key."""
+    padded = torch.cat([t, t.new_zeros(*t.shape[:-1], -t.shape[-1] % block)], -1)
+    return padded.view(*t.shape[:-1], -1, block)
+
+
+def _own(block: int, call: Call, like: Tensor) -> Tensor:
+    """Which block a query stands in, [Sq, blocks, 1]."""
+    queries = call.q_start + torch.arange(call.q_len, device=like.device)
+    return (queries[:, None] // block == torch.arange(like.shape[-2], device=like.device))[..., None]
 
 
 def factors(weights: Weights, call: Call, like: Tensor, live: Tensor) -> Tensor:

@@ -133,7 +133,7 @@ def _tiling(
     if backend == "torch":
         from attnir.codegen.torch.target import default_tile
 
-        tile = default_tile(d, dv, dtype)
+        tile = default_tile(d, dv, dtype, plan.pattern.weights.landmarks)
         return None, tile, tile
     forward, dkv = (configure(plan, kind, target, d, dv, dtype) for kind in ("forward", "dkv"))
     return forward, tile_of("forward", forward.config), tile_of("dkv", dkv.config)

@@ -18,11 +18,15 @@ Normalizer = Weights | Callable[..., object]
 Sink = Tensor | Value | float | Callable[..., object]
 
 
-def softmax(*, sink: Sink | None = None) -> Weights:
+def softmax(*, sink: Sink | None = None, landmarks: int | None = None) -> Weights:
     """exp(score), divided by its sum over the row. It is what a pattern has where nothing else is said.
 
-    sink   the score of one more key, whose value is 0, so that a row may look at nothing: a tensor over heads, samples
-           and queries, or some of these, which may be learned; a function of `h`, `b` and `q`; or a number
+    sink       the score of one more key, whose value is 0, so that a row may look at nothing: a tensor over heads,
+               samples and queries, or some of these, which may be learned; a function of `h`, `b` and `q`; or a number
+    landmarks  keys of a block, 16, 32, 64 or 128, whose last key is its landmark: at positions landmarks - 1,
+               2 * landmarks - 1, and so on. A query attends to the other live keys of its own block, and to the live
+               landmarks of others; the weight of a landmark is shared among the live keys of its block by a softmax
+               over these. A block whose landmark is not live, or has no live key beside it, weighs nothing
 
     With a sink, lse holds it as well: lse' = logaddexp(lse, sink). A row without a live key gives 0, and its lse is the
     sink. OpenAI: gpt-oss; Attention Is Off By One, for a sink of 0.
@@ -34,10 +38,14 @@ def softmax(*, sink: Sink | None = None) -> Weights:
     >>> q = k = v = torch.ones(1, 2, 3, 16)
     >>> attn(q, k, v, sink=torch.tensor([-torch.inf, 4.0]))[0, :, 0, 0]    # the first query sees one key, of score 4
     tensor([1.0000, 0.5000])
+    >>> print(an.pattern(an.causal(), normalize=an.softmax(landmarks=64)))    # Landmark Attention
+    k <= q; weights = softmax(landmarks=64)
 
-    Raises DeclarationError for a sink that differs from key to key, or is no number.
+    Mohtashami and Jaggi: Landmark Attention. Random-Access Infinite Context Length for Transformers.
+
+    Raises DeclarationError for a sink that differs from key to key, or is no number, and for other blocks.
     """
-    return _checked(Weights(sink=None if sink is None else _sink(sink)))
+    return _checked(Weights(sink=None if sink is None else _sink(sink), landmarks=landmarks))
 
 
 def weights(value: Callable[..., object], *, divide: bool = False) -> Weights:

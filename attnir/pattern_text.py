@@ -24,6 +24,7 @@ from attnir.reading import Reader
 from attnir.space import Space, Spaces
 from attnir.weighing import SOFTMAX, Weights
 
+_LANDMARKS = re.compile(r"\s*softmax\s*\((?:(.*),)?\s*landmarks\s*=\s*(\d+)\s*\)\s*", re.DOTALL)
 _BEHIND = re.compile(r"\s*(score|weights|factor)\s*=(?!=)(.*)", re.DOTALL)  # what stands behind the predicate
 
 
@@ -76,7 +77,7 @@ def read_pattern(text: str, patterns: Mapping[str, Callable[..., Expr]] | None =
     with_s: Names = {**names, "s": real.SCORE}
     changed = _number("score", said.get("score", "s"), with_s, spaces)
     weights = read_weights(said.get("weights"), said.get("factor"), with_s, spaces)
-    if problem := weights.problem():
+    if problem := weights.problem() or next(filter(None, map(score_problem, (changed, *weights.roots))), ""):
         raise TextError(problem)
     return Said(e, changed, (spaces.get("q"), spaces.get("k")), heads, tuple(conditions), weights)
 
@@ -88,9 +89,13 @@ def read_weights(
     spaces: Mapping[str, Space] | None = None,
     coordinates: Mapping[str, Expr] | None = None,
 ) -> Weights:
-    """What `softmax(sink)`, `normalized(weight)` or a weight says, over names that hold `s`; and a factor."""
+    """What `softmax(sink, landmarks=64)`, `normalized(weight)` or a weight says, over names that hold `s`; a factor."""
     found = SOFTMAX
-    if weights is not None:
+    if weights is not None and (marked := _LANDMARKS.fullmatch(weights)):
+        sink, block = marked.groups()
+        e = None if sink is None else _number("sink", sink, names, spaces, coordinates)
+        found = Weights(sink=e, landmarks=int(block))
+    elif weights is not None:
         called = re.fullmatch(r"\s*(softmax|normalized)\s*\((.*)\)\s*", weights, re.DOTALL)
         what, inner = called.groups() if called else ("weight", weights)
         e = _number("sink" if what == "softmax" else "weight", inner, names, spaces, coordinates)
@@ -111,10 +116,7 @@ def _number(
     e = Reader(text, names, None, spaces, coordinates).read()
     if e.is_bool:
         raise TextError(f"a {what} is a number; `{e}` is a condition")
-    e = real.of_integer(e)
-    if problem := score_problem(e):
-        raise TextError(problem)
-    return e
+    return real.of_integer(e)
 
 
 def _condition(text: str, names: Names) -> Expr:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from attnir.call import Call
-from attnir.dense import factors, gather, weigh
+from attnir.dense import factors, gather, through_landmarks, weigh
 from attnir.errors import NoLseError
 from attnir.evaluate import dense_mask, dense_score
 from attnir.factors import Factor
@@ -130,6 +130,8 @@ def dense_backward(
             p if weights.is_softmax else torch.where(lse > -torch.inf, -lse, -torch.inf).exp()[..., None]
         )
     ds = torch.where(live, ds, 0.0)
+    if weights.landmarks is not None:
+        ds = through_landmarks(weights.landmarks, call, p, ds)
     found = {name: torch.zeros(t.numel(), dtype=torch.float64, device=t.device) for name, t in call.reals.items()}
     for root, given in ((pattern.weighed, ds), (weights.factor, torch.where(live, p * dp, 0.0))):
         for name, n in tensors_read(root):

@@ -70,9 +70,10 @@ def statistics(
     Raises StatisticError for what does not exist, is asked for twice, or does not fit.
     """
     found = asked_for(requests)
-    if not self.pattern.weights.is_softmax:
+    if not self.pattern.weights.is_softmax or self.pattern.weights.landmarks is not None:
         raise StatisticError(
-            f"statistics are of softmax's probabilities; these are others: {self.pattern.weights.lines()[0]}"
+            "statistics are of softmax's probabilities, in one level; "
+            f"these are others: {self.pattern.weights.lines()[0]}"
         )
     check_inputs(q, k, v, self.plan.heads)
     check_transforms(q, k, v)

@@ -88,6 +88,7 @@ def _of_weights() -> dict[str, Sized]:
         "column-softmax": row("column-softmax", column=(1, HEADS, TOKENS)),
         "fast": Sized(of("fast")),
         "gated": row("gated", gate=(1, HEADS, TOKENS)),
+        "landmark": Sized(of("landmark")),
         "linear": Sized(of("linear")),
         "relu2": Sized(of("relu2")),
         "sigmoid": row("sigmoid", level=(HEADS,)),

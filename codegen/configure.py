@@ -14,7 +14,7 @@ import torch
 
 from attnir.arrange import Arrangement
 from attnir.codegen.plan import CONFIGURED, Plan
-from attnir.codegen.resources import NOTHING, choose, extra_of, shortlist
+from attnir.codegen.resources import Extra, choose, extra_of, shortlist
 from attnir.codegen.targets import Config, Target
 
 
@@ -42,8 +42,9 @@ def configure(plan: Plan, kind: str, target: Target, d: int, dv: int, dtype: tor
     fixed = plan.config(kind)
     if fixed is not None or kind not in CONFIGURED:
         return Choice(fixed or choose(kind, target, d, dv, dtype))
-    compared, most = [], NOTHING
-    for config in shortlist(kind, target, d, dv, dtype):
+    asked = Extra(block=plan.pattern.weights.landmarks or 0)
+    compared, most = [], asked
+    for config in shortlist(kind, target, d, dv, dtype, asked):
         arrangement = arrangement_of(plan, kind, config)
         extra = max(extra_of(programs) for programs in arrangement.taken.launches)
         most = max(most, extra)

@@ -64,6 +64,8 @@ SCORED = {"mma": (0.2, 0.0), "wgmma": (0.75, 0.0), "tcgen05": (0.75, 1.5), "mfma
 GATHERED = {"forward": 4, "dq": 6, "dkv": 12}  # and reading a real tensor for each pair, in dQ with its gradient
 DRAWN = {"forward": 1.75, "dq": 2.0, "dkv": 2.5}  # and drawing a random number for each pair; with sm_80's
 DRAWN_MMA = {"forward": 1.75, "dq": 5.0, "dkv": 5.0}
+LANDMARKS = {"forward": 0.0, "dq": 0.5, "dkv": 1.0}  # and a landmark in every tile, for each pair; with sm_80's
+LANDMARKS_MMA = {"forward": 0.0, "dq": 3.0, "dkv": 8.0}
 SCORED_SPLIT = 24  # where products are three of tf32
 SCORED_WIDE = 0.2  # and for each column of wide heads, in sm_100's backward: D + Dv above 256
 MOST_CALIBRATED = 256  # the widest D and Dv that the budgets hold for
@@ -88,6 +90,7 @@ class Extra(NamedTuple):
     scored: bool = False
     gathers: int = 0  # real tensors read for every pair
     draws: int = 0  # random numbers drawn for every pair
+    block: int = 0  # keys that a tile must have; 0: any
 
 
 NOTHING = Extra()
@@ -271,6 +274,8 @@ class Estimate:
             pairs = self.c.block_q * self.c.block_k // self.threads
             budget -= self.extra.gathers * GATHERED[self.p.kind] * pairs
             drawn = DRAWN_MMA if self.products == "mma" else DRAWN
+            marked = LANDMARKS_MMA if self.products == "mma" else LANDMARKS
+            budget -= int((self.extra.block > 0) * marked[self.p.kind] * pairs)
             budget -= int(self.extra.draws * drawn[self.p.kind] * pairs)
             if self.products == "tcgen05" and not forward and sum(self.p.widths) > 256:
                 budget -= int(SCORED_WIDE * sum(self.p.widths))
@@ -314,7 +319,8 @@ def extra_of(programs: Sequence[TileProgram]) -> Extra:
     walk = 0
     if len(programs) > 1 or not programs[0].of_runs or ordered:
         walk = LAID_OUT + PER_AXIS * (max(len(p.columns.axes) for p in programs) - 1)
-    return Extra(walk, ordered, any(p.of_pairs for p in programs), gathers, draws)
+    block = programs[0].weights.landmarks or 0
+    return Extra(walk, ordered, any(p.of_pairs for p in programs), gathers, draws, block)
 
 
 def _of_pairs(program: TileProgram, op: Op) -> int:
@@ -343,12 +349,14 @@ def shortlist(
 
 def _fitting(kind: str, target: Target, d: int, dv: int, dtype: torch.dtype, extra: Extra) -> Iterator[Estimate]:
     problem = Problem(kind, target, d, dv, dtype.itemsize)
-    return (e for c in candidates(kind, target) if (e := Estimate(problem, c, extra)).fits)
+    asked = (c for c in candidates(kind, target) if extra.block in (0, c.block_k))
+    return (e for c in asked if (e := Estimate(problem, c, extra)).fits)
 
 
-def least_on(target: Target) -> Config:
-    """What is taken where nothing fits."""
-    return LEAST if target.family == "cuda" else replace(LEAST, num_warps=4)
+def least_on(target: Target, block: int = 0) -> Config:
+    """What is taken where nothing fits, with so many keys if these are not 0."""
+    least = LEAST if target.family == "cuda" else replace(LEAST, num_warps=4)
+    return replace(least, block_k=block or least.block_k)
 
 
 @lru_cache(maxsize=1024)
@@ -365,5 +373,5 @@ def choose(kind: str, target: Target, d: int, dv: int, dtype: torch.dtype, extra
         raise ConfigError(f"unknown kernel {kind!r}; expected one of {', '.join(KINDS)}")
     if kind == "delta":
         return Config(64, 16, 4, 1)
-    least = Estimate(Problem(kind, target, d, dv, dtype.itemsize), least_on(target))
+    least = Estimate(Problem(kind, target, d, dv, dtype.itemsize), least_on(target, extra.block))
     return max(_fitting(kind, target, d, dv, dtype, extra), key=lambda e: e.rank, default=least).c

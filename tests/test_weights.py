@@ -29,6 +29,8 @@ NORMALIZERS: dict[str, tuple[Any, dict[str, tuple[int, ...]]]] = {
     "a sink by head": (an.softmax(sink=SINK), {"sink": (HEADS,)}),
     "a sink by row": (an.softmax(sink=ROWS), {"rows": (2, HEADS, S)}),
     "a sink that is computed": (an.softmax(sink=lambda h, q: SINK[h] - 0.01 * q), {"sink": (HEADS,)}),
+    "landmarks": (an.softmax(landmarks=64), {}),
+    "landmarks and a sink": (an.softmax(sink=SINK, landmarks=32), {"sink": (HEADS,)}),
     "sigmoid": (an.weights(lambda s, h: an.sigmoid(s + LEVEL[h])), {"level": (HEADS,)}),
     "relu2": (an.relu2, {}),
     "linear": (an.weights(lambda s: s), {}),
@@ -62,8 +64,9 @@ def case(normalize: str, factor: str = "none", mask: str = "causal window", scor
         bindings["seed"] = 11
     if mask == "documents":
         bindings["doc"] = torch.arange(S) // 41
-    sizes = {"q_len": S, "batch": 2, "heads": HEADS, "kv_heads": 2, "d": 16, "tile": (128, 128)}
     declared = an.pattern(MASKS[mask], score=SCORES[score], normalize=how, factor=times)
+    tile = (128, declared.weights.landmarks or 128)
+    sizes = {"q_len": S, "batch": 2, "heads": HEADS, "kv_heads": 2, "d": 16, "tile": tile}
     return Case(declared, **{**sizes, "bindings": bindings, **more})
 
 
@@ -80,7 +83,7 @@ def test_results_and_gradients_are_those_of_the_reference(normalize: str, score:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("normalize", ["softmax", "a sink by head", "sigmoid", "fast"])
+@pytest.mark.parametrize("normalize", ["softmax", "a sink by head", "landmarks", "sigmoid", "fast"])
 @pytest.mark.parametrize("factor", ["dropout", "heads", "pairs"])
 def test_factors_count_with_values_alone(factor: str, normalize: str, backend: str) -> None:
     one = case(normalize, factor)
@@ -91,7 +94,13 @@ def test_factors_count_with_values_alone(factor: str, normalize: str, backend: s
 @pytest.mark.parametrize("mask", ["neighbourhood", "documents", "dead rows"])
 @pytest.mark.parametrize(
     ("normalize", "factor"),
-    [("a sink by row", "dropout"), ("a sink that is computed", "none"), ("sigmoid", "heads"), ("fast", "dropout")],
+    [
+        ("a sink by row", "dropout"),
+        ("a sink that is computed", "none"),
+        ("landmarks", "heads"),
+        ("sigmoid", "heads"),
+        ("fast", "dropout"),
+    ],
 )
 def test_under_other_masks_and_layouts(normalize: str, factor: str, mask: str, backend: str) -> None:
     one = case(normalize, factor, mask)
@@ -99,7 +108,7 @@ def test_under_other_masks_and_layouts(normalize: str, factor: str, mask: str, b
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("normalize", ["softmax", "relu2", "fast"])
+@pytest.mark.parametrize("normalize", ["softmax", "landmarks", "relu2", "fast"])
 def test_what_is_infinite_on_dead_pairs_does_no_harm(normalize: str, backend: str) -> None:
     one = case(normalize, "infinite where dead", "the past")
     judge(results(backend, one), one)
@@ -107,7 +116,7 @@ def test_what_is_infinite_on_dead_pairs_does_no_harm(normalize: str, backend: st
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("normalize", ["a sink by head", "sigmoid", "fast"])
+@pytest.mark.parametrize("normalize", ["a sink by head", "landmarks", "sigmoid", "fast"])
 def test_in_half_precision(normalize: str, dtype: torch.dtype, backend: str) -> None:
     one = case(normalize, "heads", dtype=dtype)
     judge(results(backend, one), one, stored=True)

@@ -37,6 +37,27 @@ def sink_logit(past: bool = True) -> Pattern:
 
 
 @entry(
+    "landmark",
+    source="Landmark Attention: Random-Access Infinite Context Length for Transformers; epfml/landmark-attention",
+    example=Example({"block": 16}),
+)
+def landmark(block: int = 64, past: bool = True) -> Pattern:
+    """Softmax in two levels: the last key of every block is its landmark, whose weight its block shares.
+
+    A query attends to the keys of its own block and to the landmarks of others; what a landmark gets goes to the other
+    keys of its block, by a softmax over these. Values of landmarks count nowhere.
+
+    block  keys of a block, the landmark included: 16, 32, 64 or 128
+    past   only up to the query's own position
+
+    >>> import attnir as an
+    >>> print(an.catalog.build("landmark"))
+    k <= q; weights = softmax(landmarks=64)
+    """
+    return pattern(past_or_all(past), normalize=ways.softmax(landmarks=block))
+
+
+@entry(
     "sigmoid",
     source="Theory, Analysis, and Best Practices for Sigmoid Self-Attention; apple/ml-sigmoid-attention",
     example=Example(heads=2, bindings={"level": torch.tensor([-4.0, -3.0])}),

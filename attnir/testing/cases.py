@@ -84,7 +84,7 @@ def cases(
         scale=draw(st.sampled_from([None, None, None, 0.7, -0.3])) if kind == "normal" else None,
         seed=draw(st.integers(0, 99)),
         bindings={**params, **numbers, **given},
-        tile=None if own_tiles else draw(_tile(batch * heads, q_len, k_len)),
+        tile=None if own_tiles else draw(_tile(batch * heads, q_len, k_len, declared.weights.landmarks)),
         **of_heads,
     )
     assume(allowed(case))
@@ -183,7 +183,8 @@ def _tokens(draw: st.DrawFn, f: FieldDecl, batch: int, length: int, k_len: int) 
     return Values(Drawn(shape, 0 if dtype is torch.bool else low, high, draw(st.integers(0, 99)), f.sorted), dtype)
 
 
-def _tile(copies: int, q_len: int, k_len: int) -> st.SearchStrategy[tuple[int, int] | None]:
-    """Tiles of the Triton kernels: the compiler's choice, or such that there are not too many of them."""
-    pairs = [(m, n) for m in TILES for n in TILES if copies * -(-q_len // m) * -(-k_len // n) <= MOST_TILES]
+def _tile(copies: int, q_len: int, k_len: int, keys: int | None) -> st.SearchStrategy[tuple[int, int] | None]:
+    """Tiles of the Triton kernels, of so many keys where it is said: the compiler's choice, or not too many of them."""
+    sizes = TILES if keys is None else (keys,)
+    pairs = [(m, n) for m in TILES for n in sizes if copies * -(-q_len // m) * -(-k_len // n) <= MOST_TILES]
     return st.sampled_from([*pairs[:6], None])

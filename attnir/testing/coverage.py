@@ -31,7 +31,7 @@ AXES = (
         "learned by column",
         "learned by pair",
     ),
-    *("sink", "weights of their own", "divided weights", "factor"),
+    *("sink", "landmarks", "weights of their own", "divided weights", "factor"),
 )
 WAYS = ("closed ranges", "row tables", "block lists", "layouts", "an order", "several programs", "several launches")
 
@@ -83,6 +83,7 @@ def _axes(case: Case) -> Iterator[str]:
         "learned by column": any({"k"} == {"q", "k"} & reads(n) for _, n in tensors_read(case.score)),
         "learned by pair": any({"q", "k"} <= reads(n) for _, n in tensors_read(case.score)),
         "sink": case.weights.sink is not None,
+        "landmarks": case.weights.landmarks is not None,
         "weights of their own": not case.weights.divided,
         "divided weights": case.weights.divided and not case.weights.is_softmax,
         "factor": case.weights.factor is not ONE,

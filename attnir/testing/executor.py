@@ -18,13 +18,13 @@ from torch import Tensor
 from attnir.api import Attention, compile
 from attnir.codegen.plan import CONFIGURED, Plan
 from attnir.codegen.targets import Config, current_target
+from attnir.codegen.torch.budget import default_tile
 from attnir.errors import BackendError
 from attnir.masks import Mask
 from attnir.scores import Pattern, pattern
 from attnir.testing.case import Case
 from attnir.walk import tile_counts
 
-TORCH_TILE = (64, 64)
 MOST_TILES = 12  # of all samples and heads, that are interpreted
 MOST_INSTANCES = 48  # of a kernel: a layout of many classes has more of them than there are tiles
 
@@ -74,7 +74,7 @@ class Executor:
         from attnir.codegen.configure import configure, tile_of
 
         if self.backend != "triton":
-            return TORCH_TILE
+            return default_tile(case.d, case.dv or case.d, case.dtype, case.weights.landmarks)
         if case.tile is not None:
             return case.tile[::-1] if transposed else case.tile
         kind = "dkv" if transposed else "forward"

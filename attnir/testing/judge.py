@@ -14,13 +14,14 @@ and yardstick alike.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from attnir.dense import factors, gather, of_rows, weigh
+from attnir.dense import factors, gather, in_blocks, of_rows, through_landmarks, weigh
 from attnir.expr import Expr
 from attnir.heads import spread, summed
 from attnir.real import SCORE, derivative, tensors_read
@@ -105,7 +106,7 @@ def judge(got: Results, case: Case, *, roundings: int = 1, stored: bool = False)
     figures, learned = {}, {gradient(name) for name in case.learned}
     dead = ~case.live.any(-1)
     got = {name: t.detach().cpu() for name, t in got.items()}
-    if case.weights.is_softmax and case.weights.sink is None:
+    if case.weights.is_softmax and case.weights.sink is None and case.weights.landmarks is None:
         assert torch.equal(got["lse"] == -torch.inf, dead), "lse is -inf exactly on the rows without a live key"
     elif case.weights.divided:
         none = ref["lse"] == -torch.inf
@@ -157,6 +158,8 @@ def sizes(case: Case, *, rounded: bool = False, stored: bool = False) -> Results
     if weights.is_softmax:
         assert lse is not None
         size = scores.abs() + (size_of(case.score) if rounded else 0.0)
+        if weights.landmarks is not None:
+            size = _size_by_landmarks(weights.landmarks, torch.where(live, size, 0.0))
         share = p = torch.where(live, p * (1 + size + _finite(lse)[..., None].abs()), 0.0)  # exp magnifies s - lse's
         largest = torch.where(live, size, 0.0).amax(-1)
         found["lse"] = 1 + torch.maximum(largest, _finite(lse).abs())  # of many equal scores lse is larger
@@ -172,12 +175,15 @@ def sizes(case: Case, *, rounded: bool = False, stored: bool = False) -> Results
         of_row = of_row + dlse.abs()[..., None]
     dp, factor = product(do, v), size_of(weights.factor)
     ds = torch.where(live, share * (dp * factor + of_row), 0.0)
+    if weights.landmarks is not None:
+        ds = through_landmarks(weights.landmarks, call, share, ds, sizes=True)
     learned = {name: torch.zeros(t.numel(), dtype=torch.float64) for name, t in call.reals.items()}
     for root, given in ((weighed, ds), (weights.factor, p * dp)):
         for name, n in tensors_read(root):
             gather(n, call, given * size_of(derivative(root, n)), learned[name])
     if weights.sink is not None and lse is not None:
-        of_sink = (of_rows(weights.sink, call, torch.float64) - lse).exp() * of_row[..., 0]
+        sink = of_rows(weights.sink, call, torch.float64)
+        of_sink = (sink - lse).exp() * of_row[..., 0] * (sink.abs() + found["lse"])  # exp magnifies sink - lse's
         for name, n in tensors_read(weights.sink):
             slopes = of_rows(derivative(weights.sink, n), call, torch.float64).abs()
             gather(n, call, (_finite(of_sink) * slopes)[..., None], learned[name], columns=1)
@@ -187,6 +193,12 @@ def sizes(case: Case, *, rounded: bool = False, stored: bool = False) -> Results
     dv = summed(p.transpose(-1, -2) @ do.abs(), maps.v, value_heads)
     found |= {"o": p @ v.abs(), "dq": ds @ k.abs(), "dk": dk, "dv": dv}
     return found | {gradient(name): t.view(call.reals[name].shape) for name, t in learned.items()}
+
+
+def _size_by_landmarks(block: int, size: Tensor) -> Tensor:
+    """The size of what `by_landmarks` makes of scores of that size: of a key's, its block's sum, and its landmark's."""
+    of_block = in_blocks(size, block).amax(-1, keepdim=True).expand(*size.shape[:-1], -1, block).flatten(-2)
+    return size + 2 * of_block[..., : size.shape[-1]] + math.log(block)
 
 
 def _finite(t: Tensor) -> Tensor:

@@ -33,6 +33,12 @@ def _plain(case: Case) -> Case:
     return replace(case, dtype=torch.float32, kind="normal")
 
 
+def _in_one_level(case: Case) -> Case:
+    if case.weights.landmarks is not None:
+        raise DoesNotApply("keys are in blocks that have landmarks")
+    return case
+
+
 def _called(case: Case, on: Executor, declared: Pattern | Mask, *tensors: Tensor, **more: object) -> Pair:
     options = {**case.of(declared).options(on.device), **more}
     given = [t.to(on.device) for t in tensors]
@@ -74,7 +80,7 @@ def _first_sample(value: object, batch: int) -> object:
 
 def shifts(given: Case, on: Executor) -> None:
     """Every position moved by SHIFT, behind keys that nobody sees, gives the same."""
-    case = _plain(given)
+    case = _in_one_level(_plain(given))
     if case.pattern.fields or any(case.pattern.spaces) or any({"q", "k"} & {*t.axes} for t in case.pattern.reals):
         raise DoesNotApply("values of the pattern stand at positions")
     declared = pattern(case.pattern)
@@ -92,7 +98,7 @@ def shifts(given: Case, on: Executor) -> None:
 
 def permutes(given: Case, on: Executor) -> None:
     """Keys in another order, with a mask that looks up where each stood, give the same."""
-    case = _plain(given)
+    case = _in_one_level(_plain(given))
     if case.pattern.fields or any(case.pattern.spaces):
         raise DoesNotApply("values of the pattern stand at positions")
     declared = pattern(case.pattern)
@@ -109,7 +115,7 @@ def permutes(given: Case, on: Executor) -> None:
 
 def merges(given: Case, on: Executor) -> None:
     """The keys before a border and those behind it merge to the whole by their lse, or as a sum where there is none."""
-    case = _plain(given)
+    case = _in_one_level(_plain(given))
     if case.weights.sink is not None:
         raise DoesNotApply("each half would have the sink")
     declared = pattern(case.pattern)

@@ -39,6 +39,8 @@ def _pieces(n: int, m: int, size: int) -> list[list[Callable[..., Any]]]:
     ]
     classes: list[Callable[..., Any]] = [
         lambda q, k: (q - k) % size == 0,
+        lambda q, k: ((q - k) % size == 0) & (k <= q) & (q - k < n),
+        lambda q, k: ((k - q) % size == 0) & (k - q >= -n) & (k - q < m),
         lambda q, k: k % size == m % size,
         lambda q, k: q % size != n % size,
         lambda q, k: q // size == k // size,

@@ -66,7 +66,7 @@ def _near_integers(name: str, found: Tensor, exact: Tensor) -> None:
 
 def gives_ones(case: Case, on: Executor) -> None:
     """v = 1: o is 1 on live rows and 0 on dead ones. A weight is summed up twice, each time with its own roundings."""
-    if not case.weights.is_softmax or case.weights.roots:
+    if not case.weights.is_plain:
         raise DoesNotApply("the weights of a row do not sum up to 1")
     plain = replace(case, dtype=torch.float32)
     q, k, v, _, _ = plain.tensors(on.device)

@@ -14,6 +14,7 @@ import torch
 
 from attnir.arrange import Arrangement
 from attnir.codegen.plan import Plan, read_plan
+from attnir.codegen.torch.budget import default_tile
 from attnir.count import count_launches
 from attnir.disjuncts import disjuncts
 from attnir.evaluate import dense_mask
@@ -24,7 +25,7 @@ from attnir.program_text import read_program
 from attnir.real import SCORE, derivative
 from attnir.scores import parse, pattern
 from attnir.testing.case import Case, DoesNotApply
-from attnir.testing.executor import TORCH_TILE, Executor
+from attnir.testing.executor import Executor
 from attnir.testing.judge import judge
 from attnir.testing.laws import merges, permutes, recalls, shifts, slices
 from attnir.testing.meaning import meaning, some_pairs
@@ -139,15 +140,16 @@ def numbers(case: Case, on: Executor) -> dict[str, float]:
 
 def statistics(case: Case, on: Executor) -> dict[str, float]:
     """Statistics of rows and of columns, and their gradients, are as near to float64 as an eager implementation's."""
-    if not case.weights.is_softmax:
-        raise DoesNotApply("statistics are of softmax")
+    if not case.weights.is_softmax or case.weights.landmarks is not None:
+        raise DoesNotApply("statistics are of softmax in one level")
     return judge_statistics(case, on, MEASURED, roundings=CHANCE)
 
 
 def _tiles(case: Case, on: Executor, transposed: bool) -> Iterable[tuple[int, int]]:
     """The tiles, rows by columns, that executors take for a case, and for few pairs smaller ones than they could."""
     given = case.tile or SMALLEST
-    own = on.tile(case, transposed=transposed), given[::-1] if transposed else given, TORCH_TILE
+    of_torch = default_tile(case.d, case.dv or case.d, case.dtype)
+    own = on.tile(case, transposed=transposed), given[::-1] if transposed else given, of_torch
     return dict.fromkeys((*own, SMALL_TILES[case.seed % 2]) if case.pairs <= SOME_PAIRS else own)
 
 

@@ -75,7 +75,7 @@ def _weights(w: Weights) -> str:
     if w == SOFTMAX:
         return ""
     given = [f"{name}={_node(e)}" for name in ("value", "sink", "factor") if (e := getattr(w, name)) is not None]
-    return f", an.Weights({', '.join(given)}, divided={w.divided})"
+    return f", an.Weights({', '.join(given)}, divided={w.divided}, landmarks={w.landmarks})"
 
 
 def _node(e: Expr) -> str:

@@ -1,4 +1,4 @@
-"""Random normalisers and factors: sinks, weights that are a function of the score, dropout, learned factors."""
+"""Random normalisers and factors: sinks, landmarks, weights that are functions of scores, dropout, learned factors."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ moved = st.builds(real.add, scaled, st.one_of(st.sampled_from([-1.0, 0.5]).map(r
 positive = st.one_of(scaled, scaled, moved).flatmap(lambda s: st.sampled_from(_positive(s)))
 normalizers = st.one_of(
     sinks.map(lambda sink: an.softmax(sink=sink)),
+    st.builds(an.softmax, sink=st.one_of(st.none(), sinks), landmarks=st.sampled_from([16, 16, 32, 64, 128])),
     positive.map(lambda e: an.Weights(e, divided=True)),
     positive.map(lambda e: an.Weights(e, divided=True)),
     positive.map(lambda e: an.Weights(e, divided=False)),

@@ -18,6 +18,7 @@ from attnir.codegen.gradients import EVERYTHING, Gradients, Wanted
 from attnir.codegen.torch import products
 from attnir.codegen.torch.budget import budget_on
 from attnir.codegen.torch.dead import DeadPairs
+from attnir.codegen.torch.landmarks import by_landmarks, through_landmarks
 from attnir.codegen.torch.operands import Unit, Workspace, as_matrices, compute_dtype, matrices, put, sums, units
 from attnir.codegen.torch.schedule import Schedule
 from attnir.codegen.torch.scored import LOG2E, Scored
@@ -53,7 +54,7 @@ def backward(
         k_unit, v_unit = matrices(unit.keys(k), work.dtype), matrices(unit.values(v), work.dtype)
         dk_unit, dv_unit = as_matrices(unit.keys(dk)), as_matrices(unit.values(dv))
         assert dk_unit is not None and dv_unit is not None, "a unit's key heads make one axis"
-        found = series(unit.group.visits, unit.shared, budget)
+        found = series(unit.group.visits, unit.shared, budget, schedule.block)
         dead, scored = DeadPairs(schedule, unit, found, budget.pairs, q.device), Scored(schedule, unit, q.device)
         with unit.results(dq) as rows_dq:
             dq_unit = sums(rows_dq, work.dtype).zero_()
@@ -64,6 +65,8 @@ def backward(
                 if schedule.weight is None:
                     s = scored.changed(step, s)
                     dead.hide(step, s)
+                    if schedule.landmarks is not None:
+                        by_landmarks(schedule.landmarks, scored, step, s)
                     p = share = s.sub_(copied(step.queries(rows.lse))).exp2_()
                 else:
                     p, share = scored.weights(step, s), rows.share(step)
@@ -78,6 +81,8 @@ def backward(
                     schedule.weight is not None or schedule.unbounded_factor
                 ):  # p is no factor, or its other one is infinite
                     dead.clear(step, ds)
+                if schedule.landmarks is not None:
+                    through_landmarks(schedule.landmarks, scored, step, p, ds)
                 scored.learn(step, before, ds, learned)
                 ds = scored.through(slopes, ds)
                 if wanted.q:

@@ -26,9 +26,10 @@ def budget_on(device: torch.device) -> Budget:
     return CPU if device.type == "cpu" else OTHER
 
 
-def default_tile(d: int, dv: int, dtype: torch.dtype) -> tuple[int, int]:
+def default_tile(d: int, dv: int, dtype: torch.dtype, landmarks: int | None = None) -> tuple[int, int]:
     """(query rows, key columns) of the tiles that a schedule is best built with, for widths D and Dv.
 
-    Small rows follow a narrow window closely, and panels make up for them on wide ranges.
+    Small rows follow a narrow window closely, and panels make up for them on wide ranges. A column of tiles holds whole
+    blocks that have landmarks.
     """
-    return 64, 64
+    return 64, max(64, landmarks or 0)

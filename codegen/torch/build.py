@@ -16,7 +16,7 @@ from attnir.codegen.torch.distance import by_distance
 from attnir.codegen.torch.floats import floated
 from attnir.codegen.torch.gather import gather
 from attnir.codegen.torch.operands import compute_dtype
-from attnir.codegen.torch.schedule import Change, Group, Learned, Schedule, Span, Visit
+from attnir.codegen.torch.schedule import Change, Group, Landmarks, Learned, Schedule, Span, Visit
 from attnir.codegen.torch.target import default_tile
 from attnir.dense import of_rows
 from attnir.evaluate import entry_of_pairs, of_pairs
@@ -38,7 +38,8 @@ def schedule(
 
     reals: the real tensors whose gradients are asked for. maps: those of heads, where k and v need some.
     """
-    tile = default_tile(q.shape[3], v.shape[3], q.dtype)
+    pattern, weights = plan.pattern, plan.pattern.weights
+    tile = default_tile(q.shape[3], v.shape[3], q.dtype, weights.landmarks)
     groups: list[Group] = []
     for programs in plan.launches(tile):
         if len(programs) == 1 and programs[0].of_runs:
@@ -52,7 +53,6 @@ def schedule(
                 ]
         else:
             groups += _gathered(programs, call)
-    pattern, weights = plan.pattern, plan.pattern.weights
     return Schedule(
         tuple(groups),
         lambda samples, heads, rows, cols: of_pairs(plan.predicate, call, samples, heads, rows, cols),
@@ -69,6 +69,7 @@ def schedule(
         learned_factor=tuple(_learned(weights.factor, call, reals)),
         sink=None if weights.sink is None else of_rows(weights.sink, call, compute_dtype(q.dtype)),
         maps=maps,
+        landmarks=None if weights.landmarks is None else Landmarks(weights.landmarks, call.q_start),
     )
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from attnir.codegen.torch import products
 from attnir.codegen.torch.budget import budget_on
 from attnir.codegen.torch.dead import FLOOR, DeadPairs
+from attnir.codegen.torch.landmarks import by_landmarks
 from attnir.codegen.torch.operands import Batches, Unit, Workspace, compute_dtype, each, matrices, put, sums, units
 from attnir.codegen.torch.schedule import Schedule
 from attnir.codegen.torch.scored import LOG2E, Scored
@@ -43,10 +44,11 @@ def forward(q: Tensor, k: Tensor, v: Tensor, schedule: Schedule, scale: float) -
     for unit in units(schedule, q, k, budget.heads):
         queries = matrices(unit.queries(q), work.dtype)
         keys, values = matrices(unit.keys(k), work.dtype), matrices(unit.values(v), work.dtype)
-        found = series(unit.group.visits, unit.shared, budget)
+        found = series(unit.group.visits, unit.shared, budget, schedule.block)
         met = [(0, k.shape[2])] if unit.group.keys is not None else keys_met(found)
         calm = schedule.weight is not None or (
-            schedule.score is None and schedule.sink is None and _are_calm(queries, keys, met, scale * LOG2E)
+            (schedule.score, schedule.sink, schedule.landmarks) == (None, None, None)
+            and _are_calm(queries, keys, met, scale * LOG2E)
         )
         with unit.results(o) as rows_o, unit.results(lse[..., None]) as rows_lse:
             rows = Rows.none(rows_o, work, calm, everywhere=_rows_met(found) == rows_o.shape[2])
@@ -58,6 +60,8 @@ def forward(q: Tensor, k: Tensor, v: Tensor, schedule: Schedule, scale: float) -
                 if schedule.weight is None:
                     s = scored.changed(step, s)
                     dead.hide(step, s)
+                    if schedule.landmarks is not None:
+                        by_landmarks(schedule.landmarks, scored, step, s)
                     weights = rows.weigh(step, s)
                 else:
                     weights = scored.weights(step, s)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -64,6 +65,13 @@ class Learned:
     place: Place
 
 
+class Landmarks(NamedTuple):
+    """Blocks whose last key is their landmark: how many keys one has, and the position of the first query."""
+
+    block: int
+    q_start: int
+
+
 @dataclass(frozen=True, slots=True)
 class Schedule:
     """All groups of a call; a query row that no visit names is dead.
@@ -78,7 +86,8 @@ class Schedule:
     [B, Hq, Sq], softmax's further score of each row. unbounded: scores, weights and slopes may be infinite on dead
     pairs; unbounded_factor: factors may. learned: the tensors whose gradients are asked for, one for each place in the
     score or the weight; learned_factor: for each place in the factor.
-    maps: which heads of k and v the query heads have, where these are not contiguous groups of both.
+    maps: which heads of k and v the query heads have, where these are not contiguous groups of both. landmarks: those
+    of softmax, if any; then every span begins with a block, and but for the last keys ends with one.
     """
 
     groups: tuple[Group, ...]
@@ -96,3 +105,9 @@ class Schedule:
     learned_factor: tuple[Learned, ...] = ()
     sink: Tensor | None = None
     maps: Heads | None = None
+    landmarks: Landmarks | None = None
+
+    @property
+    def block(self) -> int:
+        """Products hold whole blocks of so many keys."""
+        return 1 if self.landmarks is None else self.landmarks.block

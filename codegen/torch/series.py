@@ -45,11 +45,14 @@ class Series:
         return replace(self, rows=self.rows[at], cols=self.cols[at])
 
 
-def series(visits: Iterable[Visit], shared: int, budget: Budget) -> list[Series]:
-    """All products of a group's visits, first turns first; `shared` query heads have one key head."""
+def series(visits: Iterable[Visit], shared: int, budget: Budget, block: int = 1) -> list[Series]:
+    """All products of a group's visits, first turns first; `shared` query heads have one key head.
+
+    block: keys that stand in one block, as spans begin with one, are in one product.
+    """
     places: defaultdict[Shape, list[Place]] = defaultdict(list)
     for panel in _panels(visits, shared, budget):
-        for shape, place in panel.products(shared, budget.pairs):
+        for shape, place in panel.products(shared, budget.pairs, block):
             places[shape].append(place)
     ordered = sorted(places.items(), key=lambda item: item[0].turn)
     return [s for shape, found in ordered for s in _series(shape, found)]
@@ -117,15 +120,15 @@ class _Panel:
     def wide(self, budget: Budget) -> bool:
         return self.common[1] - self.common[0] >= budget.wide
 
-    def products(self, shared: int, pairs: int) -> Iterator[tuple[Shape, Place]]:
+    def products(self, shared: int, pairs: int, block: int) -> Iterator[tuple[Shape, Place]]:
         """The products of the common keys, then those of each visit's other keys; of at most so many pairs each."""
         first, last = self.rows
-        common = list(_cut(self.common, pairs // ((last - first) * shared)))
+        common = list(_cut(self.common, pairs // ((last - first) * shared), block))
         for turn, (start, stop) in enumerate(common):
             yield Shape(turn, last - first, stop - start, ()), (first, start)
         for visit in self.visits:
             height = visit.stop - visit.start
-            narrow = _narrow(visit.spans, self.common, pairs // (height * shared))
+            narrow = _narrow(visit.spans, self.common, pairs // (height * shared), block)
             for turn, (start, stop, checks) in enumerate(narrow, len(common)):
                 yield Shape(turn, height, stop - start, checks), (visit.start, start)
 
@@ -155,10 +158,10 @@ def _widest(visit: Visit) -> Range:
     return max(((s.start, s.stop) for s in visit.spans if s.full), key=lambda r: r[1] - r[0], default=NOTHING)
 
 
-def _narrow(spans: Iterable[Span], wide: Range, most: int) -> Iterator[tuple[int, int, tuple[Range, ...]]]:
+def _narrow(spans: Iterable[Span], wide: Range, most: int, block: int) -> Iterator[tuple[int, int, tuple[Range, ...]]]:
     """(first key, one past the last, checks) of the products of one visit besides the wide ones."""
     for run in _runs(spans, wide):
-        for start, stop in _cut((run[0].start, run[-1].stop), most):
+        for start, stop in _cut((run[0].start, run[-1].stop), most, block):
             parts = [(max(s.start, start) - start, min(s.stop, stop) - start) for s in run if not s.full]
             yield start, stop, tuple(p for p in parts if p[0] < p[1])
 
@@ -186,10 +189,11 @@ def _outside(spans: Iterable[Span], wide: Range) -> Iterator[Span]:
             yield Span(wide[1], span.stop, span.full)
 
 
-def _cut(whole: Range, most: int) -> Iterator[Range]:
-    """A range in parts of equal width, at most `most`, but for the last."""
+def _cut(whole: Range, most: int, block: int) -> Iterator[Range]:
+    """A range in parts of equal width, at most `most`, but for the last; all but that one of whole blocks."""
     start, stop = whole
-    parts = -(-(stop - start) // max(1, most))
-    step = -(-(stop - start) // max(1, parts))
+    blocks = -(-(stop - start) // block)
+    parts = -(-blocks // max(1, most // block))
+    step = block * -(-blocks // max(1, parts))
     for at in range(start, stop, max(1, step)):
         yield at, min(at + step, stop)

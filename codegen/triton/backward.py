@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from attnir.codegen.triton.forward import head_offsets, key_tiles, load_keys, load_rows, score_unit
 from attnir.codegen.triton.frame import KEY, QUERY, Frame
+from attnir.codegen.triton.landmarks import write_through_landmarks
 from attnir.codegen.triton.loops import Body, write_loops
 from attnir.codegen.triton.operands import Operand, lanes, lowered, operand, product_over_width, zeros
 from attnir.codegen.triton.scores import Pairs
@@ -61,10 +62,10 @@ def _probability(f: Frame, pairs: Pairs, of_row: str, status: Status) -> None:
         if pairs.write_weights(status) and weights.divided:
             f.w.let("p", f"p * row_share{of_row}")
         return
-    s, factor = pairs.write_score()
+    s, factor = pairs.write_score(status)
     f.w.let("p", f"{'tl.exp' if f.spec.natural else 'tl.exp2'}({s}{factor} - row_lse{of_row})")
-    if status is Status.PARTIAL:
-        f.w.let("p", "tl.where(live, p, 0.0)")
+    if weighs := pairs.weighing(status):
+        f.w.let("p", f"tl.where({weighs}, p, 0.0)")
 
 
 def _gradient(f: Frame, pairs: Pairs, of_row: str, status: Status) -> None:
@@ -73,10 +74,11 @@ def _gradient(f: Frame, pairs: Pairs, of_row: str, status: Status) -> None:
     dp = pairs.write_counted(status, "dp")
     inner = f"{dp} - row_delta{of_row}" if weights.divided else dp
     given = f"p * ({inner})" if weights.is_softmax else f"row_share{of_row} * ({inner})" if weights.divided else inner
-    # On a dead pair p is 0; where it is no factor, or dP may be infinite, ds has to be made so.
-    if status is Status.PARTIAL and not (weights.is_softmax and not pairs.unbounded_factor):
-        given = f"tl.where(live, {given}, 0.0)"
-    f.w.let("ds", given)
+    # On a pair without a weight p is 0; where it is no factor, or dP may be infinite, ds has to be made so.
+    weighs = "" if weights.is_softmax and not pairs.unbounded_factor else pairs.weighing(status)
+    f.w.let("ds", f"tl.where({weighs}, {given}, 0.0)" if weighs else given)
+    if weights.landmarks is not None:
+        write_through_landmarks(f)
 
 
 def _dq_tile(f: Frame, pairs: Pairs, status: Status) -> None:

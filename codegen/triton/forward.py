@@ -116,18 +116,18 @@ def _tile(f: Frame, pairs: Pairs, status: Status) -> None:
 
 def _softmax(f: Frame, pairs: Pairs, status: Status) -> None:
     """p = exp(score - m), with m and l for all keys so far, and what fades of what is summed up."""
-    w, spec, partial = f.w, f.spec, status is Status.PARTIAL
+    w, spec, weighs = f.w, f.spec, pairs.weighing(status)
     exp = "tl.exp" if spec.natural else "tl.exp2"
-    s, factor = pairs.write_score()
+    s, factor = pairs.write_score(status)
     if factor and (spec.natural or spec.signed):
         w.let(s, f"{s}{factor}")
         factor = ""
-    if partial:
-        w.let(s, f"tl.where(live, {s}, MIN)")
+    if weighs:
+        w.let(s, f"tl.where({weighs}, {s}, MIN)")
     w.let("m_new", f"tl.maximum(m, tl.max({s}, 1){factor})")
     w.let("p", f"{exp}({s}{factor} - m_new[:, None])")
-    if partial:
-        w.let("p", "tl.where(live, p, 0.0)")
+    if weighs:
+        w.let("p", f"tl.where({weighs}, p, 0.0)")
     w.let("rescale", f"{exp}(m - m_new)")
     w.let("l", "l * rescale + tl.sum(p, 1)")
     w.let("m", "m_new")

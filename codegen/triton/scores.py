@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from attnir.codegen.triton.distances import BASE, OFFSET, Distances
 from attnir.codegen.triton.expressions import Printer, Shape, Text
 from attnir.codegen.triton.frame import QUERY, Frame
+from attnir.codegen.triton.landmarks import write_by_landmarks
 from attnir.codegen.triton.operations import ATOM
 from attnir.codegen.triton.tiles import column_coordinates, columns_inside, row_coordinates
 from attnir.codegen.triton.units import LOG2E, PRODUCT, SCALE, times
@@ -113,9 +114,8 @@ class Pairs:
         own, factor = f.program.weighed, f.program.weights.factor
         turned = slope(own)
         in_twos = f.program.weights.is_softmax and not f.spec.natural and f.kind in IN_TWOS
-        self.weighed = (
-            "" if own is SCORE else self._text(own, LOG2E if in_twos else ONE)
-        )  # the score, or else the weight
+        plain = own is SCORE and f.program.weights.landmarks is None
+        self.weighed = "" if plain else self._text(own, LOG2E if in_twos else ONE)  # the score, or else the weight
         self.slope = "" if turned is ONE or f.kind in UNTURNED else self._text(turned)
         self.factor = "" if factor is ONE else self._text(factor)
         self.unbounded, self.unbounded_factor = is_unbounded(own), is_unbounded(factor)
@@ -199,7 +199,13 @@ class Pairs:
         side, index = self.f.columns.side, self.f.columns.index
         self.f.w.let(f"f_{name}_{side}", f"tl.load(field_{name}_{side}_at + {index}{mask})")
 
-    def write_score(self) -> tuple[str, str]:
+    def weighing(self, status: Status) -> str:
+        """The name of the condition on which a pair has a weight; empty where all of a tile have one."""
+        if self.f.program.weights.landmarks is not None:
+            return "weighs"
+        return "live" if status is Status.PARTIAL else ""
+
+    def write_score(self, status: Status) -> tuple[str, str]:
         """Change the scores of a tile, for softmax; (their name, what takes them to its unit).
 
         What is changed has that unit already; `s` stays the product of q and k.
@@ -208,6 +214,8 @@ class Pairs:
         if not self.weighed:
             return "s", " * scale" if spec.natural else " * to_log2"
         w.let("score", self.weighed)
+        if self.f.program.weights.landmarks is not None:
+            write_by_landmarks(self.f, status)
         return "score", ""
 
     def write_weights(self, status: Status) -> bool:
@@ -225,9 +233,9 @@ class Pairs:
         if not self.factor:
             return name
         given = f"{name} * ({self.factor})"
-        # On a dead pair a factor may be infinite.
-        guarded = self.unbounded_factor and status is Status.PARTIAL
-        self.f.w.let(f"{name}_counted", f"tl.where(live, {given}, 0.0)" if guarded else given)
+        # On a pair without a weight a factor may be infinite.
+        weighs = self.weighing(status) if self.unbounded_factor else ""
+        self.f.w.let(f"{name}_counted", f"tl.where({weighs}, {given}, 0.0)" if weighs else given)
         return f"{name}_counted"
 
     def write_slope(self, status: Status) -> None:

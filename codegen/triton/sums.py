@@ -66,6 +66,8 @@ class Sums:
         # A row that met NaN has an lse of NaN, and so has the unit then.
         most = longest[2] * longest[3] + delta.double().abs().amax() + lse.double().where(lse.isnan(), 0.0).sum()
         most = most * call.batch * call.heads * call.q_len
+        if weights.landmarks is not None:  # those of a block are given to its keys as well, and to its landmark
+            most = 3 * most
         units = {}
         for name, found in slopes.items():
             sizes = [torch.stack(range_of(slope, call, scores)).abs().amax() for slope in found]

@@ -16,8 +16,8 @@ FORWARD = (
     _kernel(
         "what is summed up is not rescaled", "forward", "{' * rescale[:, None]' if weights.is_softmax else ''}", ""
     ),
-    _kernel("masked pairs weigh something in dead rows", "forward", '"tl.where(live, p, 0.0)"', '"p"'),
-    _kernel("masked pairs enter the maximum", "forward", 'f"tl.where(live, {s}, MIN)"', "s"),
+    _kernel("masked pairs weigh something in dead rows", "forward", 'f"tl.where({weighs}, p, 0.0)"', '"p"'),
+    _kernel("masked pairs enter the maximum", "forward", 'f"tl.where({weighs}, {s}, MIN)"', "s"),
     _kernel("lse stays in powers of two", "forward", '"(m + tl.log2(total)) * LN2"', '"m + tl.log2(total)"'),
     _kernel("a dead row divides by zero", "forward", '"tl.where(any_live, l, 1.0)"', '"l"'),
     _kernel("v has the strides of k", "forward", "first_key * {name}_row", "first_key * k_row"),
@@ -39,7 +39,7 @@ BACKWARD = (
         '_gradient(f, pairs, "[:1][None, :]"',
     ),
     _kernel("lse is that of the first head", "backward", '"(b64 * heads + h) * q_len"', '"b64 * heads * q_len"'),
-    _kernel("the mask is lost in the backward", "backward", '"tl.where(live, p, 0.0)"', '"p"'),
+    _kernel("the mask is lost in the backward", "backward", 'f"tl.where({weighs}, p, 0.0)"', '"p"'),
     _kernel(
         "the slope is lost in dk",
         "backward",

@@ -16,6 +16,7 @@ def _torch(name: str, module: str, old: str, new: str, test: str = "") -> Mutant
 
 
 LANGUAGE = (
+    _language("tiles take blocks apart", "arrange", "weights.landmarks is None or _keeps_blocks(launches)", "launches"),
     _language(
         "a factor is not printed",
         "weighing",
@@ -68,6 +69,15 @@ KERNELS = (
     _kernel(
         "factors are lost in o", "forward", 'lowered(pairs.write_counted(status, "p"), spec)', 'lowered("p", spec)'
     ),
+    _kernel(
+        "landmarks weigh as other keys do",
+        "landmarks",
+        '[*checked, "(is_landmark == 0)"]',
+        '[*checked, "is_landmark >= 0"]',
+    ),
+    _kernel("blocks whose landmark is dead weigh", "landmarks", "if checked:", "if False:"),
+    _kernel("keys behind the last one share what a landmark has", "landmarks", "* (f.rows is KEY)", "* 0"),
+    _kernel("keys of a block do not share its gradient", "landmarks", "ds - p * given{of_row}", "ds"),
     _kernel("the sums of factors take the gradients of scores", "scores", '(factor, "p * dp")', '(factor, "ds")'),
 )
 TORCH = (
@@ -79,6 +89,9 @@ TORCH = (
         "total, weights.sum(-1, keepdim=True)",
         "total, counted.sum(-1, keepdim=True)",
     ),
+    _torch("landmarks keep a weight", "torch.landmarks", "landmark.fill_(DEAD)", "pass"),
+    _torch("keys behind the last block are seen by all", "torch.landmarks", "rest.masked_fill_(~own, DEAD)", "pass"),
+    _torch("landmarks get no gradient", "torch.landmarks", "blocks[..., -1:] = of_block", "pass"),
     _torch("gradients reach dead pairs", "torch.backward", "dead.clear(step, ds)", "pass"),
     _torch("factors are lost in the target's dp", "torch.backward", "scored.counted(factors, dp)", "dp"),
     _torch("factors are lost in the target's dv", "torch.backward", "scored.counted(factors, p), grad", "p, grad"),

@@ -62,6 +62,28 @@ def test_weights_are_those_of_the_definition(name: str) -> None:
     torch.testing.assert_close(an.reference(pattern)(Q, K, V, **bindings).float(), define(s) @ V, rtol=1e-5, atol=1e-5)
 
 
+def _by_landmarks(s: Tensor, block: int) -> Tensor:
+    """The specification's formulas, pair by pair; s [n, n] of all pairs, a query sees the past."""
+    p = torch.zeros_like(s)
+    for i in range(len(s)):
+        own = [j for j in range(i // block * block, i + 1) if j % block != block - 1]
+        landmarks = [c * block + block - 1 for c in range(i // block)]
+        g = s[i, own + landmarks].softmax(0)
+        p[i, own] = g[: len(own)]
+        for at, share in zip(landmarks, g[len(own) :], strict=True):
+            p[i, at - block + 1 : at] = share * s[i, at - block + 1 : at].softmax(0)
+    return p
+
+
+@pytest.mark.parametrize("backend", ["torch", "reference"])
+def test_a_landmark_shares_its_weight_among_its_block(backend: str) -> None:
+    q, k, v = (torch.randn(1, 2, 70, 16, generator=G) for _ in range(3))
+    p = torch.stack([_by_landmarks(s, 16) for s in (q @ k.mT / 4)[0]])
+    torch.testing.assert_close(p.sum(-1), torch.ones(2, 70))
+    found = an.compile(an.catalog.build("landmark", block=16), backend=backend)(q, k, v)
+    torch.testing.assert_close(found, (p @ v), rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("past", [True, False])
 @pytest.mark.parametrize("name", ["sink-logit", "sigmoid", "relu2", "linear", "fast", "gated"])
 def test_what_a_query_sees_may_be_all(name: str, past: bool) -> None:
