@@ -7,6 +7,10 @@ and its like are such sums as well, of the logarithm of P or of P itself, and ar
     mean        lse + sum(P log P) / total, the mean of the scores
     collision   sum(P * P) / total ** 2
 
+Of weights that are another function of the score, P stands for these, divided or not; a total of theirs is no 1, and
+nothing is divided by it. dS = P * (pull - delta) is (pull - delta) / n there, for the sum n of a row, or the pull
+alone, times the slope of the weight.
+
 Every gradient has the form dS = P * (pull - delta), where `pull` is a term and delta its sum over the row: of a row
 part g * value; of a column part g of its key * value; of the entropy -g log P; of the mean g log P, and g is taken from
 delta; of the collision 2 g P; of the largest probability g at its key, and 0 elsewhere.
@@ -46,6 +50,7 @@ class Kind(StrEnum):
 OF_ROWS = (Kind.ROW, Kind.ENTROPY, Kind.MEAN, Kind.COLLISION)
 OF_COLUMNS = (Kind.COLUMN, Kind.COUNT, Kind.PULLED)
 LARGEST = (Kind.LARGEST, Kind.ARGMAX)
+OF_SOFTMAX = (Kind.ENTROPY, Kind.MEAN, *LARGEST)  # which other weights do not have
 CONSTANT = (Kind.ARGMAX, Kind.COUNT, Kind.PULLED)  # which have no gradient
 
 

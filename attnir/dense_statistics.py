@@ -25,15 +25,16 @@ def dense_statistics(
     return [_dense(part, asked.pattern, call, live, s, p, pulling) for part in asked.parts]
 
 
-def dense_probabilities(pattern: Pattern, call: Call, q: Tensor, k: Tensor, scale: float) -> tuple[Tensor, ...]:
-    """(live pairs, scores, P), [B, Hq, Sq, Sk], and lse [B, Hq, Sq]; scores of dead pairs are 0."""
+def dense_probabilities(
+    pattern: Pattern, call: Call, q: Tensor, k: Tensor, scale: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """(live pairs, scores, P), [B, Hq, Sq, Sk], and lse [B, Hq, Sq], if any; scores of dead pairs are 0."""
     keys = k.double().repeat_interleave(q.shape[1] // k.shape[1], 1)
     before = q.double() @ keys.transpose(-1, -2) * scale
     live = dense_mask(pattern.predicate, call).expand(before.shape)
     s = torch.where(live, dense_score(pattern.score, call, live)(before) + 0.0 * before, 0.0)
     p, lse = weigh(pattern.weights, call, s, live)
-    assert lse is not None, "statistics are of softmax"
-    return live, s, p, lse
+    return live, s, torch.where(live, p, 0.0), lse
 
 
 def _dense(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from attnir.asked import OF_SOFTMAX, Kind
 from attnir.codegen.statistics_operator import measure
 from attnir.errors import DeclarationError, DeviceError, StatisticError
 from attnir.heads import maps_of, spread
@@ -16,6 +17,7 @@ from attnir.inputs import check_inputs, check_transforms, factor_of
 from attnir.ops import TensorDecl
 from attnir.requests import GIVEN, MATRIX, Request, Statistic, Weight, asked_for
 from attnir.signature import REAL_DTYPES, Signature
+from attnir.weighing import Weights
 
 if TYPE_CHECKING:
     from attnir.api import Attention
@@ -56,6 +58,9 @@ def statistics(
 
     "probabilities"         P itself, [B, Hq, Sq, Sk], for small calls
 
+    Of weights that are no softmax P is the weight of a pair, divided or not, before its factor; entropy, the mean logit
+    and the largest probability are softmax's alone.
+
     Each query head has its own; a row without a live key gives 0. All are differentiable in q, k and v and in the
     tensors that they or a score read, but for "row-argmax" and an.gradient_received.
 
@@ -70,11 +75,7 @@ def statistics(
     Raises StatisticError for what does not exist, is asked for twice, or does not fit.
     """
     found = asked_for(requests)
-    if not self.pattern.weights.is_softmax or self.pattern.weights.landmarks is not None:
-        raise StatisticError(
-            "statistics are of softmax's probabilities, in one level; "
-            f"these are others: {self.pattern.weights.lines()[0]}"
-        )
+    _check_weights(self.pattern.weights, found)
     check_inputs(q, k, v, self.plan.heads)
     check_transforms(q, k, v)
     text, maps = self.text, maps_of(self.plan.heads, q.shape[1], k.shape[1], v.shape[1])
@@ -99,6 +100,21 @@ def statistics(
     factor = factor_of(scale, q.shape[-1])
     results = measure(q, k, measured.pulling, reals, fields, params, numbers, text, measured.text, factor, call.q_start)
     return measured.named(results)
+
+
+def _check_weights(weights: Weights, asked: Sequence[Statistic]) -> None:
+    """Raise StatisticError for statistics that such weights do not have."""
+    if weights.landmarks is not None:
+        raise StatisticError(
+            f"statistics are of weights that follow from a row's scores in one step; landmarks share theirs: "
+            f"{weights.lines()[0]}"
+        )
+    for s in () if weights.is_softmax else asked:
+        if any(Kind(part.split(": ")[0]) in OF_SOFTMAX for part in s.parts):
+            raise StatisticError(
+                f"`{s.name}` is of softmax's probabilities; of {weights.lines()[0]} there are sums and masses: "
+                "segment-mass, received-mass, mean-distance, an.row_mean(...)"
+            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -49,10 +49,14 @@ def _is_first(first: Tensor, s: Tensor) -> Tensor:
 
 
 def _summands(term: Term, call: Call, live: Tensor, s: Tensor, p: Tensor, more: Mapping[str, Tensor]) -> Tensor:
+    value = _values(term, call, s, p, more)
+    return torch.where(live, value if term.counted else p * value, 0.0)
+
+
+def _values(term: Term, call: Call, s: Tensor, p: Tensor, more: Mapping[str, Tensor]) -> Tensor:
     tokens = {**dense_tokens(call, slice(0, call.q_len), slice(0, call.k_len)), "s": s, "_p": p, **more}
     tokens["_log_p"] = torch.where(p > 0, p, 1.0).log()
-    value = Evaluator(call, tokens)(term.value)
-    return torch.where(live, value if term.counted else p * value, 0.0)
+    return Evaluator(call, tokens)(term.value)
 
 
 def through(
@@ -65,7 +69,7 @@ def through(
     delta: Tensor | None = None,
     first: Tensor | None = None,
 ) -> Gradients:
-    """The gradients of q, k and of the real tensors that the score reads, for dS = P * (pull - delta).
+    """The gradients of q, k and of the real tensors that the score, or the weight, reads, for a pull.
 
     pull    an expression, or its value for every pair
     delta   the sum of P * pull over each row where it is left out
@@ -73,18 +77,23 @@ def through(
     """
     group = q.shape[1] // k.shape[1]
     queries, keys = q.double(), k.double().repeat_interleave(group, 1)
-    live, s, p, _ = dense_probabilities(pattern, call, q, k, scale)
+    live, s, p, lse = dense_probabilities(pattern, call, q, k, scale)
     more = {} if first is None else {"_is_first": _is_first(first, s)}
-    pulled = (
-        torch.where(live, p * pull, 0.0) if isinstance(pull, Tensor) else _summands(Term(pull), call, live, s, p, more)
-    )
-    ds = pulled - p * (pulled.sum(-1) if delta is None else delta)[..., None]
+    value = pull if isinstance(pull, Tensor) else _values(Term(pull), call, s, p, more)
+    value = torch.where(live, value, 0.0)
+    share = p
+    if not pattern.weights.is_softmax:
+        divided = 0.0 * p if lse is None else torch.where(lse > -torch.inf, -lse, -torch.inf)[..., None]
+        share = divided.exp() * live
+    if lse is not None:
+        value = value - ((p * value).sum(-1) if delta is None else delta)[..., None]
+    ds = torch.where(live, share * value, 0.0)
     before = queries @ keys.transpose(-1, -2) * scale
     found = {name: torch.zeros(t.numel(), dtype=torch.float64, device=t.device) for name, t in call.reals.items()}
     live = dense_mask(pattern.predicate, call).expand(ds.shape)
-    for name, n in tensors_read(pattern.score):
-        slopes = dense_score(derivative(pattern.score, n), call, live)(before)
+    for name, n in tensors_read(pattern.weighed):
+        slopes = dense_score(derivative(pattern.weighed, n), call, live)(before)
         gather(n, call, torch.where(live, ds * slopes, 0.0), found[name])
-    ds = torch.where(live, ds * dense_score(slope(pattern.score), call, live)(before) * scale, 0.0)
+    ds = torch.where(live, ds * dense_score(slope(pattern.weighed), call, live)(before) * scale, 0.0)
     dk = (ds.transpose(-1, -2) @ queries).unflatten(1, (-1, group)).sum(2)
     return Gradients(ds @ keys, dk, None, {name: t.view(call.reals[name].shape) for name, t in found.items()})

@@ -15,6 +15,7 @@ from attnir.codegen.plan import Plan
 from attnir.codegen.sums import Sums, Wished
 from attnir.dense import of_rows
 from attnir.dense_statistics import dense_probabilities
+from attnir.weighing import Weights
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,6 +29,10 @@ class Given:
     k: Tensor
     pulling: Sequence[Tensor]
     scale: float
+
+    @property
+    def weights(self) -> Weights:
+        return self.plan.pattern.weights
 
     @property
     def backend(self) -> str:
@@ -54,6 +59,7 @@ def statistics(given: Given) -> Found:
     device, asked = given.q.device, given.asked
     if given.q.numel() == 0 or given.k.numel() == 0:
         lse, first = torch.full((b, h, q_len), -torch.inf, device=device), torch.full((b, h, q_len), -1, device=device)
+        lse = lse if given.weights.divided else dispatch.no_lse(given.q)
         return Found([empty(part, given.shape, device) for part in asked.parts], lse, first.int())
     lse = _lse(given)
     wished = Wished(asked.rows, asked.columns, asked.largest)
@@ -64,7 +70,9 @@ def statistics(given: Given) -> Found:
 
 
 def _lse(given: Given) -> Tensor:
-    """The lse of every row; the values that the forward wants do not matter: some columns of k."""
+    """The lse of every row, where there is one; the values that the forward wants do not matter: some columns of k."""
+    if not given.weights.divided:
+        return dispatch.no_lse(given.q)
     _, lse = dispatch.forward(given.plan, given.call, given.q, given.k, given.k[..., :1], given.scale)
     return lse
 
@@ -156,6 +164,8 @@ class _Finished:
         if part.kind is Kind.ARGMAX:
             assert self.sums.first is not None
             return self.sums.first.long()
+        if not self.given.weights.is_softmax:
+            return self.sums.rows[self.wished.rows.index(part.term)].float().clone()
         return torch.where(self.alive, self._of_row(part), 0.0).float()
 
     def _of_row(self, part: Part) -> Tensor:

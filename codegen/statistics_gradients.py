@@ -1,5 +1,7 @@
 """Gradients of statistics: dS = P * (pull - delta), for all parts at once, and what real tensors get that parts read.
 
+Of weights W that are no softmax it is dW = (pull - delta) / n, for their sum n, or the pull itself.
+
 delta is the sum of P * pull over each row, from a walk of the rows; the same walk, and one of the columns, sum up the
 gradients of the tensors that the parts read. What flows through the scores goes the way of an attention's backward.
 """
@@ -83,7 +85,7 @@ def _add_tiled(total: _Total, given: Given, found: Found, gradients: Sequence[Te
     sums = summed(given, found.lse, wished, first)
     for read in reads:
         total.add({read.name: read.gathered(wished, sums, given.call.reals[read.name])})
-    of_score = tuple({name for name, _ in tensors_read(given.plan.pattern.score) if name in wanted.reals})
+    of_score = tuple({name for name, _ in tensors_read(given.plan.pattern.weighed) if name in wanted.reals})
     if wanted.q or wanted.kv or wanted.reals:
         delta = _delta(total, given, found, sums, gradients, wanted)
         total.add_all(_through(given, found.lse, first, delta, pull, replace(wanted, reals=of_score)))
@@ -96,6 +98,10 @@ def _delta(
 
     A sink is one more key, of which entropy and mean say something, and no other statistic; here it gets its gradient.
     """
+    if not given.weights.divided:
+        return torch.zeros(given.shape[:3], device=given.q.device)
+    if not given.weights.is_softmax:
+        return sums.rows[1]
     lse, sink = found.lse, Sink.of(given, found.lse)
     delta = sums.rows[1] / total_of(sums, lse, sink)
     of_sink = torch.zeros_like(delta)  # its pull

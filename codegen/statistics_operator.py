@@ -57,7 +57,7 @@ def measure(
     scale: float,
     q_start: int,
 ) -> list[Tensor]:
-    """The results of all parts, lse float32 [B, Hq, Sq], and the first largest keys, int32; none where not wished."""
+    """The results of all parts, lse float32 [B, Hq, Sq], and the first largest keys, int32; these may be empty."""
     found = statistics(_given(q, k, pulling, reals, fields, params, numbers, plan, asked, scale, q_start))
     return [*found.results, found.lse, found.first]
 
@@ -106,7 +106,8 @@ def _measure_fake(q: Tensor, k: Tensor, pulling: Any, reals: Any, *rest: Any) ->
     shape = (q.shape[0], q.shape[1], q.shape[2])
     first = shape if parts.largest else (0,)
     results = [empty(part, (*shape, k.shape[2]), q.device) for part in parts.parts]
-    return [*results, q.new_empty(shape, dtype=torch.float32), q.new_empty(first, dtype=torch.int32)]
+    lse = shape if parts.pattern.weights.divided else (0,)
+    return [*results, q.new_empty(lse, dtype=torch.float32), q.new_empty(first, dtype=torch.int32)]
 
 
 @measure_backward.register_fake

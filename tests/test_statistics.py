@@ -26,7 +26,7 @@ from attnir.errors import (
 from attnir.requests import STANDARD, asked_for
 from attnir.testing.case import Case
 from attnir.testing.executor import Executor
-from attnir.testing.statistics import FORMULAS, judge_statistics
+from attnir.testing.statistics import FORMULAS, judge_statistics, measured
 from attnir.testing.values import Normal, Values
 
 BACKENDS = ["reference", "torch", "triton"]
@@ -55,6 +55,9 @@ PATTERNS: dict[str, Any] = {
         factor=an.dropout(0.5),
     ),
     "one score for all": an.pattern(an.causal(), score=an.score(lambda s: 1.0)),
+    "sigmoid": an.pattern(an.causal(), normalize=an.weights(lambda s, h: an.sigmoid(s + an.tensor("slopes", "h")[h]))),
+    "squares of what is positive": an.pattern(an.window(20, 10), normalize=an.relu2),
+    "divided": an.pattern(an.causal(), normalize=an.weights(lambda s: 1 + s + s * s / 2, divide=True)),
     "alibi and a cap": an.pattern(an.causal(), score=[an.alibi(), an.softcap(3.0)]),
 }
 
@@ -73,7 +76,7 @@ def executor(backend: str) -> Executor:
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_every_statistic_and_its_gradients_are_those_of_dense_float64(pattern: str, backend: str) -> None:
-    judge_statistics(case(pattern), executor(backend), list(FORMULAS))
+    judge_statistics(case(pattern), executor(backend), measured(case(pattern)))
 
 
 @pytest.mark.parametrize("backend", ["torch", "triton"])
@@ -101,6 +104,24 @@ def test_in_half_precision(dtype: torch.dtype, backend: str) -> None:
 )
 def test_in_calls_of_other_sizes(more: dict[str, Any], backend: str) -> None:
     judge_statistics(case("causal", **more), executor(backend), list(FORMULAS))
+
+
+@pytest.mark.parametrize("backend", ["torch", "triton"])
+@pytest.mark.parametrize("pattern", ["sigmoid", "divided"])
+def test_masses_of_other_weights_in_half_precision(pattern: str, backend: str) -> None:
+    one = case(pattern, dtype=torch.bfloat16, d=64)
+    judge_statistics(one, executor(backend), measured(one))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_golden_masses_of_other_weights(backend: str) -> None:
+    """Causal, 4 tokens, q = 0: every weight is a half, and no sum divides it."""
+    halves = an.pattern(an.causal(), normalize=an.sigmoid)
+    found = call(backend, ["received-mass", "mean-distance", "row-collision", "probabilities"], halves)
+    assert found["received-mass"].tolist() == [[[2.0, 1.5, 1.0, 0.5]]]
+    assert found["mean-distance"].tolist() == [[[0.0, 0.5, 1.5, 3.0]]]
+    assert found["row-collision"].tolist() == [[[0.25, 0.5, 0.75, 1.0]]]
+    assert torch.equal(found["probabilities"][0, 0], torch.full((4, 4), 0.5).tril())
 
 
 def call(backend: str, requests: Any, pattern: Any = None, q: Tensor | None = None) -> dict[str, Tensor]:
@@ -370,8 +391,11 @@ def test_what_cannot_be_made_is_refused() -> None:
 
 def test_other_weights_than_those_of_softmax_are_refused() -> None:
     q = torch.randn(1, 2, 20, 16)
-    with pytest.raises(StatisticError, match=re.escape("these are others: weights = sigmoid(s)")):
-        an.compile(an.causal(), normalize=an.sigmoid).statistics(q, q, q, "row-entropy")
+    for name in ("row-entropy", "row-mean-logit", "row-max-prob", "row-argmax"):
+        with pytest.raises(
+            StatisticError, match=re.escape(f"`{name}` is of softmax's probabilities; of weights = sig")
+        ):
+            an.compile(an.causal(), normalize=an.sigmoid).statistics(q, q, q, name)
 
 
 def test_a_large_matrix_is_refused() -> None:

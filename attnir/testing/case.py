@@ -16,7 +16,7 @@ from attnir.expr import Expr
 from attnir.heads import Heads, heads_of
 from attnir.masks import Mask
 from attnir.promises import check_sizes, check_sorted
-from attnir.real import SCORE, derivative
+from attnir.real import SCORE
 from attnir.scores import Pattern
 from attnir.testing.values import moved, resolved
 from attnir.weighing import SOFTMAX, Weights
@@ -175,10 +175,6 @@ class Case:
     def of_pairs(self, e: Expr, s: Tensor, given: Mapping[str, object] | None = None) -> Tensor:
         """An expression over scores s of all pairs, where they are live, on the CPU."""
         return dense_score(e, self.with_reals(given), self.live)(s)
-
-    def slope(self, s: Tensor, by: Expr = SCORE) -> Tensor:
-        """The derivative of the changed score, by the score before it, or by a tensor that is read somewhere."""
-        return self.of_pairs(derivative(self.score, by), s)
 
     def options(self, device: str = "cpu") -> dict[str, object]:
         """The keywords of the call."""

@@ -30,7 +30,7 @@ from attnir.testing.judge import judge
 from attnir.testing.laws import merges, permutes, recalls, shifts, slices
 from attnir.testing.meaning import meaning, some_pairs
 from attnir.testing.probes import counts_keys, gives_ones, spoilt
-from attnir.testing.statistics import judge_statistics
+from attnir.testing.statistics import judge_statistics, measured
 from attnir.testing.walks import MEANINGS, findings, visited
 
 FEW_PAIRS = 1500  # that plain Python looks at, one by one
@@ -140,9 +140,10 @@ def numbers(case: Case, on: Executor) -> dict[str, float]:
 
 def statistics(case: Case, on: Executor) -> dict[str, float]:
     """Statistics of rows and of columns, and their gradients, are as near to float64 as an eager implementation's."""
-    if not case.weights.is_softmax or case.weights.landmarks is not None:
-        raise DoesNotApply("statistics are of softmax in one level")
-    return judge_statistics(case, on, MEASURED, roundings=CHANCE)
+    if case.weights.landmarks is not None:
+        raise DoesNotApply("statistics are of weights in one level")
+    has = measured(case)
+    return judge_statistics(case, on, [name for name in MEASURED if name in has], roundings=CHANCE)
 
 
 def _tiles(case: Case, on: Executor, transposed: bool) -> Iterable[tuple[int, int]]:

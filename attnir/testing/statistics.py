@@ -12,11 +12,13 @@ import torch
 from torch import Tensor
 
 from attnir.dense import gather, of_rows, weigh
+from attnir.expr import Expr
 from attnir.heads import spread, summed
-from attnir.real import derivative, tensors_read
+from attnir.real import SCORE, derivative, tensors_read
 from attnir.testing.case import Case
 from attnir.testing.executor import Executor
 from attnir.testing.judge import Results, accept, gradient
+from attnir.testing.roundings import wrong_by
 
 Matrix = Tensor  # [B, Hq, Sq, Sk]
 
@@ -83,8 +85,14 @@ FORMULAS: Mapping[str, Formula] = {
     "fai": Formula(-2, lambda d: d.later),
     "pair-norm-received": Formula(-2, lambda d: d.norms),
 }
+OF_SOFTMAX = ("row-entropy", "row-mean-logit", "row-max-prob")
 LOGARITHMS = ("row-entropy", "row-mean-logit")  # with roundings of their own, though a row has one key
 NORMS = ("value-norm-mass", "pair-norm-received")
+
+
+def measured(case: Case) -> list[str]:
+    """The statistics that the weights of a case have."""
+    return [name for name in FORMULAS if case.weights.is_softmax or name not in OF_SOFTMAX]
 
 
 def gradients_of(found: Mapping[str, Tensor], leaves: Mapping[str, Tensor], seed: int) -> Results:
@@ -110,7 +118,7 @@ def dense(case: Case, q: Tensor, k: Tensor, v: Tensor, given: Mapping[str, objec
     scores = case.changed(s, given) + 0.0 * s
     p, lse = weigh(weights, call, scores, live)
     p = torch.where(live, p, 0.0)
-    assert lse is not None
+    lse = torch.zeros_like(p[..., 0]) if lse is None else lse
     sink = torch.zeros_like(lse)
     if weights.sink is not None:
         sink = (of_rows(weights.sink, call, real) - torch.where(lse > -torch.inf, lse, 0.0)).exp()
@@ -152,12 +160,17 @@ def _got(case: Case, on: Executor, names: Sequence[str], backward: bool) -> Resu
     leaves, options = _leaves(case, on.device)
     with on.quiet():
         q, k, v = (leaves[n] for n in ("dq", "dk", "dv"))
-        found: Results = on.statistics(case)(q, k, v, [*names, "row-argmax"], **options)
-        first, live = found.pop("row-argmax").cpu(), case.live
-        assert torch.equal(first == -1, ~live.any(-1)), "row-argmax is -1 exactly on the rows without a live key"
-        chosen = live.gather(-1, first.clamp(min=0)[..., None])[..., 0]
-        assert bool(chosen[first >= 0].all()), "row-argmax is a key that its row may not look at"
+        more = ["row-argmax"] if case.weights.is_softmax else []
+        found: Results = on.statistics(case)(q, k, v, [*names, *more], **options)
+        if more:
+            _check_largest(found.pop("row-argmax").cpu(), case.live)
         return {**found, **gradients_of(found, leaves, case.seed)} if backward else found
+
+
+def _check_largest(first: Tensor, live: Tensor) -> None:
+    assert torch.equal(first == -1, ~live.any(-1)), "row-argmax is -1 exactly on the rows without a live key"
+    chosen = live.gather(-1, first.clamp(min=0)[..., None])[..., 0]
+    assert bool(chosen[first >= 0].all()), "row-argmax is a key that its row may not look at"
 
 
 def _expected(case: Case, names: Sequence[str], double: bool, backward: bool) -> Results:
@@ -174,10 +187,21 @@ def _sizes(case: Case, names: Sequence[str], rounded: bool, backward: bool) -> R
     d = dense(case, q, k, v, {name: options[name] for name in case.learned})
     keys = spread(k, maps.k)
     before = q @ keys.transpose(-1, -2) * case.factor
-    slope = torch.where(d.live, case.slope(before).abs(), 0.0)
-    products = q.abs() @ keys.abs().transpose(-1, -2) * abs(case.factor) * slope if rounded else 0.0
-    lse = (d.s - d.log_p).abs() * (d.p > 0)
-    p = d.p * (1 + d.s.abs() + products + lse)  # exp magnifies the rounding of s - lse
+    of_score, softmax = q.abs() @ keys.abs().transpose(-1, -2) * abs(case.factor), case.weights.is_softmax
+    weighed = case.weights.of(case.score)
+
+    def size_of(e: Expr) -> Tensor:
+        if rounded and not softmax:
+            return wrong_by(e, case, before, of_score)
+        return torch.where(d.live, case.of_pairs(e, before).abs(), 0.0)
+
+    slope = size_of(derivative(weighed, SCORE))
+    if softmax:
+        lse = (d.s - d.log_p).abs() * (d.p > 0)
+        p = share = d.p * (1 + d.s.abs() + (of_score * slope if rounded else 0.0) + lse)  # exp magnifies s - lse's
+    else:
+        share = torch.where(d.lse > -torch.inf, -d.lse, -torch.inf).exp()[..., None] * d.live
+        p = size_of(weighed) * share
     found: Results = {}
     pull, of_values, of_all = torch.zeros_like(p), torch.zeros_like(p), torch.zeros_like(p[..., :1])
     for name in names:
@@ -191,11 +215,11 @@ def _sizes(case: Case, names: Sequence[str], rounded: bool, backward: bool) -> R
         of_values = of_values + (p * g if name in NORMS else 0.0)
     if not backward:
         return found
-    of_row = (d.p * pull).sum(-1, keepdim=True)
-    ds = p * (pull + of_row)
+    of_row = (d.p.abs() * pull).sum(-1, keepdim=True) * case.weights.divided
+    ds = share * (pull + of_row)
     learned = {name: torch.zeros(t.numel(), dtype=torch.float64) for name, t in case.call.reals.items()}
-    for name, n in tensors_read(case.score):
-        gather(n, case.call, torch.where(d.live, ds * case.slope(before, n).abs(), 0.0), learned[name])
+    for name, n in tensors_read(weighed):
+        gather(n, case.call, ds * size_of(derivative(weighed, n)), learned[name])
     sink = case.weights.sink
     for name, n in () if sink is None else tensors_read(sink):
         assert sink is not None

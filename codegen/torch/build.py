@@ -25,6 +25,7 @@ from attnir.heads import Heads
 from attnir.labels import TOKEN, in_order
 from attnir.program import Programs, Status, TileProgram
 from attnir.real import ONE, SCORE, derivative, is_unbounded, slope, tensors_read
+from attnir.separate import bias_of
 from attnir.traverse import reads
 from attnir.walk import runs
 
@@ -53,12 +54,14 @@ def schedule(
                 ]
         else:
             groups += _gathered(programs, call)
+    bias = bias_of(pattern.score) if weights.is_softmax else None
     return Schedule(
         tuple(groups),
         lambda samples, heads, rows, cols: of_pairs(plan.predicate, call, samples, heads, rows, cols),
         by_distance=by_distance(plan.predicate),
         by_member=bool(reads(plan.predicate) & {"b", "h"}) or call.fields_differ,
-        score=_change(pattern.score, SCORE, call) if weights.is_softmax else None,
+        score=_change(pattern.score, SCORE, call) if weights.is_softmax and bias is None else None,
+        bias=None if bias is None else _change(bias, SCORE, call),
         slope=_change(slope(pattern.weighed), ONE, call),
         unbounded=is_unbounded(pattern.weighed),
         learned=tuple(_learned(pattern.weighed, call, reals)),

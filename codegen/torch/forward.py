@@ -47,7 +47,7 @@ def forward(q: Tensor, k: Tensor, v: Tensor, schedule: Schedule, scale: float) -
         found = series(unit.group.visits, unit.shared, budget, schedule.block)
         met = [(0, k.shape[2])] if unit.group.keys is not None else keys_met(found)
         calm = schedule.weight is not None or (
-            (schedule.score, schedule.sink, schedule.landmarks) == (None, None, None)
+            (schedule.score, schedule.bias, schedule.sink, schedule.landmarks) == (None, None, None, None)
             and _are_calm(queries, keys, met, scale * LOG2E)
         )
         with unit.results(o) as rows_o, unit.results(lse[..., None]) as rows_lse:

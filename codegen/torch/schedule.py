@@ -80,12 +80,13 @@ class Schedule:
     broadcasts to it. by_distance: it gives the same for rows and cols that are moved by one amount. by_member: it may
     differ between samples, or between heads.
 
-    score(samples, heads, rows, cols, s): what becomes of scores s in softmax, None where they stay; weight: what
-    weights are, None in softmax; divided: whether by their sum; slope: the derivative of either by s, None where that
-    is 1; factor: what weights are multiplied with when they meet values, of pairs alone, None where that is 1. sink:
-    [B, Hq, Sq], softmax's further score of each row. unbounded: scores, weights and slopes may be infinite on dead
-    pairs; unbounded_factor: factors may. learned: the tensors whose gradients are asked for, one for each place in the
-    score or the weight; learned_factor: for each place in the factor.
+    score(samples, heads, rows, cols, s): what becomes of scores s in softmax, None where they stay; bias: what is added
+    to them instead, where that is all that becomes of them, whatever s; weight: what weights are, None in softmax;
+    divided: whether by their sum; slope: the derivative of either by s, None where that is 1; factor: what weights are
+    multiplied with when they meet values, of pairs alone, None where that is 1. sink: [B, Hq, Sq], softmax's further
+    score of each row. unbounded: scores, weights and slopes may be infinite on dead pairs; unbounded_factor: factors
+    may. learned: the tensors whose gradients are asked for, one for each place in the score or the weight;
+    learned_factor: for each place in the factor.
     maps: which heads of k and v the query heads have, where these are not contiguous groups of both. landmarks: those
     of softmax, if any; then every span begins with a block, and but for the last keys ends with one.
     """
@@ -95,6 +96,7 @@ class Schedule:
     by_distance: bool = False
     by_member: bool = True
     score: Change | None = None
+    bias: Change | None = None
     slope: Change | None = None
     unbounded: bool = False
     learned: tuple[Learned, ...] = ()

@@ -28,9 +28,19 @@ class Scored:
         self.unit_of_s = LOG2E if plain else 1.0  # by which products are multiplied
 
     def changed(self, step: Step, s: Tensor) -> Tensor:
-        """What becomes of a step's scores s [outer, inner, rows * shared, keys], in powers of two."""
+        """What becomes of a step's scores s [outer, inner, rows * shared, keys], in powers of two.
+
+        s itself where nothing or a bias becomes of them, which is added to s.
+        """
+        if self.schedule.bias is not None:
+            self.add_bias(self.schedule.bias, step, s, LOG2E)
         change = self.schedule.score
         return s if change is None else self.of(change, step, s) * LOG2E
+
+    def add_bias(self, bias: Change, step: Step, s: Tensor, unit: float) -> None:
+        """Add a bias to scores of a unit."""
+        pairs = self.pairs(step, s)
+        pairs.add_(bias(*self.indices(step), pairs), alpha=unit)
 
     def weights(self, step: Step, s: Tensor) -> Tensor:
         """The weights of a step's scores, where they are not softmax's; those of dead pairs may be anything."""

@@ -99,7 +99,7 @@ def _backward(q: Tensor, inputs: Inputs, delta: Tensor, pull: Expr, wanted: Want
         with unit.results(dq) as rows_dq:
             dq_unit = sums(rows_dq, work.dtype).zero_()
             for step, pairs in _pairs(inputs, unit, work, budget):
-                ds = pairs.of(Term(pull)) - pairs.p * copied(step.queries(delta_unit))
+                ds = pairs.pulled(Term(pull), copied(step.queries(delta_unit)))
                 pairs.scored.learn(step, pairs.before, ds, learned)
                 ds = pairs.scored.through(pairs.scored.slopes(step, pairs.before), ds)
                 if wanted.q:
@@ -113,13 +113,18 @@ def _backward(q: Tensor, inputs: Inputs, delta: Tensor, pull: Expr, wanted: Want
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Pairs:
-    """The pairs of one step, [outer, inner, rows * shared, keys]: scores before and after their change, P and log P."""
+    """The pairs of one step, [outer, inner, rows * shared, keys]: scores before and after their change, P and log P.
+
+    share: what P is the weight times, where the weights are no softmax, [outer, inner, rows * shared, 1]; for these
+    log P, which nothing reads, is P, and s is 0, or on dead pairs DEAD.
+    """
 
     step: Step
     before: Tensor
     s: Tensor
     p: Tensor
     log_p: Tensor
+    share: Tensor | None
     more: Mapping[str, Tensor]  # what else terms read
     scored: Scored
     call: Call
@@ -128,23 +133,32 @@ class _Pairs:
         """The summands of a term; 0 on dead pairs."""
         if term == Term(ONE):
             return self.p
-        tokens = {"s": self.s, "_p": self.p, "_log_p": self.log_p, **self.more}
-        known = {name: self.scored.pairs(self.step, t) for name, t in tokens.items()}
-        at = tokens_of_pairs(self.call, *self.scored.indices(self.step))
-        found = Evaluator(self.call, {**at, **known})(term.value).expand(known["s"].shape)
-        found = (found if self.step.by_member else found.transpose(0, 1)).flatten(2, 3)
+        found = self._values(term)
         if term.counted:
             return torch.where(self.s > FLOOR, found, 0.0)
         given = self.p * found
         return torch.where(self.s > FLOOR, given, 0.0) if is_unbounded(term.value) else given
+
+    def pulled(self, pull: Term, delta: Tensor) -> Tensor:
+        """The gradients of scores, or of weights, for what they are pulled by, less delta [outer, inner, rows, 1]."""
+        if self.share is None:
+            return self.of(pull) - self.p * delta
+        return torch.where(self.s > FLOOR, (self._values(pull) - delta) * self.share, 0.0)
+
+    def _values(self, term: Term) -> Tensor:
+        """What a term multiplies P with."""
+        tokens = {"s": self.s, "_p": self.p, "_log_p": self.log_p, **self.more}
+        known = {name: self.scored.pairs(self.step, t) for name, t in tokens.items()}
+        at = tokens_of_pairs(self.call, *self.scored.indices(self.step))
+        found = Evaluator(self.call, {**at, **known})(term.value).expand(known["s"].shape)
+        return (found if self.step.by_member else found.transpose(0, 1)).flatten(2, 3)
 
 
 def _pairs(inputs: Inputs, unit: Unit, work: Workspace, budget: Budget) -> Iterator[tuple[Step, _Pairs]]:
     """The pairs of a unit, step by step."""
     q, k, call, schedule = inputs.q, inputs.k, inputs.call, inputs.schedule
     queries, keys = matrices(unit.queries(q), work.dtype), matrices(unit.keys(k), work.dtype)
-    lse = matrices(unit.queries(inputs.lse[..., None]), work.dtype)
-    lse = lse.masked_fill(lse == -torch.inf, 0.0)  # of a dead row: none of its pairs is live
+    lse = matrices(unit.queries(_lse(inputs)[..., None]), work.dtype)
     pulling = [matrices(unit.values(v), work.dtype) for v in inputs.pulling[:1]]
     pulling += [matrices(unit.queries(do), work.dtype) for do in inputs.pulling[1:]]
     first = None if inputs.first is None else matrices(unit.queries(inputs.first[..., None]), torch.int32)
@@ -154,14 +168,33 @@ def _pairs(inputs: Inputs, unit: Unit, work: Workspace, budget: Budget) -> Itera
         before = products.scores(step.scaled(queries, inputs.scale, work), step.keys(keys), work, "s")
         s = before if schedule.score is None else scored.of(schedule.score, step, before)
         s = s.clone(memory_format=torch.contiguous_format)  # a score may be one number for many pairs
+        if schedule.bias is not None:
+            scored.add_bias(schedule.bias, step, s, 1.0)
         dead.hide(step, s)
         more = {}
         if pulling:
             more["_dp"] = products.scores(step.queries(pulling[1]), step.keys(pulling[0]), work, "ds")
         if first is not None:
             more["_is_first"] = (copied(step.queries(first)) == _key_indices(step, q.device)).to(s.dtype)
-        log_p = s - copied(step.queries(lse))
-        yield step, _Pairs(step, before, s, log_p.exp(), log_p, more, scored, call)
+        of_row = copied(step.queries(lse))
+        if schedule.weight is None:
+            log_p = s - of_row
+            yield step, _Pairs(step, before, s, log_p.exp(), log_p, None, more, scored, call)
+            continue
+        share = of_row.neg_().exp_()
+        p = scored.weights(step, before) * share
+        dead.clear(step, p)
+        dead.hide(step, s.zero_())
+        yield step, _Pairs(step, before, s, p, p, share, more, scored, call)
+
+
+def _lse(inputs: Inputs) -> Tensor:
+    """That of every row, [B, Hq, Sq]; 0 where there is none: none of its pairs is live, or nothing is divided."""
+    if not inputs.schedule.divided:
+        return torch.zeros(inputs.q.shape[:3], device=inputs.q.device)
+    if inputs.schedule.weight is not None:  # the weights of a row without a positive sum are not divided by it
+        return inputs.lse.masked_fill(inputs.lse == -torch.inf, torch.inf)
+    return inputs.lse.masked_fill(inputs.lse == -torch.inf, 0.0)
 
 
 def _key_indices(step: Step, device: torch.device) -> Tensor:

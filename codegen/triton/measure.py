@@ -46,7 +46,14 @@ class Terms:
 
     def write_probability(self, status: Status) -> None:
         """The scores of a tile, the logarithm of its probabilities, and these, 0 on dead pairs."""
-        w, of_rows = self.f.w, self.f.rows is QUERY
+        w, of_rows, weights = self.f.w, self.f.rows is QUERY, self.f.program.weights
+        if not weights.is_softmax:
+            w.let("p", self.pairs.weighed or "s * scale")
+            if status is Status.PARTIAL:
+                w.let("p", "tl.where(live, p, 0.0)")
+            if weights.divided:
+                w.let("p", f"p * row_share{'[:, None]' if of_rows else '[None, :]'}")
+            return
         w.let("score", self.pairs.weighed or "s * scale")
         w.let("log_p", f"score - row_lse{'[:, None]' if of_rows else '[None, :]'}")
         w.let("p", "tl.exp(log_p)")
@@ -117,8 +124,12 @@ def _begin(f: Frame, *stays: str, delta: bool = False) -> None:
 
 
 def _load_lse(f: Frame, mask: str, *, delta: bool) -> None:
+    if not f.program.weights.divided:
+        return
     f.w.let("lse_at", f"(b64 * heads + h) * q_len + {f.indices(QUERY)}")
     f.w.let("row_lse", f"tl.load(lse + lse_at{mask})")
+    if not f.program.weights.is_softmax:
+        f.w.let("row_share", 'tl.where(row_lse > float("-inf"), tl.exp(-row_lse), 0.0)')
     if delta:
         f.w.let("row_delta", f"tl.load(delta + lse_at{mask})")
     if reads_first(f):
@@ -212,8 +223,12 @@ def write_pulled_dk(programs: Programs, spec: Spec) -> Frame:
 
 def _pull(f: Frame, terms: Terms, status: Status, moving: str, spread: str) -> None:
     """Add the gradients of a tile's scores, times what moves."""
-    w, spec = f.w, f.spec
-    w.let("ds", terms.masked(f"p * ({terms.texts[0]} - row_delta{spread})", 0, status))
+    w, spec, weights = f.w, f.spec, f.program.weights
+    if weights.is_softmax:
+        w.let("ds", terms.masked(f"p * ({terms.texts[0]} - row_delta{spread})", 0, status))
+    else:
+        given = f"row_share{spread} * ({terms.texts[0]} - row_delta{spread})" if weights.divided else terms.texts[0]
+        w.let("ds", f"tl.where(live, {given}, 0.0)" if status is Status.PARTIAL else f"tl.zeros_like(s) + {given}")
     terms.pairs.write_learned(status)
     terms.pairs.write_slope(status)
     w.let("ds_operand", lowered("ds", spec))
