@@ -18,6 +18,7 @@ from torch import Tensor
 from attnir.api import Attention, compile
 from attnir.codegen.plan import CONFIGURED, Plan
 from attnir.codegen.targets import Config, current_target
+from attnir.count import count_launches
 from attnir.codegen.torch.budget import default_tile
 from attnir.errors import BackendError
 from attnir.masks import Mask
@@ -25,7 +26,7 @@ from attnir.scores import Pattern, pattern
 from attnir.testing.case import Case
 from attnir.walk import tile_counts
 
-MOST_TILES = 12  # of all samples and heads, that are interpreted
+MOST_TILES = 24  # of all samples and heads, that are visited and so interpreted
 MOST_INSTANCES = 48  # of a kernel: a layout of many classes has more of them than there are tiles
 
 
@@ -92,12 +93,12 @@ class Executor:
         """Whether a case is small enough: the interpreter takes some milliseconds for every tile of every kernel."""
         if self.backend != "triton" or self.device != "cpu":
             return True
-        m, n = self.tile(case, transposed=False)
         call, copies = case.call, case.batch * case.heads
-        if copies * -(-call.q_len // m) * -(-call.k_len // n) > MOST_TILES:
+        launches = Plan(pattern(case.pattern)).on(call).launches(self.tile(case, transposed=False))
+        if copies * sum(prod(tile_counts(programs[0].rows, call)) for programs in launches) > MOST_INSTANCES:
             return False
-        launches = Plan(pattern(case.pattern)).on(call).launches((m, n))
-        return copies * sum(prod(tile_counts(programs[0].rows, call)) for programs in launches) <= MOST_INSTANCES
+        visited = count_launches(launches, call)
+        return visited.full + visited.partial <= MOST_TILES
 
     @contextmanager
     def quiet(self) -> Iterator[None]:

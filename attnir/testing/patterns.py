@@ -12,7 +12,7 @@ from attnir.errors import DeclarationError
 from attnir.expr import Expr
 from attnir.ops import Op
 from attnir.real import of_integer
-from attnir.testing.arranged import arranged
+from attnir.testing.arranged import arranged, neighborhoods
 from attnir.testing.entries import entries
 from attnir.testing.expressions import scores
 from attnir.testing.pieces import positional
@@ -22,7 +22,7 @@ from attnir.weighing import SOFTMAX
 
 MOST_PRODUCTS = 2  # of a score with itself or another: powers of scores leave what float32 holds
 
-masks = st.one_of(positional, positional, arranged(scale=2, given=True))
+masks = st.one_of(positional, positional, arranged(scale=2, given=True), neighborhoods())
 
 
 @st.composite
