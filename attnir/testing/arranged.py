@@ -85,12 +85,12 @@ def _windows(draw: st.DrawFn, space: an.Space) -> an.Mask:
 
 @st.composite
 def neighborhoods(draw: st.DrawFn) -> an.Mask:
-    """A window that is small on its grid, alone or with one more condition: its tiles are boxes."""
+    """A window that is smaller than its grid, alone or with one more condition: its tiles are boxes."""
     names = AXES[: draw(st.sampled_from([2, 2, 3]))]
     low, high = (9, 20) if len(names) == 2 else (4, 8)
     space = an.grid(**{name: draw(st.integers(low, high)) for name in names})
     sizes = [a.size.const for r in space.regions for a in r.axes]
-    kernel = tuple(draw(st.integers(1, min(5, size))) for size in sizes)
+    kernel = tuple(draw(st.integers(1, min(13, size))) for size in sizes)
     dilation = tuple(draw(st.integers(1, min(3, size // w))) for size, w in zip(sizes, kernel, strict=True))
     window = an.neighborhood(space, kernel, 1, dilation, [a for a in names if draw(st.integers(0, 3)) == 0])
     return window & draw(conditions(space)) if draw(st.integers(0, 2)) == 0 else window

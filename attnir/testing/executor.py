@@ -18,8 +18,8 @@ from torch import Tensor
 from attnir.api import Attention, compile
 from attnir.codegen.plan import CONFIGURED, Plan
 from attnir.codegen.targets import Config, current_target
-from attnir.count import count_launches
 from attnir.codegen.torch.budget import default_tile
+from attnir.count import count_launches
 from attnir.errors import BackendError
 from attnir.masks import Mask
 from attnir.scores import Pattern, pattern

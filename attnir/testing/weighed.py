@@ -40,9 +40,11 @@ def _positive(s: Expr) -> list[Expr]:
 scaled = st.sampled_from([1.0, 1.0, 0.5, -1.0]).map(lambda n: real.mul(SCORE, real.real(n)))
 moved = st.builds(real.add, scaled, st.one_of(st.sampled_from([-1.0, 0.5]).map(real.real), read))
 positive = st.one_of(scaled, scaled, moved).flatmap(lambda s: st.sampled_from(_positive(s)))
+marked = st.builds(an.softmax, sink=st.one_of(st.none(), sinks), landmarks=st.sampled_from([16, 16, 32, 64, 128]))
 normalizers = st.one_of(
     sinks.map(lambda sink: an.softmax(sink=sink)),
-    st.builds(an.softmax, sink=st.one_of(st.none(), sinks), landmarks=st.sampled_from([16, 16, 32, 64, 128])),
+    marked,
+    marked,
     positive.map(lambda e: an.Weights(e, divided=True)),
     positive.map(lambda e: an.Weights(e, divided=True)),
     positive.map(lambda e: an.Weights(e, divided=False)),

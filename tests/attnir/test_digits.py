@@ -110,6 +110,19 @@ def test_a_position_becomes_its_coordinates(e: Expr, expected: Expr) -> None:
     assert carried(e) is expected
 
 
+@pytest.mark.parametrize("op", sorted(COMPARISONS, key=str))
+def test_a_common_factor_of_all_parts_leaves_a_comparison(op: Op) -> None:
+    """As in dilated windows, whose bounds are no multiples of the dilation."""
+    gap = 6 * SLOT - 6 * FRAME
+    for limit in range(-13, 14):
+        found = carried(ex.compare(op, gap, const(limit)))
+        assert "6 *" not in str(found)
+        for slot in range(4):
+            for frame in range(5):
+                token = {str(SLOT): slot, str(FRAME): frame}
+                assert meaning(found, token) == meaning(ex.compare(op, gap, const(limit)), token), (limit, slot, frame)
+
+
 def test_a_run_time_size_leaves_no_division() -> None:
     position = T * (H * W) + Y * W + X
     for e in (position // W // H, position // W % H, position % W, position // (H * W)):

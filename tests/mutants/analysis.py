@@ -174,6 +174,7 @@ BOUNDS = (
         "digits",
         "const(-(-moved // g))",
         "const(moved // g)",
+        test="tests/attnir/test_digits.py::test_a_common_factor_of_all_parts_leaves_a_comparison",
     ),
     _analysis(
         "a residue has the other sign",

@@ -84,6 +84,13 @@ LOOPS = (
     ),
 )
 TILES = (
+    Mutant(
+        "the last row tile of an axis is not launched",
+        "kernel",
+        "attnir.walk",
+        "counts.append(tiles_of(length, extent))",
+        "counts.append(max(1, length // extent))",
+    ),
     _kernel(
         "the end of the keys is one late",
         "tiles",

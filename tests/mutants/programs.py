@@ -157,12 +157,6 @@ BOXES = (
         "origin = origin + residue * line.step",
         "origin = origin + residue",
     ),
-    _program(
-        "the last row tile of an axis is not launched",
-        "walk",
-        "counts.append(tiles_of(length, extent))",
-        "counts.append(max(1, length // extent))",
-    ),
 )
 ORDERS = (
     _program(
