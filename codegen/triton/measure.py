@@ -48,9 +48,7 @@ class Terms:
         """The scores of a tile, the logarithm of its probabilities, and these, 0 on dead pairs."""
         w, of_rows, weights = self.f.w, self.f.rows is QUERY, self.f.program.weights
         if not weights.is_softmax:
-            w.let("p", self.pairs.weighed or "s * scale")
-            if status is Status.PARTIAL:
-                w.let("p", "tl.where(live, p, 0.0)")
+            self.pairs.write_weights(status)
             if weights.divided:
                 w.let("p", f"p * row_share{'[:, None]' if of_rows else '[None, :]'}")
             return

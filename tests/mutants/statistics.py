@@ -28,8 +28,14 @@ MUTANTS = (
     _torch(
         "the pull of an entropy has the other sign",
         "torch.statistics",
-        "ds = pairs.of(Term(pull)) - pairs.p * copied",
-        "ds = -pairs.of(Term(pull)) - pairs.p * copied",
+        "return self.of(pull) - self.p * delta",
+        "return -self.of(pull) - self.p * delta",
+    ),
+    _torch(
+        "the mean of a pull is not taken from that of a weight",
+        "torch.statistics",
+        "(self._values(pull) - delta) * self.share",
+        "self._values(pull) * self.share",
     ),
     _kernel(
         "dead pairs count in sums",
@@ -46,7 +52,7 @@ MUTANTS = (
     _kernel(
         "the mean of a pull is not taken from it",
         "measure",
-        'row_delta{spread})"',
-        'row_delta{spread} * 0.0)"',
+        '"p * ({terms.texts[0]} - row_delta{spread})"',
+        '"p * ({terms.texts[0]} - row_delta{spread} * 0.0)"',
     ),
 )
