@@ -1,7 +1,7 @@
 """Compile the kernels in their default configurations for every target, without a GPU: `make inspect`.
 
 bfloat16 comes with every head width and pattern, float16 with some; float32 is asked for with --dtypes fp32, and does
-not keep every promise (see resources.py on the backward with D + Dv above 256). Of each kernel it is promised that
+not keep every promise (see budgets.py on the backward with D + Dv above 256). Of each kernel it is promised that
 
 - it compiles, and its shared memory is within the target's limit;
 - no register is spilled;

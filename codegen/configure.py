@@ -13,8 +13,9 @@ from functools import lru_cache
 import torch
 
 from attnir.arrange import Arrangement
+from attnir.codegen.budgets import Extra, extra_of
 from attnir.codegen.plan import CONFIGURED, Plan
-from attnir.codegen.resources import Extra, choose, extra_of, shortlist
+from attnir.codegen.resources import choose, shortlist
 from attnir.codegen.targets import Config, Target
 
 

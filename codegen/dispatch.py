@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from attnir.call import Call
-from attnir.codegen.gradients import Gradients, Wanted
+from attnir.codegen.gradients import Gradients, Incoming, Wanted
 from attnir.codegen.plan import Plan
 from attnir.dense import gather, of_rows
 from attnir.expr import Expr
@@ -50,62 +50,36 @@ def _lse_of_no_key(plan: Plan, call: Call, q: Tensor) -> Tensor:
     return torch.full(q.shape[:3], -torch.inf, dtype=torch.float32, device=q.device)
 
 
-def backward(
-    plan: Plan,
-    call: Call,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    o: Tensor,
-    lse: Tensor,
-    do: Tensor,
-    dlse: Tensor | None,
-    scale: float,
-    wanted: Wanted,
-) -> Gradients:
+def backward(plan: Plan, call: Call, given: Incoming, wanted: Wanted) -> Gradients:
     """The gradients on the plan's backend."""
-    found = _of_pairs(plan, call, q, k, v, o, lse, do, dlse, scale, wanted)
-    more = _of_sink(plan, call, o, lse, do, dlse, wanted.reals)
+    found = _of_pairs(plan, call, given, wanted)
+    more = _of_sink(plan, call, given, wanted.reals)
     summed = {name: t if name not in found.reals else found.reals[name] + t for name, t in more.items()}
     return replace(found, reals={**found.reals, **summed})
 
 
-def _of_pairs(
-    plan: Plan,
-    call: Call,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    o: Tensor,
-    lse: Tensor,
-    do: Tensor,
-    dlse: Tensor | None,
-    scale: float,
-    wanted: Wanted,
-) -> Gradients:
+def _of_pairs(plan: Plan, call: Call, given: Incoming, wanted: Wanted) -> Gradients:
     """What the target computes: all but the gradients of what sinks read."""
+    q, k, v = given.q, given.k, given.v
     if not _any_work(q, k):
         dq, dk, dv = (torch.zeros(t.shape, dtype=t.dtype, device=t.device) for t in (q, k, v))
         return Gradients(dq, dk, dv, {name: torch.zeros_like(call.reals[name]) for name in wanted.reals})
     of_pairs = {name for name, _ in tensors_read(plan.pattern.weighed, plan.pattern.weights.factor)}
     wanted = replace(wanted, reals=tuple(name for name in wanted.reals if name in of_pairs))
-    backend = plan.backend_on(q.device.type)
+    backend = plan.backend_on(given.device.type)
     if backend == "triton":
         from attnir.codegen.triton import launch
 
-        return launch.backward(plan, call, q, k, v, o, lse, do, dlse, scale, wanted)
+        return launch.backward(plan, call, given, wanted)
     if backend == "reference":
-        return Gradients(*dense_backward(plan.pattern, call, q, k, v, do, dlse, scale, plan.heads))
+        return Gradients(*dense_backward(plan.pattern, call, q, k, v, given.do, given.dlse, given.scale, plan.heads))
     from attnir.codegen.torch import target
     from attnir.codegen.torch.build import schedule
 
-    found = schedule(plan, call, q, v, wanted.reals, _maps(plan, q, k, v))
-    return target.backward(q, k, v, o, lse, do, dlse, found, scale, call.reals, wanted)
+    return target.backward(given, schedule(plan, call, q, v, wanted.reals, _maps(plan, q, k, v)), call.reals, wanted)
 
 
-def _of_sink(
-    plan: Plan, call: Call, o: Tensor, lse: Tensor, do: Tensor, dlse: Tensor | None, names: Sequence[str]
-) -> dict[str, Tensor]:
+def _of_sink(plan: Plan, call: Call, given: Incoming, names: Sequence[str]) -> dict[str, Tensor]:
     """The gradients of the real tensors that a sink reads.
 
     The weight of a sink is exp(sink - lse), and its value is 0, so that its score's gradient is that times
@@ -114,10 +88,11 @@ def _of_sink(
     sink = plan.pattern.weights.sink
     if sink is None:
         return {}
-    given = -torch.where(o == 0.0, 0.0, do.double() * o.double()).sum(-1)  # whatever dO is where no key was met
-    given = given if dlse is None else given + dlse.double()
-    weight = (of_rows(sink, call, torch.float64) - lse.double()).exp()
-    return read_by_rows(sink, call, torch.where(lse == -torch.inf, 0.0, given * weight), names)
+    o, lse = given.o.double(), given.lse.double()
+    of_score = -torch.where(o == 0.0, 0.0, given.do.double() * o).sum(-1)  # whatever dO is where no key was met
+    of_score = of_score if given.dlse is None else of_score + given.dlse.double()
+    weight = (of_rows(sink, call, torch.float64) - lse).exp()
+    return read_by_rows(sink, call, torch.where(lse == -torch.inf, 0.0, of_score * weight), names)
 
 
 def read_by_rows(e: Expr, call: Call, given: Tensor, names: Sequence[str]) -> dict[str, Tensor]:

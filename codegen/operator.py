@@ -15,7 +15,7 @@ from torch import Tensor
 
 from attnir.call import Call, FieldValues
 from attnir.codegen import dispatch
-from attnir.codegen.gradients import Wanted
+from attnir.codegen.gradients import Incoming, Wanted
 from attnir.codegen.plan import Plan, read_plan
 from attnir.errors import DerivativeError
 from attnir.masks import Declared
@@ -96,7 +96,7 @@ def attend_backward(
     read = read_plan(plan)
     call = call_of(read.pattern, q, k, reals, fields, params, numbers, q_start)
     wanted = Wanted(for_q, for_kv, tuple(d.name for d, w in zip(read.pattern.reals, for_reals, strict=True) if w))
-    found = dispatch.backward(read.on(call), call, q, k, v, o, lse, do, dlse, scale, wanted)
+    found = dispatch.backward(read.on(call), call, Incoming(q, k, v, o, lse, do, dlse, scale), wanted)
     dq, dk, dv = _wanted(found.q, for_q, q), _wanted(found.k, for_kv, k), _wanted(found.v, for_kv, v)
     of_reals = zip(read.pattern.reals, reals, for_reals, strict=True)
     return dq, dk, dv, [_wanted(found.reals.get(d.name), w, t) for d, t, w in of_reals]

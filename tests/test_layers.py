@@ -122,6 +122,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "codegen.sums",
             "codegen.narrow",
             "codegen.dense",
+            "codegen.budgets",
             "codegen.resources",
         },
     ),

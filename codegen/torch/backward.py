@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from attnir.codegen.gradients import EVERYTHING, Gradients, Wanted
+from attnir.codegen.gradients import EVERYTHING, Gradients, Incoming, Wanted
 from attnir.codegen.torch import products
 from attnir.codegen.torch.budget import budget_on
 from attnir.codegen.torch.dead import DeadPairs
@@ -28,29 +28,20 @@ from attnir.codegen.torch.steps import Step, copied, exact, steps
 
 @exact
 def backward(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    o: Tensor,
-    lse: Tensor,
-    do: Tensor,
-    dlse: Tensor | None,
-    schedule: Schedule,
-    scale: float,
-    reals: Mapping[str, Tensor],
-    wanted: Wanted = EVERYTHING,
+    given: Incoming, schedule: Schedule, reals: Mapping[str, Tensor], wanted: Wanted = EVERYTHING
 ) -> Gradients:
-    """The gradients of q, k, v and of the real tensors that are wanted, for the gradients do of o and dlse of lse.
+    """The gradients of q, k, v and of the real tensors that are wanted. A dead row gets and gives no gradient.
 
-    q, k, v, schedule and scale are those of the forward, o and lse its results. A dead row gets and gives no gradient.
+    schedule: that of the forward; reals: the real tensors, by name.
     """
+    q, k, v, scale = given.q, given.k, given.v, given.scale
     work, budget = Workspace(compute_dtype(q.dtype), q.device), budget_on(q.device)
     budget = replace(budget, pairs=budget.pairs // 2)  # P and dS are held at once
     dq = torch.empty(q.shape, dtype=q.dtype, device=q.device)
     dk, dv = (torch.zeros(t.shape, dtype=work.dtype, device=q.device) for t in (k, v))
     learned = {name: torch.zeros(reals[name].numel(), dtype=torch.float64, device=q.device) for name in wanted.reals}
     for unit in units(schedule, q, k, budget.heads):
-        rows = _Rows.of(unit, work, q, o, lse, do, dlse, divided=schedule.divided)
+        rows = _Rows.of(unit, work, given, divided=schedule.divided)
         k_unit, v_unit = matrices(unit.keys(k), work.dtype), matrices(unit.values(v), work.dtype)
         dk_unit, dv_unit = as_matrices(unit.keys(dk)), as_matrices(unit.values(dv))
         assert dk_unit is not None and dv_unit is not None, "a unit's key heads make one axis"
@@ -104,27 +95,16 @@ class _Rows:
     delta: Tensor
 
     @classmethod
-    def of(
-        cls,
-        unit: Unit,
-        work: Workspace,
-        q: Tensor,
-        o: Tensor,
-        lse: Tensor,
-        do: Tensor,
-        dlse: Tensor | None,
-        *,
-        divided: bool,
-    ) -> _Rows:
+    def of(cls, unit: Unit, work: Workspace, given: Incoming, *, divided: bool) -> _Rows:
         """A unit's rows. A dead row gets lse = inf, so that its weights are 0, and delta = 0."""
-        queries, results, grad = (matrices(unit.queries(t), work.dtype) for t in (q, o, do))
+        queries, results, grad = (matrices(unit.queries(t), work.dtype) for t in (given.q, given.o, given.do))
         if not divided:
             none = queries.new_zeros(*queries.shape[:2], 1)
             return cls(queries, grad, none, none)
         delta = (results * grad).sum(-1, keepdim=True)
-        if dlse is not None:
-            delta.sub_(matrices(unit.queries(dlse[..., None]), work.dtype))
-        lse = matrices(unit.queries(lse[..., None]), work.dtype)
+        if given.dlse is not None:
+            delta.sub_(matrices(unit.queries(given.dlse[..., None]), work.dtype))
+        lse = matrices(unit.queries(given.lse[..., None]), work.dtype)
         dead = lse == -torch.inf
         lse = (lse * LOG2E).masked_fill_(dead, torch.inf)
         return cls(queries, grad, lse, delta.masked_fill_(dead, 0.0))

@@ -44,19 +44,15 @@ class Inputs:
     pulling: Sequence[Tensor] = ()
     first: Tensor | None = None
 
-
-def statistics(inputs: Inputs, wished: Wished) -> Sums:
-    """The sums that are wished for."""
-    return _statistics(inputs.q, inputs, wished)
-
-
-def statistics_backward(inputs: Inputs, delta: Tensor, pull: Expr, wanted: Wanted) -> Gradients:
-    """The gradients of q, k and of the real tensors that the score reads, for dS = P * (pull - delta)."""
-    return _backward(inputs.q, inputs, delta, pull, wanted)
+    @property
+    def device(self) -> torch.device:
+        return self.q.device
 
 
 @exact
-def _statistics(q: Tensor, inputs: Inputs, wished: Wished) -> Sums:
+def statistics(inputs: Inputs, wished: Wished) -> Sums:
+    """The sums that are wished for."""
+    q = inputs.q
     work, budget = Workspace(compute_dtype(q.dtype), q.device), budget_on(q.device)
     budget = replace(budget, pairs=budget.pairs // 4)  # P and what is made of it are held at once
     sizes, k_len = q.shape[:2], inputs.k.shape[2]
@@ -85,8 +81,9 @@ def _statistics(q: Tensor, inputs: Inputs, wished: Wished) -> Sums:
 
 
 @exact
-def _backward(q: Tensor, inputs: Inputs, delta: Tensor, pull: Expr, wanted: Wanted) -> Gradients:
-    call, k = inputs.call, inputs.k
+def statistics_backward(inputs: Inputs, delta: Tensor, pull: Expr, wanted: Wanted) -> Gradients:
+    """The gradients of q, k and of the real tensors that the score reads, for dS = P * (pull - delta)."""
+    call, q, k = inputs.call, inputs.q, inputs.k
     work, budget = Workspace(compute_dtype(q.dtype), q.device), budget_on(q.device)
     budget = replace(budget, pairs=budget.pairs // 4)
     dq = torch.empty(q.shape, dtype=q.dtype, device=q.device)

@@ -142,7 +142,7 @@ def exact(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        device = next(a.device for a in args if isinstance(a, Tensor))
+        device: torch.device = next(a.device for a in args if hasattr(a, "device"))
         with torch.no_grad(), torch.autocast(device.type, enabled=False):
             return function(*args, **kwargs)
 

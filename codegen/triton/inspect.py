@@ -19,7 +19,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from attnir.codegen.resources import extra_of
+from attnir.codegen.budgets import extra_of
 from attnir.codegen.targets import Target
 from attnir.codegen.triton.arguments import arguments
 from attnir.codegen.triton.assembly import (

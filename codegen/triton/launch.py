@@ -18,7 +18,7 @@ from attnir.arrange import with_terms
 from attnir.call import Call
 from attnir.codegen.cache import CACHE
 from attnir.codegen.configure import arrangement_of, configure
-from attnir.codegen.gradients import Gradients, Wanted
+from attnir.codegen.gradients import Gradients, Incoming, Wanted
 from attnir.codegen.narrow import narrowed
 from attnir.codegen.plan import Plan
 from attnir.codegen.targets import LIKE, Config, Target, current_target
@@ -47,37 +47,27 @@ def forward(plan: Plan, call: Call, q: Tensor, k: Tensor, v: Tensor, scale: floa
     return o, lse
 
 
-def backward(
-    plan: Plan,
-    call: Call,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    o: Tensor,
-    lse: Tensor,
-    do: Tensor,
-    dlse: Tensor | None,
-    scale: float,
-    wanted: Wanted,
-) -> Gradients:
+def backward(plan: Plan, call: Call, given: Incoming, wanted: Wanted) -> Gradients:
     """The gradients that are wanted."""
+    q, k, v, do, scale = given.q, given.k, given.v, given.do, given.scale
     do = do if do.stride(-1) == 1 or do.shape[-1] == 1 else do.contiguous()
-    lse, dlse = lse.contiguous(), None if dlse is None else dlse.float().contiguous()
+    lse, dlse = given.lse.contiguous(), None if given.dlse is None else given.dlse.float().contiguous()
     delta = torch.empty_like(lse)
-    given = {"q": q, "k": k, "v": v, "do": do, "lse": lse, "delta": delta}
+    held = {"q": q, "k": k, "v": v, "do": do, "lse": lse, "delta": delta}
     if plan.pattern.weights.divided:
-        run("delta", plan, call, {"o": o, "do": do, "lse": lse, "dlse": dlse, "delta": delta, "q": q, "v": v}, scale)
+        of_rows = {"o": given.o, "do": do, "lse": lse, "dlse": dlse, "delta": delta, "q": q, "v": v}
+        run("delta", plan, call, of_rows, scale)
     with_q = wanted.q or bool(wanted.reals)  # whose kernel sums up the gradients of real tensors, too
     maps = maps_of(plan.heads, q.shape[1], k.shape[1], v.shape[1])
     dq = torch.empty(q.shape, dtype=q.dtype, device=q.device) if with_q else None
 
     def measure(largest: Sums) -> None:
-        run("dq", plan, call, {**given, "dq": dq}, scale, largest, maps=maps)
+        run("dq", plan, call, {**held, "dq": dq}, scale, largest, maps=maps)
 
-    sums = Sums.none(plan.pattern, call, wanted.reals, q, k, v, do, delta, lse, scale, measure)
+    sums = Sums.none(plan.pattern, call, wanted.reals, given, delta, measure)
     if with_q:
-        run("dq", plan, call, {**given, "dq": dq}, scale, sums, maps=maps)
-    dk, dv = _of_keys(plan, call, given, k, v, scale, maps) if wanted.kv else (None, None)
+        run("dq", plan, call, {**held, "dq": dq}, scale, sums, maps=maps)
+    dk, dv = _of_keys(plan, call, held, k, v, scale, maps) if wanted.kv else (None, None)
     return Gradients(dq, dk, dv, sums.gradients(call))
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from attnir.call import Call
+from attnir.codegen.gradients import Incoming
 from attnir.expr import TOKENS
 from attnir.ops import TensorDecl
 from attnir.real import ONE, derivative, is_unbounded, tensors_read
@@ -43,28 +44,24 @@ class Sums:
         pattern: Pattern,
         call: Call,
         names: Sequence[str],
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        do: Tensor,
+        given: Incoming,
         delta: Tensor,
-        lse: Tensor,
-        scale: float,
         measure: Callable[[Sums], None],
     ) -> Sums:
         """The sums before any summand."""
         if not names:
             return NO_SUMS
-        held = {n: torch.zeros(call.reals[n].shape, dtype=torch.int64, device=q.device) for n in names}
+        held = {n: torch.zeros(call.reals[n].shape, dtype=torch.int64, device=given.device) for n in names}
         score, weights = pattern.weighed, pattern.weights
         slopes = {name: [derivative(score, n) for read, n in tensors_read(score) if read == name] for name in names}
         bounded = weights.is_softmax and weights.factor is ONE
         if not bounded or any(is_unbounded(slope) for found in slopes.values() for slope in found):
-            return Sums.measured(call, names, lse, measure)
-        longest = [_longest(t) for t in (q, k, v, do)]
-        scores = longest[0] * longest[1] * abs(scale)
+            return Sums.measured(call, names, given.lse, measure)
+        longest = [_longest(t) for t in (given.q, given.k, given.v, given.do)]
+        scores = longest[0] * longest[1] * abs(given.scale)
         # A row that met NaN has an lse of NaN, and so has the unit then.
-        most = longest[2] * longest[3] + delta.double().abs().amax() + lse.double().where(lse.isnan(), 0.0).sum()
+        most = longest[2] * longest[3] + delta.double().abs().amax()
+        most = most + given.lse.double().where(given.lse.isnan(), 0.0).sum()
         most = most * call.batch * call.heads * call.q_len
         if weights.landmarks is not None:  # those of a block are given to its keys as well, and to its landmark
             most = 3 * most

@@ -98,10 +98,10 @@ TORCH = (
     _torch(
         "the gradient of a sink has the other sign",
         "dispatch",
-        "given = -torch.where(o == 0.0",
-        "given = torch.where(o == 0.0",
+        "of_score = -torch.where(o == 0.0",
+        "of_score = torch.where(o == 0.0",
     ),
-    _torch("a sink's lse has no gradient", "dispatch", "given if dlse is None else given + dlse.double()", "given"),
+    _torch("a sink's lse has no gradient", "dispatch", "of_score + given.dlse.double()", "of_score"),
     _torch(
         "what a sink and a score read has the sink's gradient alone", "dispatch", "found.reals[name] + t for", "t for"
     ),

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from attnir.codegen.gradients import Incoming
 from attnir.codegen.torch import budget
 from attnir.codegen.torch.operands import Unit
 from attnir.codegen.torch.schedule import Group, Schedule, Span, Visit
@@ -177,7 +178,7 @@ def compare(got: dict[str, Tensor], given: dict[str, Tensor], mask: Tensor, scal
 def run(given: dict[str, Tensor], schedule: Schedule, scale: float) -> dict[str, Tensor]:
     q, k, v = (given[name] for name in "qkv")
     o, lse = forward(q, k, v, schedule, scale)
-    grads = backward(q, k, v, o, lse, given["do"], given["dlse"], schedule, scale, {})
+    grads = backward(Incoming(q, k, v, o, lse, given["do"], given["dlse"], scale), schedule, {})
     assert grads.q is not None and grads.k is not None and grads.v is not None and not grads.reals
     return dict(zip(NAMES, (o, lse, grads.q, grads.k, grads.v), strict=True))
 

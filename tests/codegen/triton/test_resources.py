@@ -7,8 +7,9 @@ from itertools import product
 import pytest
 import torch
 
+from attnir.codegen.budgets import Extra
 from attnir.codegen.chunks import chunks, equal_chunk
-from attnir.codegen.resources import Estimate, Extra, Problem, choose
+from attnir.codegen.resources import Estimate, Problem, choose
 from attnir.codegen.targets import Config, Target, current_target
 from attnir.errors import ConfigError
 
