@@ -17,7 +17,7 @@ from attnir.errors import BackendError, ConfigError, HeadsError
 from attnir.explain import explain as explain_attention
 from attnir.factors import Factor
 from attnir.heads import Heads, check_is_heads
-from attnir.inputs import DTYPES, check_inputs, check_transforms, factor_of
+from attnir.inputs import autocast, check_inputs, check_transforms, factor_of
 from attnir.masks import Mask
 from attnir.normalizers import Normalizer
 from attnir.notebook import never_raises
@@ -95,7 +95,7 @@ class Attention:
         >>> attn(q, k, v, w=10).shape
         torch.Size([1, 2, 100, 16])
         """
-        q, k, v = _autocast(q, k, v)
+        q, k, v = autocast(q, k, v)
         check_inputs(q, k, v, self.plan.heads)
         check_lse(self.pattern, return_lse)
         check_transforms(q, k, v)
@@ -149,15 +149,6 @@ class Attention:
         backend = self.plan.backend or "triton on a GPU, torch tiles on a CPU"
         runs = f'<p style="margin:8px 0 0;opacity:.75">compiled for {backend}</p>'
         return f"<div>{self.pattern._repr_html_() or ''}{runs}</div>"
-
-
-def _autocast(*tensors: Tensor) -> list[Tensor]:
-    """Under automatic mixed precision q, k, v take its dtype, as in torch's own attention."""
-    kind = tensors[0].device.type if isinstance(tensors[0], Tensor) else "cpu"
-    if not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind):
-        return list(tensors)
-    dtype = torch.get_autocast_dtype(kind)
-    return [t.to(dtype) if t.dtype in DTYPES else t for t in tensors]
 
 
 def compile(

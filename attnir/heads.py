@@ -95,6 +95,11 @@ def maps_of(given: Heads | None, heads: int, k: int, v: int) -> Heads | None:
     return heads_of(given, heads, k, v)
 
 
+def needs_maps(given: Heads | None) -> bool:
+    """Whether calls with these need maps, which have as many heads of k and v as they name."""
+    return given is not None and maps_of(given, len(given.k), max(given.k) + 1, max(given.v) + 1) is not None
+
+
 def spread(t: Tensor, of: Sequence[int]) -> Tensor:
     """t [B, Hk, ...] for every query head, [B, Hq, ...]: a copy, whose gradient is summed in a fixed order."""
     return torch.stack([t[:, i] for i in of], 1)

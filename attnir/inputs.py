@@ -101,3 +101,12 @@ def check_dtype(name: str, dtype: object, dtypes: tuple[torch.dtype, ...] = DTYP
     if dtype not in dtypes:
         expected = ", ".join(str(d).removeprefix("torch.") for d in dtypes)
         raise DtypeError(f"{name} is {dtype}; expected one of {expected}")
+
+
+def autocast(*tensors: Tensor) -> list[Tensor]:
+    """Under automatic mixed precision q, k, v take its dtype, as in torch's own attention."""
+    kind = tensors[0].device.type if isinstance(tensors[0], Tensor) else "cpu"
+    if not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind):
+        return list(tensors)
+    dtype = torch.get_autocast_dtype(kind)
+    return [t.to(dtype) if t.dtype in DTYPES else t for t in tensors]

@@ -59,10 +59,10 @@ class _NotSeparable(Exception):
 
 def bias_of(score: Expr) -> Expr | None:
     """What a score adds to the one before it, free of it; None for other scores."""
-    if score is SCORE or real.slope(score) is not ONE:
+    decides = any(n.is_bool and contains(n, SCORE) for n in nodes(score))  # has no slope, and changes the score
+    if score is SCORE or decides or real.slope(score) is not ONE:
         return None
-    bias = real.after(score, ZERO)
-    return None if contains(bias, SCORE) else bias
+    return real.after(score, ZERO)
 
 
 @lru_cache(maxsize=256)

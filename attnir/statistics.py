@@ -13,7 +13,7 @@ from attnir.asked import OF_SOFTMAX, Kind
 from attnir.codegen.statistics_operator import measure
 from attnir.errors import DeclarationError, DeviceError, StatisticError
 from attnir.heads import maps_of, spread
-from attnir.inputs import check_inputs, check_transforms, factor_of
+from attnir.inputs import autocast, check_inputs, check_transforms, factor_of
 from attnir.ops import TensorDecl
 from attnir.requests import GIVEN, MATRIX, Request, Statistic, Weight, asked_for
 from attnir.signature import REAL_DTYPES, Signature
@@ -76,6 +76,7 @@ def statistics(
     """
     found = asked_for(requests)
     _check_weights(self.pattern.weights, found)
+    q, k, v = autocast(q, k, v)
     check_inputs(q, k, v, self.plan.heads)
     check_transforms(q, k, v)
     text, maps = self.text, maps_of(self.plan.heads, q.shape[1], k.shape[1], v.shape[1])

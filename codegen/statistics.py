@@ -17,6 +17,8 @@ from attnir.dense import of_rows
 from attnir.dense_statistics import dense_probabilities
 from attnir.weighing import Weights
 
+COLUMNS = 16
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Given:
@@ -58,9 +60,11 @@ def statistics(given: Given) -> Found:
     b, h, q_len, _ = given.shape
     device, asked = given.q.device, given.asked
     if given.q.numel() == 0 or given.k.numel() == 0:
-        lse, first = torch.full((b, h, q_len), -torch.inf, device=device), torch.full((b, h, q_len), -1, device=device)
-        lse = lse if given.weights.divided else dispatch.no_lse(given.q)
-        return Found([empty(part, given.shape, device) for part in asked.parts], lse, first.int())
+        lse = (
+            torch.full((b, h, q_len), -torch.inf, device=device) if given.weights.divided else dispatch.no_lse(given.q)
+        )
+        first = torch.full((b, h, q_len) if asked.largest else (0,), -1, dtype=torch.int32, device=device)
+        return Found([empty(part, given.shape, device) for part in asked.parts], lse, first)
     lse = _lse(given)
     wished = Wished(asked.rows, asked.columns, asked.largest)
     sums = summed(given, lse, wished) if wished != Wished() else Sums()
@@ -70,10 +74,13 @@ def statistics(given: Given) -> Found:
 
 
 def _lse(given: Given) -> Tensor:
-    """The lse of every row, where there is one; the values that the forward wants do not matter: some columns of k."""
+    """The lse of every row, where there is one; the values that the forward wants do not matter: some columns of k.
+
+    As many as a product has at least, so that the rows of what comes of them are aligned.
+    """
     if not given.weights.divided:
         return dispatch.no_lse(given.q)
-    _, lse = dispatch.forward(given.plan, given.call, given.q, given.k, given.k[..., :1], given.scale)
+    _, lse = dispatch.forward(given.plan, given.call, given.q, given.k, given.k[..., :COLUMNS], given.scale)
     return lse
 
 

@@ -67,7 +67,7 @@ class _Total:
 
     def _typed(self, name: object, like: Tensor) -> Tensor:
         if name in self.of:
-            return self.of[name].to(like.dtype).contiguous()
+            return self.of[name].to(like.dtype, copy=True).contiguous()  # two of them may be one sum
         return torch.zeros(like.shape, dtype=like.dtype, device=like.device)
 
 

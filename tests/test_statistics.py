@@ -114,6 +114,44 @@ def test_masses_of_other_weights_in_half_precision(pattern: str, backend: str) -
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_a_live_key_of_score_minus_infinity_adds_nothing(backend: str) -> None:
+    """Its probability is 0, and 0 log 0 is 0, for results and gradients."""
+    prior = an.tensor("prior", "k")
+    attn = an.compile(an.causal(), score=an.score(lambda s, k: s + an.log(prior[k])), backend=backend)
+    hidden = an.compile(an.causal() & an.mask(lambda k: k != 3), backend=backend)
+    given = [t.to(DEVICE[backend]) for t in torch.randn(3, 1, 2, 20, 16, generator=torch.Generator().manual_seed(0))]
+    values = torch.ones(20, device=given[0].device)
+    values[3] = 0.0
+    found = []
+    for one, more in ((attn, {"prior": values}), (hidden, {})):
+        leaves = [t.clone().requires_grad_() for t in given]
+        results = one.statistics(*leaves, ["row-entropy", "row-max-prob", "received-mass", "row-collision"], **more)
+        loss = torch.stack([t.sum() for t in results.values()]).sum()
+        found.append([*results.values(), *torch.autograd.grad(loss, leaves[:2])])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_tensors_with_one_derivative_have_gradients_of_their_own() -> None:
+    a, c = an.tensor("a", "b", "h", "k"), an.tensor("c", "b", "h", "k")
+    mean = an.row_mean(lambda b, h, k: a[b, h, k] + c[b, h, k])
+    q = torch.randn(2, 2, 20, 16)
+    one, other = (torch.randn(2, 2, 20, requires_grad=True) for _ in range(2))
+    found = an.compile(an.causal(), backend="torch").statistics(q, q, q, mean, a=one, c=other)
+    of_one, of_other = torch.autograd.grad(found["row-mean"].sum(), (one, other))
+    assert torch.equal(of_one, of_other) and of_one.data_ptr() != of_other.data_ptr()
+
+
+def test_under_automatic_mixed_precision() -> None:
+    q = torch.randn(1, 2, 20, 16)
+    attn = an.compile(an.causal(), backend="torch")
+    half = q.bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = attn.statistics(q, half, half, "row-entropy")
+    torch.testing.assert_close(found, attn.statistics(half, half, half, "row-entropy"))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_golden_masses_of_other_weights(backend: str) -> None:
     """Causal, 4 tokens, q = 0: every weight is a half, and no sum divides it."""
     halves = an.pattern(an.causal(), normalize=an.sigmoid)

@@ -174,6 +174,23 @@ def test_a_sink_is_one_more_key_without_a_value(backend: str) -> None:
     torch.testing.assert_close(o, plain * torch.sigmoid(without - sink[:, None])[..., None])
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_sink_of_minus_infinity_is_no_sink(dtype: torch.dtype, backend: str) -> None:
+    """On dead rows as well: nothing gives them an output, or an lse."""
+    mask, plain = an.mask(lambda q, k: (k < q) & (q != 20)), Case(an.full(), q_len=40, d=16, dtype=dtype)
+    q, k, v, do, _ = plain.tensors(DEVICE[backend])
+    sink = torch.full((2,), -torch.inf, device=q.device)
+    found = []
+    for how, more in ((an.softmax(sink=SINK), {"sink": sink}), (None, {})):
+        given = [t.clone().requires_grad_() for t in (q, k, v)]
+        o, lse = an.compile(mask, normalize=how, backend=backend)(*given, **more, return_lse=True)
+        found.append([o, lse, *torch.autograd.grad(o, given, do)])
+    for with_sink, without in zip(*found, strict=True):
+        torch.testing.assert_close(with_sink, without, rtol=1e-5, atol=1e-6)
+    assert bool((found[0][0][:, :, [0, 20]] == 0).all()) and bool((found[0][1][:, :, [0, 20]] == -torch.inf).all())
+
+
 @pytest.mark.parametrize("backend", [*BACKENDS, "reference"])
 @pytest.mark.parametrize("keys", [0, 20])
 def test_a_row_without_a_live_key_has_the_sink_for_its_lse(keys: int, backend: str) -> None:

@@ -262,12 +262,15 @@ def _chained(draw: st.DrawFn) -> Expr:
     """What one to three steps make of the score: each operation is as likely as the others."""
     found = real.SCORE
     for _ in range(draw(st.integers(1, 3))):
-        steps = _steps(found, draw(leaves_of_scores), draw(bounds))
+        steps = _steps(found, draw(leaves_of_scores), draw(small), draw(bounds))
         found = steps[draw(st.integers(0, len(steps) - 1))]
     return found
 
 
-def _steps(e: Expr, other: Expr, condition: Expr) -> list[Expr]:
+small = st.sampled_from([ex.K % 4, ex.Q % 3, ex.where(ex.eq(ex.Q % 2, ex.K % 2), 1, 0), ex.minimum(ex.K, 2), ex.H])
+
+
+def _steps(e: Expr, other: Expr, integer: Expr, condition: Expr) -> list[Expr]:
     positive = real.add(real.absolute(other), real.real(0.5))
     return [
         real.tanh(e),
@@ -288,6 +291,9 @@ def _steps(e: Expr, other: Expr, condition: Expr) -> list[Expr]:
         real.div(e, positive),
         real.div(other, real.add(real.absolute(e), real.real(0.5))),
         real.div(e, real.real(4.0)),
+        real.sub(e, integer),
+        real.mul(e, integer),
+        real.where(condition, e, integer),
     ]
 
 

@@ -113,8 +113,8 @@ class Rows:
     def begin(self, sink: Tensor) -> None:
         """Meet a key of scores [n, r, 1], whose value is 0."""
         assert self.top is not None
-        self.top.copy_(sink * LOG2E)
-        self.total.fill_(1.0)
+        self.top.copy_(sink * LOG2E).clamp_(min=FLOOR)
+        self.total.copy_(sink > -torch.inf)
 
     def weigh(self, step: Step, s: Tensor) -> Tensor:
         """Softmax's weights of scores s [outer, inner, r, c], which are overwritten."""

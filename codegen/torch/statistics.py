@@ -176,7 +176,9 @@ def _pairs(inputs: Inputs, unit: Unit, work: Workspace, budget: Budget) -> Itera
         of_row = copied(step.queries(lse))
         if schedule.weight is None:
             log_p = s - of_row
-            yield step, _Pairs(step, before, s, log_p.exp(), log_p, None, more, scored, call)
+            p = log_p.exp()
+            log_p = torch.where(p > 0.0, log_p, 0.0) if schedule.unbounded else log_p
+            yield step, _Pairs(step, before, s, p, log_p, None, more, scored, call)
             continue
         share = of_row.neg_().exp_()
         p = scored.weights(step, before) * share

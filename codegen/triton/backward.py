@@ -31,8 +31,11 @@ def write_dq(programs: Programs, spec: Spec) -> Frame:
     head_offsets(f)
     score_unit(f)
     _load_rows_of_lse(f, ", mask=query_in, other=0.0")
-    zeros(f.w, "acc", "BLOCK_Q", Operand("dq", spec))
+    if not spec.measures:
+        zeros(f.w, "acc", "BLOCK_Q", Operand("dq", spec))
     write_loops(f, lambda: key_tiles(f, _dq_tile))
+    if spec.measures:  # what is summed up is all that is wanted
+        return f
     f.w.line()
     out = Operand("dq", spec)
     out.place(f.w, f.indices(QUERY))
@@ -91,6 +94,8 @@ def _dq_tile(f: Frame, pairs: Pairs, status: Status) -> None:
     product_over_width(w, "dp", Operand("do", spec), Operand("v", spec))
     _gradient(f, pairs, "[:, None]", status)
     pairs.write_learned(status)
+    if spec.measures:
+        return
     pairs.write_slope(status)
     w.let("ds_operand", lowered("ds", spec))
     for i in range(len(Operand("k", spec).chunks)):

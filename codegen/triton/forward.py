@@ -44,7 +44,8 @@ def _begin(f: Frame) -> None:
         row_coordinates(f)
         values.write_before()
         f.w.let("m", f"tl.zeros([BLOCK_Q], tl.float32) + {sink.within(5)}{'' if f.spec.natural else ' * LOG2E'}")
-        f.w.let("l", "tl.full([BLOCK_Q], 1.0, tl.float32)")
+        f.w.let("l", 'tl.where(m > float("-inf"), 1.0, 0.0)')
+        f.w.let("m", "tl.maximum(m, MIN)")
         return
     if weights.is_softmax:
         f.w.let("m", "tl.full([BLOCK_Q], MIN, tl.float32)")

@@ -28,7 +28,7 @@ from attnir.codegen.triton.metadata import metadata
 from attnir.codegen.triton.spec import Spec
 from attnir.codegen.triton.sums import NO_SUMS, Sums
 from attnir.errors import BackendError
-from attnir.heads import Heads, maps_of, summed
+from attnir.heads import Heads, maps_of, needs_maps, summed
 from attnir.inputs import check_dtype, check_widths
 from attnir.program import Launches, Programs, TileProgram
 from attnir.terms import Term
@@ -90,7 +90,7 @@ def source(plan: Plan, kind: str, d: int, dv: int | None, dtype: torch.dtype, ta
     check_widths(d, dv)
     check_dtype("dtype", dtype)
     at = Target.parse(target) if target else current_target()
-    mapped = plan.heads is not None and kind != "delta"
+    mapped = needs_maps(plan.heads) and kind != "delta"
     config = configuration(plan, kind, at, d, dv, dtype)
     spec = Spec(dtype, d, dv, config, at.family, grouped and not mapped, mapped=mapped)
     return "\n\n".join(emit(kind, programs, spec) for programs in launches_of(plan, kind, spec.config))
@@ -158,7 +158,7 @@ def run(
         signed=kind == "forward" and scale < 0 and q.dtype is not torch.float32,
         learned=sums.names,
         measures=sums.measures,
-        far=any(_reach(t) >= MOST_REACH for t in call.reals.values()),
+        far=any(_reach(t) >= MOST_REACH for t in (*call.reals.values(), *sums.held.values())),
         largest=largest,
         mapped=maps is not None,
     )

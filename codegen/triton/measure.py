@@ -57,6 +57,8 @@ class Terms:
         w.let("p", "tl.exp(log_p)")
         if status is Status.PARTIAL:
             w.let("p", "tl.where(live, p, 0.0)")
+        if self.pairs.unbounded and any(contains(t.value, LOG_P) for t in self.terms):
+            w.let("log_p", "tl.where(p > 0.0, log_p, 0.0)")
         if reads_first(self.f):
             of_key = f"{self.f.indices(KEY)}{'[None, :]' if of_rows else '[:, None]'}"
             w.let("is_first", f"({of_key} == row_first{'[:, None]' if of_rows else '[None, :]'}).to(tl.float32)")
@@ -201,9 +203,11 @@ def write_pulled_dq(programs: Programs, spec: Spec) -> Frame:
     """The body of `pulled_dq`, whose one term is the pull."""
     f = Frame("pulled_dq", programs, spec)
     _begin(f, "q", delta=True)
-    zeros(f.w, "acc", "BLOCK_Q", Operand("dq", spec))
+    if not spec.measures:
+        zeros(f.w, "acc", "BLOCK_Q", Operand("dq", spec))
     write_loops(f, lambda: _tiles(f, ["k"], lambda terms, status: _pull(f, terms, status, "k", "[:, None]")))
-    _store(f, "dq", "query_in")
+    if not spec.measures:
+        _store(f, "dq", "query_in")
     return f
 
 
@@ -228,6 +232,8 @@ def _pull(f: Frame, terms: Terms, status: Status, moving: str, spread: str) -> N
         given = f"row_share{spread} * ({terms.texts[0]} - row_delta{spread})" if weights.divided else terms.texts[0]
         w.let("ds", f"tl.where(live, {given}, 0.0)" if status is Status.PARTIAL else f"tl.zeros_like(s) + {given}")
     terms.pairs.write_learned(status)
+    if spec.measures:
+        return
     terms.pairs.write_slope(status)
     w.let("ds_operand", lowered("ds", spec))
     for i in range(len(Operand(moving, spec).chunks)):

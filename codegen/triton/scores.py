@@ -264,5 +264,5 @@ class Pairs:
                 place = f"unit_{one.name}.to(tl.pointer_type(tl.int32))"
                 w.line(f'tl.atomic_max({place}, {largest}.to(tl.int32, bitcast=True), sem="relaxed")')
                 continue
-            w.let("units", f"({found} * unit_{one.name}_value).to(tl.int64)")
+            w.let("units", f"tl.floor({found} * unit_{one.name}_value + 0.5).to(tl.int64)")
             w.line(f'tl.atomic_add({one.at}, units{one.mask and f", mask={one.mask}"}, sem="relaxed")')

@@ -13,6 +13,7 @@ from attnir.codegen.targets import Config, Target
 from attnir.codegen.triton.inspect import Report, broken, inspect
 from attnir.codegen.triton.launch import launches_of
 from attnir.codegen.triton.spec import Spec
+from attnir.heads import needs_maps
 from attnir.program import Programs
 
 
@@ -59,7 +60,7 @@ def kernels(
 ) -> tuple[Kernel, ...]:
     """The kernels of a kind, "forward", "dq", "dkv" or "delta": one for each launch."""
     config = configure(plan, kind, target, d, dv, dtype).config
-    mapped = plan.heads is not None and kind != "delta"
+    mapped = needs_maps(plan.heads) and kind != "delta"
     spec = Spec(dtype, d, dv, config, target.family, grouped=grouped and not mapped, aligned=aligned, mapped=mapped)
     launches = launches_of(plan, kind, config)
     names = [f"{kind} {i + 1}" for i in range(len(launches))] if len(launches) > 1 else [kind]

@@ -34,11 +34,13 @@ def times(e: Expr, factor: Expr, shape: Callable[[Expr], Shape]) -> Expr:
     """
 
     def alike(a: Expr) -> Expr:
-        return times(a, factor, shape) if a.is_real else a
+        return times(a, factor, shape)
 
     def plain(a: Expr) -> Expr:
         return times(a, ONE, shape) if a.is_real or a.is_bool else a
 
+    if not (e.is_real or e.is_bool):
+        return times(real.of_integer(e), factor, shape)
     if e is SCORE:
         return real.mul(PRODUCT, real.mul(SCALE, factor))
     if e.is_real and shape(e) is not Shape.TILE:

@@ -45,7 +45,7 @@ LANGUAGE = (
 )
 KERNELS = (
     _kernel(
-        "a sink weighs nothing", "forward", '"tl.full([BLOCK_Q], 1.0, tl.float32)"', '"tl.zeros([BLOCK_Q], tl.float32)"'
+        "a sink weighs nothing", "forward", 'tl.where(m > float("-inf"), 1.0, 0.0)', "tl.zeros([BLOCK_Q], tl.float32)"
     ),
     _kernel(
         "a sink stays in natural units",
@@ -81,7 +81,7 @@ KERNELS = (
     _kernel("the sums of factors take the gradients of scores", "scores", '(factor, "p * dp")', '(factor, "ds")'),
 )
 TORCH = (
-    _torch("a sink does not fade", "torch.forward", "self.total.fill_(1.0)", "self.total.fill_(0.0)"),
+    _torch("a sink does not fade", "torch.forward", "self.total.copy_(sink > -torch.inf)", "self.total.fill_(0.0)"),
     _torch("weights of dead pairs count", "torch.forward", "dead.clear(step, weights)", "pass"),
     _torch(
         "factors count in the sums",
