@@ -70,7 +70,7 @@ def through_landmarks(block: int, call: Call, p: Tensor, ds: Tensor, *, sizes: b
 def in_blocks(t: Tensor, block: int) -> Tensor:
     """t [..., Sk] as [..., blocks, keys of one]; 0 where there is no such key."""
     padded = torch.cat([t, t.new_zeros(*t.shape[:-1], -t.shape[-1] % block)], -1)
-    return padded.view(*t.shape[:-1], -1, block)
+    return padded.view(*t.shape[:-1], padded.shape[-1] // block, block)
 
 
 def _own(block: int, call: Call, like: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from attnir.traverse import declared_in, nodes, params_of
 
 _FUNCTIONS = {"abs", "min", "max", "where", "float", "rowmin", "rowmax", "lower_bound", "upper_bound"}
 _FUNCTIONS |= {"exp", "log", "tanh", "sigmoid", "sqrt", "random", "normalized", "softmax"}
-_IN_CALLS = {"self", "v", "scale", "return_lse"}
+_IN_CALLS = {"self", "v", "scale", "return_lse", "requests"}
 _IN_EXPLAIN = {"heads", "batch", "tile", "d", "dv", "dtype", "target", "backend", "attention"}
 _IN_PLOT = {"path", "head", "sample", "order", "query"}
 RESERVED = frozenset({"because", "s"} | SYMBOLS.keys() | _FUNCTIONS | _IN_CALLS | _IN_EXPLAIN | _IN_PLOT)

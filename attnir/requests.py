@@ -14,6 +14,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -149,6 +150,8 @@ def gradient_received(do: Tensor) -> Statistic:
 
     do      the gradient of the output, [B, Hq, Sq, Dv]
     """
+    if not isinstance(do, Tensor):
+        raise StatisticError(f"gradient_received takes dO, a tensor [B, Hq, Sq, Dv], not {type(do).__name__}")
     return Statistic("gradient-received", (_part(Kind.PULLED),), pulls=do)
 
 
@@ -173,7 +176,8 @@ def row_mean(function: Callable[..., object], *, name: str = "row-mean", grid: G
     """
     if not isinstance(name, str):
         raise StatisticError(f"the name of a mean is a text, not {name!r}")
-    weight = Pattern(Mask(TRUE), trace_real("weight", function, tokens_on(spaces_of(grid))))
+    spaces = spaces_of(grid)
+    weight = Pattern(Mask(TRUE, spaces), trace_real("weight", function, tokens_on(spaces)))
     return Statistic(name, (_part(Kind.ROW, str(weight)),), reads=weight.signature)
 
 
@@ -208,11 +212,11 @@ def asked_for(requests: Request | Iterable[Request]) -> list[Statistic]:
 
     Raises StatisticError for one that does not exist, and for one that is asked for twice.
     """
-    if isinstance(requests, str | Statistic) or not isinstance(requests, Iterable):
-        requests = [requests]
+    alone = isinstance(requests, str | Statistic | Tensor) or not isinstance(requests, Iterable)
+    given: list[Any] = [requests] if alone else list(requests)
     found: list[Statistic] = []
-    for request in requests:
-        found += request if isinstance(request, tuple | list) else [_one(request)]
+    for request in given:
+        found += map(_one, request) if isinstance(request, tuple | list) else [_one(request)]
     if not found:
         raise StatisticError(f"no statistic is named; take some of {', '.join((*STANDARD, *TOLD))}")
     names = [s.name for s in found]

@@ -210,7 +210,7 @@ def _real(decl: TensorDecl, given: object, sizes: Mapping[str, int], device: tor
                 f"the tensor `{decl.name}` has {size} {WORDS[axis]} along its axis `{axis}`; there are {sizes[axis]} "
                 "(1 stands for all)"
             )
-        if size == 0:
+        if size == 0 and sizes.get(axis) != 0:
             raise TensorError(f"the tensor `{decl.name}` is empty along its axis `{axis}`")
     return given
 

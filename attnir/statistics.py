@@ -11,7 +11,7 @@ from torch import Tensor
 
 from attnir.asked import OF_SOFTMAX, Kind
 from attnir.codegen.statistics_operator import measure
-from attnir.errors import DeclarationError, DeviceError, StatisticError
+from attnir.errors import DeclarationError, DeviceError, StatisticError, UnknownBindingError
 from attnir.heads import maps_of, spread
 from attnir.inputs import autocast, check_inputs, check_transforms, factor_of
 from attnir.ops import TensorDecl
@@ -83,6 +83,8 @@ def statistics(
     if maps is not None:
         text, k, v = replace(self.plan, heads=None).text(), spread(k, maps.k), spread(v, maps.v)
     measured = _Measured.of(self.signature, found, q, k, v)
+    if unknown := sorted(measured.weights.keys() & bindings.keys()):
+        raise UnknownBindingError(f"`{unknown[0]}` given, but it is made of a request; leave it out")
     call = measured.signature.bind(
         {**bindings, **measured.weights},
         batch=q.shape[0],
@@ -186,7 +188,20 @@ def _joined(a: Signature, b: Signature, name: str) -> Signature:
         )
     ]
     fields, params, tensors, reals, numbers = (tuple(found[n] for n in sorted(found)) for found in parts)
-    joined = replace(a, fields=fields, params=params, tensors=tensors, reals=reals, numbers=numbers)
+    if any(a.spaces) and any(b.spaces) and a.spaces != b.spaces:
+        raise DeclarationError(f"`{name}` is on {b.spaces[0]}, and the pattern, or another statistic, on {a.spaces[0]}")
+    spaces = a.spaces if any(a.spaces) else b.spaces
+    conditions = tuple(dict.fromkeys((*a.conditions, *b.conditions)))
+    joined = replace(
+        a,
+        fields=fields,
+        params=params,
+        tensors=tensors,
+        reals=reals,
+        numbers=numbers,
+        spaces=spaces,
+        conditions=conditions,
+    )
     names = joined.names
     for n in b.names:
         if names.count(n) > 1 or (n in a.names and _declared(a, n) != _declared(b, n)):
@@ -211,8 +226,10 @@ def _weight(weight: Weight, q: Tensor, k: Tensor) -> Tensor:
     allowed = " or ".join(str(list(shape)) for shape in shapes)
     if not isinstance(t, Tensor):
         raise StatisticError(f"{weight.what}: a tensor of shape {allowed}, not {type(t).__name__}")
-    if t.dtype not in REAL_DTYPES and not (t.dtype is torch.bool and weight.bools):
-        raise StatisticError(f"{weight.what}: {'bool or ' * weight.bools}real numbers, not {t.dtype}")
+    dense = t.layout is torch.strided
+    if not dense or (t.dtype not in REAL_DTYPES and not (t.dtype is torch.bool and weight.bools)):
+        given = t.dtype if dense else t.layout
+        raise StatisticError(f"{weight.what}: {'bool or ' * weight.bools}real numbers in a dense tensor, not {given}")
     if tuple(t.shape) not in shapes:
         raise StatisticError(f"{weight.what}: shape {allowed}, not {list(t.shape)}")
     if t.device != q.device:
@@ -224,9 +241,9 @@ def _weight(weight: Weight, q: Tensor, k: Tensor) -> Tensor:
 def _pulling(do: Tensor, q: Tensor, v: Tensor) -> Tensor:
     """The gradient of the output, in q's dtype."""
     shape = (*q.shape[:3], v.shape[3])
-    if not isinstance(do, Tensor) or do.shape != shape or not do.is_floating_point():
-        given = f"{do.dtype} {list(do.shape)}" if isinstance(do, Tensor) else type(do).__name__
-        raise StatisticError(f"gradient_received takes dO, real numbers {list(shape)}, not {given}")
+    if do.shape != shape or not do.is_floating_point() or do.layout is not torch.strided:
+        given = f"{do.dtype} {list(do.shape)}{'' if do.layout is torch.strided else f', {do.layout}'}"
+        raise StatisticError(f"gradient_received takes dO, dense real numbers {list(shape)}, not {given}")
     if do.device != q.device:
         raise DeviceError(f"dO is on {do.device}, q on {q.device}; move one of them")
     do = do.detach().to(q.dtype)

@@ -69,6 +69,15 @@ def test_blocks_of_every_size_and_keys_that_make_no_whole_one(block: int, sizes:
         judge(run(an.compile(declared, backend=backend), case, DEVICE[backend]), case)
 
 
+@pytest.mark.parametrize("backend", [*BACKENDS, "reference"])
+@pytest.mark.parametrize(("batch", "queries", "keys"), [(0, 20, 20), (1, 0, 20), (1, 20, 0)])
+def test_no_tokens_give_no_numbers(batch: int, queries: int, keys: int, backend: str) -> None:
+    q, k = (torch.randn(batch, 2, n, 16, device=DEVICE.get(backend, "cpu")) for n in (queries, keys))
+    for attend in (an.compile(an.full(), normalize=MARKED, backend=backend), an.reference(an.full(), normalize=MARKED)):
+        o, lse = attend(q, k, k, return_lse=True)
+        assert o.shape == q.shape and bool((o == 0).all()) and bool((lse == -torch.inf).all())
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_values_of_landmarks_count_nowhere(backend: str) -> None:
     q, k, v = (t.to(DEVICE[backend]) for t in inputs(50))

@@ -57,7 +57,7 @@ SCORES: dict[str, Score | list[Score]] = {
     "less an integer": an.score(lambda s, k: s - k % 4),
     "or an integer": an.score(lambda s, q, k: an.where((q + k) % 3 == 0, k % 5, s)),
     "times an integer of pairs": an.score(
-        lambda s, q, k: s * an.where(DOC(q) == DOC(k), 2, 1) + an.where(k == q, 3, 0)
+        lambda s, q, k: 0.4 * s * an.where(DOC(q) == DOC(k), 2, 1) + an.where(k == q, 2, 0)
     ),
     "steeper below": an.score(lambda s: an.where(s < 0.0, s - 10.0, s)),
     "one of two above": an.score(lambda s, h: s + an.where(s > 0.0, 0.5 * h, -1.0)),

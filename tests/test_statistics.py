@@ -20,6 +20,7 @@ from attnir.errors import (
     DerivativeError,
     DeviceError,
     MissingBindingError,
+    ShapeError,
     StatisticError,
     UnknownBindingError,
 )
@@ -140,6 +141,52 @@ def test_tensors_with_one_derivative_have_gradients_of_their_own() -> None:
     found = an.compile(an.causal(), backend="torch").statistics(q, q, q, mean, a=one, c=other)
     of_one, of_other = torch.autograd.grad(found["row-mean"].sum(), (one, other))
     assert torch.equal(of_one, of_other) and of_one.data_ptr() != of_other.data_ptr()
+
+
+def test_requests_that_are_nested_too_deep_or_no_requests_are_refused() -> None:
+    q = torch.randn(1, 2, 20, 16)
+    statistics = an.compile(an.causal(), backend="torch").statistics
+    assert set(statistics(q, q, q, [("row-entropy", "received-mass")])) == {"row-entropy", "received-mass"}
+    for wrong in ([(an.segment_mass(a=torch.ones(20)),)], torch.tensor(1), [None], 3):
+        with pytest.raises(StatisticError, match="a statistic is a name"):
+            statistics(q, q, q, wrong)
+    for do in (None, "do"):
+        with pytest.raises(StatisticError, match="takes dO, a tensor"):
+            an.gradient_received(do)  # type: ignore[arg-type]
+    with pytest.raises(StatisticError, match="dense real numbers"):
+        statistics(q, q, q, an.gradient_received(torch.ones(1, 2, 20, 16).to_sparse()))
+    with pytest.raises(StatisticError, match="the mask `a`: bool or real numbers in a dense tensor"):
+        statistics(q, q, q, an.segment_mass(a=torch.ones(20).to_sparse()))
+    with pytest.raises(UnknownBindingError, match="statistic_weight_0"):
+        statistics(q, q, q, an.segment_mass(a=torch.ones(20)), statistic_weight_0=3)
+
+
+def test_a_mean_on_a_grid_is_held_to_its_size() -> None:
+    q = torch.randn(1, 2, 20, 16)
+    attn = an.compile(an.causal(), backend="torch")
+
+    def apart(grid: Any) -> Any:
+        return an.row_mean(lambda q, k: abs(q.x - k.x) * 1.0, grid=grid)
+
+    assert attn.statistics(q, q, q, apart(an.grid(y=4, x=5)))["row-mean"].shape == (1, 2, 20)
+    with pytest.raises(ShapeError, match="there are 20 keys, but the pattern arranges 24"):
+        attn.statistics(q, q, q, apart(an.grid(y=4, x=6)))
+    with pytest.raises(DeclarationError, match="`row-mean` is on"):
+        an.compile(an.neighborhood(an.grid(y=4, x=5), 3)).statistics(q, q, q, apart(an.grid(y=5, x=4)))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("queries", "keys"), [(0, 20), (20, 0), (0, 0)])
+def test_no_tokens_give_no_numbers(queries: int, keys: int, backend: str) -> None:
+    q, k = (torch.randn(1, 2, n, 16, device=DEVICE[backend]) for n in (queries, keys))
+    rows, columns = ["value-norm-mass", "mean-distance"], ["received-mass", "pair-norm-received"]
+    mask = torch.ones(keys, device=q.device)
+    for how in (None, an.sigmoid):
+        found = an.compile(an.full(), normalize=how, backend=backend).statistics(
+            q, k, k, [*rows, *columns, an.segment_mass(a=mask)]
+        )
+        for name, t in found.items():
+            assert t.shape == (1, 2, keys if name in columns else queries) and bool((t == 0).all()), name
 
 
 def test_under_automatic_mixed_precision() -> None:
@@ -384,8 +431,18 @@ WRONG: list[tuple[type[AttnirError], str, Any, dict[str, Any]]] = [
     (StatisticError, "not 7", [7], {}),
     (StatisticError, "not <function", [an.waad], {}),
     (StatisticError, "the mask `x`: shape [20] or [1, 20], not [19]", an.segment_mass(x=torch.ones(19)), {}),
-    (StatisticError, "the mask `x`: bool or real numbers, not torch.int64", an.segment_mass(x=torch.arange(20)), {}),
-    (StatisticError, "norms: real numbers, not torch.bool", an.value_norm_mass(torch.ones(20) > 0), {}),
+    (
+        StatisticError,
+        "the mask `x`: bool or real numbers in a dense tensor, not torch.int64",
+        an.segment_mass(x=torch.arange(20)),
+        {},
+    ),
+    (
+        StatisticError,
+        "norms: real numbers in a dense tensor, not torch.bool",
+        an.value_norm_mass(torch.ones(20) > 0),
+        {},
+    ),
     (StatisticError, "rows: a tensor of shape [20] or [1, 20] or [1, 2, 20], not list", an.received_mass([1.0]), {}),
     (
         StatisticError,
