@@ -19,6 +19,7 @@ from attnir.footprint import metadata_bytes
 from attnir.inputs import check_dtype, check_widths
 from attnir.live import live_pairs_of
 from attnir.promises import check_sizes
+from attnir.traverse import names_of
 
 if TYPE_CHECKING:
     from attnir.api import Attention
@@ -49,7 +50,7 @@ def explain(
     d, dv, dtype    head widths and dtype, which the choice of a configuration depends on
     target          "sm_90", "gfx942", ...: the GPU at hand, sm_90 where there is none
     backend         "triton" or "torch": whose tiles are meant
-    bindings        the pattern's fields and parameters, as in a call
+    bindings        what the mask reads, as in a call; what scores, weights and factors read may be left out
 
     >>> import attnir as an
     >>> e = an.compile(an.causal()).explain(16384, tile=(128, 64))
@@ -65,7 +66,7 @@ def explain(
     if not (tile is None or _is_pair(tile)):
         raise ConfigError(f"a tile is (query rows, key columns), two integers from 1, not {tile!r}")
     heads = heads if heads is not None else attention.pattern.heads or given_heads(attention, bindings) or 1
-    call = attention.signature.of_tiles(bindings).bind(
+    call = attention.signature.of_tiles(bindings, attention.pattern.mask.signature).bind(
         bindings,
         batch=batch,
         heads=heads,
@@ -75,7 +76,8 @@ def explain(
         device=_device_of(bindings),
         check=True,  # counts of a field that is not as declared would be of another pattern
     )
-    check_sizes(call, *attention.pattern.roots)
+    given = {*call.fields, *call.tensors, *call.params, *call.numbers, *call.reals}
+    check_sizes(call, *(e for e in attention.pattern.roots if names_of(e) <= given))
     described = Target.parse(target) if target else current_target()
     plan = attention.plan.on(call)
     choice, forward_tile, key_tile = (

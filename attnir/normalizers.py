@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 
+import torch
+
 from attnir import real
 from attnir.errors import DeclarationError
 from attnir.expr import TOKENS, Expr
@@ -77,6 +79,8 @@ def relu2(x: object) -> Value:
 
 
 def _sink(sink: Sink) -> Expr:
+    if isinstance(sink, torch.Tensor):
+        fail(DeclarationError, 'declare the sink, an.tensor("sink", "h"), and give its values in the call: sink=tensor')
     if isinstance(sink, Tensor):
         if not set(sink.axes) <= OF_ROWS:
             fail(DeclarationError, f"a sink is a number for each row; the axes of {sink!r} are among b, h and q")

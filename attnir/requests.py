@@ -14,7 +14,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 
@@ -212,8 +211,9 @@ def asked_for(requests: Request | Iterable[Request]) -> list[Statistic]:
 
     Raises StatisticError for one that does not exist, and for one that is asked for twice.
     """
-    alone = isinstance(requests, str | Statistic | Tensor) or not isinstance(requests, Iterable)
-    given: list[Any] = [requests] if alone else list(requests)
+    given: Iterable[object] = requests if isinstance(requests, Iterable) else [requests]
+    if isinstance(requests, str | Statistic | Tensor):
+        given = [requests]
     found: list[Statistic] = []
     for request in given:
         found += map(_one, request) if isinstance(request, tuple | list) else [_one(request)]

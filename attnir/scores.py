@@ -21,7 +21,7 @@ from attnir.expr import TRUE, Expr
 from attnir.factors import Factor
 from attnir.limits import predicate_problem, score_problem, twice_problem
 from attnir.masks import SHORT_FORMS, Declared, Grid, Mask, joined, tokens_on
-from attnir.normalizers import Normalizer, weights
+from attnir.normalizers import Normalizer, softmax, weights
 from attnir.ops import Op
 from attnir.pattern_text import read_pattern
 from attnir.printing import format_expr
@@ -145,7 +145,8 @@ def pattern(
     if normalize is not None:
         if replace(changed.weights, factor=real.ONE) != SOFTMAX:
             fail(DeclarationError, "the pattern says already how weights come of scores; give normalize= once")
-        given = weights(normalize) if callable(normalize) else normalize
+        named = softmax() if normalize is softmax else normalize
+        given = weights(named) if callable(named) else named
         if not isinstance(given, Weights):
             fail(DeclarationError, f"normalize= is an.softmax(...), an.weights(...) or a function of s, not {given!r}")
         changed = replace(changed, weights=replace(given, factor=real.mul(given.factor, changed.weights.factor)))

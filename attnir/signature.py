@@ -52,10 +52,17 @@ class Signature:
         tensors, params = (*self.tensors, *self.reals), (*self.params, *self.numbers)
         return (*(f.name for f in self.fields), *(t.name for t in tensors), *(p.name for p in params))
 
-    def of_tiles(self, bindings: Mapping[str, object]) -> Signature:
-        """The same without those real tensors and parameters that are not given: tiles are the same without them."""
-        reals = tuple(t for t in self.reals if t.name in bindings)
-        return replace(self, reals=reals, numbers=tuple(p for p in self.numbers if p.name in bindings))
+    def of_tiles(self, bindings: Mapping[str, object], mask: Signature) -> Signature:
+        """The same without what is not given, and the mask does not read: tiles are the same without it."""
+        kept = {*bindings, *mask.names}
+        return replace(
+            self,
+            fields=tuple(f for f in self.fields if f.name in kept),
+            params=tuple(p for p in self.params if p.name in kept),
+            tensors=tuple(t for t in self.tensors if t.name in kept),
+            reals=tuple(t for t in self.reals if t.name in kept),
+            numbers=tuple(p for p in self.numbers if p.name in kept),
+        )
 
     def bind(
         self,

@@ -125,7 +125,7 @@ class Token(Value):
             fail(
                 UnknownNameError,
                 f"`{self.expr}` has no coordinate `{name}`; a token without a grid is its position: "
-                "an.mask(..., grid=an.grid(...))",
+                "give the lambda one, with its mask, score or mean: grid=an.grid(...)",
             )
         found = self.space.coordinates(self.expr)
         if name not in found:

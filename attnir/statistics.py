@@ -42,7 +42,7 @@ def statistics(
     requests        what is asked for, names or what functions make, any number at once, which share their walks:
 
     of each row, [B, Hq, Sq]:
-    "row-entropy"           -sum_j P_ij log P_ij
+    "row-entropy"           -sum_j P_ij log P_ij, and the same of the sink's probability, where there is one
     "row-mean-logit"        sum_j P_ij score_ij
     "row-max-prob"          the largest P_ij; "row-argmax": its key, int64, the first of equal ones, else -1
     "row-collision"         sum_j P_ij ** 2

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from html import escape
 
 import numpy as np
@@ -37,7 +38,7 @@ def picture(predicate: Expr, signature: Signature) -> str:
     """A small SVG with a line that says what it shows; empty where the mask reads tensors or takes too long."""
     if signature.fields or signature.tensors:
         return ""
-    signature = signature.of_tiles({})
+    signature = replace(signature, reals=(), numbers=())  # which no mask reads
     params = {p.name: _value(p) for p in signature.params}
     q_len, k_len = _lengths(predicate, signature, params)
     call = signature.bind(params, batch=1, heads=signature.heads or 1, q_len=q_len, k_len=k_len, q_start=0)

@@ -12,8 +12,6 @@ from attnir import real
 from attnir.errors import ConditionExpectedError, DeclarationError, IntegerExpectedError, UnknownNameError
 from attnir.expr import Expr
 from attnir.value import (
-    NO_FUNCTIONS,
-    READ_A_FIELD,
     Value,
     fail,
     in_score,
@@ -21,7 +19,9 @@ from attnir.value import (
     is_condition,
     is_real,
     line_of,
+    no_functions,
     number_argument,
+    read_a_tensor,
 )
 
 _OF_OURS = re.compile(r"\b(Value|Token)\b")  # how torch and NumPy name what a lambda is called with
@@ -108,8 +108,8 @@ def called(what: str, function: Callable[..., object], tokens: Mapping[str, Valu
         if isinstance(error, DeclarationError) or not _OF_OURS.search(str(error)):
             raise
         problem = f"a function that takes no symbolic values was given one: {str(error).splitlines()[0]}"
-        fail(IntegerExpectedError, f"{problem}; {NO_FUNCTIONS}", line_of(error))
+        fail(IntegerExpectedError, f"{problem}; {no_functions()}", line_of(error))
     except IndexError as error:
-        error.add_note(f"in a {what}: {READ_A_FIELD}")  # NumPy says nothing of what it was given
+        error.add_note(f"in a {what}: {read_a_tensor()}")  # NumPy says nothing of what it was given
         raise
     return result, where_

@@ -34,8 +34,23 @@ Binary = Callable[[Expr, Expr], Expr]
 
 # What to do instead.
 _NO_BITS = "there are no operations on bits: q & 63 is q % 64, q >> 6 is q // 64, q << 6 is q * 64"
-READ_A_FIELD = 'what a tensor says of each token is a field: ids = an.field("ids"), read as ids(q), given as ids=tensor'
-NO_FUNCTIONS = "write abs, an.minimum, an.maximum, an.where, and `&`, `|`, `~` for conditions; " + READ_A_FIELD
+_A_FIELD = 'what a tensor says of each token is a field: ids = an.field("ids"), read as ids(q), given as ids=tensor'
+_A_TENSOR = (
+    'real numbers are read from a tensor: bias = an.tensor("bias", "h", "i"), as bias[h, q - k], given as bias=tensor'
+)
+
+
+def read_a_tensor() -> str:
+    """What to do with a tensor, in the lambda that is being traced."""
+    return _A_TENSOR if in_score.get() else _A_FIELD
+
+
+def no_functions() -> str:
+    """What to do in place of a function of another library."""
+    functions = "an.exp, an.log, an.tanh, an.sigmoid, an.sqrt, " * in_score.get()
+    return (
+        f"write abs, an.minimum, an.maximum, an.where, {functions}and `&`, `|`, `~` for conditions; {read_a_tensor()}"
+    )
 
 
 class Value:
@@ -77,7 +92,8 @@ class Value:
 
     def __pow__(self, exponent: object) -> Value:
         if not isinstance(exponent, int) or not 0 <= exponent <= 4:
-            fail(IntegerExpectedError, f"an exponent is a constant from 0 to 4, not {exponent!r}")
+            roots = "; a root is an.sqrt" if self.expr.is_real else ""
+            fail(IntegerExpectedError, f"an exponent is an integer constant from 0 to 4, not {exponent!r}{roots}")
         result = Value(ex.const(1))
         for _ in range(exponent):
             result = result * self
@@ -149,7 +165,7 @@ class Value:
         fail(
             DeclarationError,
             f"`{self.expr}` is one symbolic integer: to index it, or a tensor by it, is not part of the language; "
-            f"{READ_A_FIELD}",
+            f"{read_a_tensor()}",
         )
 
     __lshift__ = __rlshift__ = __rshift__ = __rrshift__ = _no_shift
@@ -167,7 +183,7 @@ class Value:
 
     def __index__(self) -> NoReturn:
         problem = f"`{self.expr}` is symbolic and is no number yet; it cannot index or count"
-        fail(IntegerExpectedError, f"{problem}; {READ_A_FIELD}")
+        fail(IntegerExpectedError, f"{problem}; {read_a_tensor()}")
 
     __int__ = __float__ = __index__
 
