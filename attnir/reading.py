@@ -151,7 +151,7 @@ class Reader:
         if isinstance(n, ast.BoolOp | ast.Compare) or (isinstance(n, ast.UnaryOp) and isinstance(n.op, ast.Not)):
             rule = "not part of the language; conditions are combined with `&`, `|`, `~`, one comparison each"
             raise self.fail(n, f"{rule}: (0 <= q - k) & (q - k < 4)")
-        if isinstance(n, ast.Subscript) and isinstance(n.value, ast.Name):
+        if isinstance(n, ast.Subscript) and isinstance(n.value, ast.Name) and n.value.id not in self.names:
             name = n.value.id
             raise self.fail(n, f"`{name}` is not declared; before the condition: {name} = tensor(h, dtype=float);")
         raise self.fail(n, "not part of the language; it has + - * // % & | ~, comparisons, abs, min, max, where")

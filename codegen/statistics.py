@@ -96,7 +96,8 @@ def summed(given: Given, lse: Tensor, wished: Wished, first: Tensor | None = Non
     from attnir.codegen.torch import statistics as on_torch
     from attnir.codegen.torch.build import schedule
 
-    inputs = on_torch.Inputs(q, k, lse, call, schedule(given.plan, call, q, k), given.scale, given.pulling, first)
+    found = schedule(given.plan, call, q, k, natural=True)
+    inputs = on_torch.Inputs(q, k, lse, call, found, given.scale, given.pulling, first)
     return on_torch.statistics(inputs, wished)
 
 

@@ -21,9 +21,10 @@ from attnir.codegen.torch.dead import DeadPairs
 from attnir.codegen.torch.landmarks import by_landmarks, through_landmarks
 from attnir.codegen.torch.operands import Unit, Workspace, as_matrices, compute_dtype, matrices, put, sums, units
 from attnir.codegen.torch.schedule import Schedule
-from attnir.codegen.torch.scored import LOG2E, Scored
+from attnir.codegen.torch.scored import Scored
 from attnir.codegen.torch.series import series
 from attnir.codegen.torch.steps import Step, copied, exact, steps
+from attnir.codegen.torch.units import LOG2E
 
 
 @exact

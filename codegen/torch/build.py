@@ -18,6 +18,7 @@ from attnir.codegen.torch.gather import gather
 from attnir.codegen.torch.operands import compute_dtype
 from attnir.codegen.torch.schedule import Change, Group, Landmarks, Learned, Schedule, Span, Visit
 from attnir.codegen.torch.target import default_tile
+from attnir.codegen.torch.units import Scaled, cheap, scaled
 from attnir.dense import of_rows
 from attnir.evaluate import entry_of_pairs, of_pairs
 from attnir.expr import Expr
@@ -33,11 +34,19 @@ TileRuns = list[tuple[int, int, bool]]  # (first column tile, one past the last,
 
 
 def schedule(
-    plan: Plan, call: Call, q: Tensor, v: Tensor, reals: Sequence[str] = (), maps: Heads | None = None
+    plan: Plan,
+    call: Call,
+    q: Tensor,
+    v: Tensor,
+    reals: Sequence[str] = (),
+    maps: Heads | None = None,
+    *,
+    natural: bool = False,
 ) -> Schedule:
     """The spans that each tile of queries visits, for every sample and head; equal ones share a group.
 
-    reals: the real tensors whose gradients are asked for. maps: those of heads, where k and v need some.
+    reals: the real tensors whose gradients are asked for. maps: those of heads, where k and v need some. natural:
+    whether scores are wanted in natural units.
     """
     pattern, weights = plan.pattern, plan.pattern.weights
     tile = default_tile(q.shape[3], v.shape[3], q.dtype, weights.landmarks)
@@ -55,14 +64,21 @@ def schedule(
         else:
             groups += _gathered(programs, call)
     bias = bias_of(pattern.score) if weights.is_softmax else None
+    changed = None
+    if weights.is_softmax and bias is None and pattern.score is not SCORE:
+        turned = slope(pattern.score)
+        whole = bool(tensors_read(pattern.score))  # whose derivatives take s as it is
+        changed = Scaled(1.0, pattern.score, turned) if natural else scaled(pattern.score, turned, whole=whole)
     return Schedule(
         tuple(groups),
         lambda samples, heads, rows, cols: of_pairs(plan.predicate, call, samples, heads, rows, cols),
         by_distance=by_distance(plan.predicate),
         by_member=bool(reads(plan.predicate) & {"b", "h"}) or call.fields_differ,
-        score=_change(pattern.score, SCORE, call) if weights.is_softmax and bias is None else None,
+        score=None if changed is None else _change(changed.score, SCORE, call),
+        factor_of_s=1.0 if changed is None else changed.factor,
         bias=None if bias is None else _change(bias, SCORE, call),
-        slope=_change(slope(pattern.weighed), ONE, call),
+        bias_by_distance=bias is not None and by_distance(bias),
+        slope=_change(slope(pattern.weighed) if changed is None else changed.slope, ONE, call),
         unbounded=is_unbounded(pattern.weighed),
         learned=tuple(_learned(pattern.weighed, call, reals)),
         weight=None if weights.is_softmax else _change(pattern.weighed, None, call),
@@ -86,7 +102,7 @@ def _change(e: Expr, neutral: Expr | None, call: Call) -> Change | None:
     """An expression as a function of pairs and their scores; None where it changes nothing."""
     if e is neutral:
         return None
-    e = floated(e, call)
+    e = floated(cheap(e), call)
     return lambda samples, heads, rows, cols, s: of_pairs(e, call, samples, heads, rows, cols, s).to(s.dtype)
 
 

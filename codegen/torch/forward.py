@@ -21,9 +21,10 @@ from attnir.codegen.torch.dead import FLOOR, DeadPairs
 from attnir.codegen.torch.landmarks import by_landmarks
 from attnir.codegen.torch.operands import Batches, Unit, Workspace, compute_dtype, each, matrices, put, sums, units
 from attnir.codegen.torch.schedule import Schedule
-from attnir.codegen.torch.scored import LOG2E, Scored
+from attnir.codegen.torch.scored import Scored
 from attnir.codegen.torch.series import Range, Series, keys_met, series
 from attnir.codegen.torch.steps import Step, copied, exact, steps
+from attnir.codegen.torch.units import LOG2E
 
 LN2 = math.log(2)
 CALM = 32.0  # weights, their sums, and their products with values stay far from float32's ends, 2 ** -126 and 2 ** 128

@@ -87,8 +87,11 @@ class Schedule:
     score of each row. unbounded: scores, weights and slopes may be infinite on dead pairs; unbounded_factor: factors
     may. learned: the tensors whose gradients are asked for, one for each place in the score or the weight;
     learned_factor: for each place in the factor.
-    maps: which heads of k and v the query heads have, where these are not contiguous groups of both. landmarks: those
-    of softmax, if any; then every span begins with a block, and but for the last keys ends with one.
+    Scores that become something are in powers of two then, unless natural ones were asked for; and s, of scores and
+    slopes, is what the products are times factor_of_s. bias_by_distance: the bias gives the same for rows and cols that
+    are moved by one amount. maps: which heads of k and v the query heads have, where these are not contiguous groups of
+    both. landmarks: those of softmax, if any; then every span begins with a block, and but for the last keys ends with
+    one.
     """
 
     groups: tuple[Group, ...]
@@ -97,6 +100,8 @@ class Schedule:
     by_member: bool = True
     score: Change | None = None
     bias: Change | None = None
+    bias_by_distance: bool = False
+    factor_of_s: float = 1.0
     slope: Change | None = None
     unbounded: bool = False
     learned: tuple[Learned, ...] = ()

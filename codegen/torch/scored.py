@@ -6,7 +6,6 @@ Softmax's weights are powers of two. Where scores do not change, the products ar
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import torch
@@ -15,8 +14,7 @@ from torch import Tensor
 from attnir.codegen.torch.operands import Unit
 from attnir.codegen.torch.schedule import Change, Learned, Schedule
 from attnir.codegen.torch.steps import Step, tokens_at
-
-LOG2E = math.log2(math.e)
+from attnir.codegen.torch.units import LOG2E
 
 
 class Scored:
@@ -25,7 +23,7 @@ class Scored:
     def __init__(self, schedule: Schedule, unit: Unit, device: torch.device) -> None:
         self.schedule, self.unit, self.device = schedule, unit, device
         plain = schedule.score is None and schedule.weight is None
-        self.unit_of_s = LOG2E if plain else 1.0  # by which products are multiplied
+        self.unit_of_s = LOG2E if plain else schedule.factor_of_s  # by which products are multiplied
 
     def changed(self, step: Step, s: Tensor) -> Tensor:
         """What becomes of a step's scores s [outer, inner, rows * shared, keys], in powers of two.
@@ -35,12 +33,38 @@ class Scored:
         if self.schedule.bias is not None:
             self.add_bias(self.schedule.bias, step, s, LOG2E)
         change = self.schedule.score
-        return s if change is None else self.of(change, step, s) * LOG2E
+        if change is None:
+            return s
+        found = self.of(change, step, s)
+        return found.contiguous() if 0 in found.stride() else found  # one number may stand for many pairs
 
     def add_bias(self, bias: Change, step: Step, s: Tensor, unit: float) -> None:
         """Add a bias to scores of a unit."""
         pairs = self.pairs(step, s)
-        pairs.add_(bias(*self.indices(step), pairs), alpha=unit)
+        in_order = step.group.rows is None and step.group.keys is None
+        by_distance = self.schedule.bias_by_distance and in_order
+        found = self._by_distance(bias, step, s) if by_distance else bias(*self.indices(step), pairs)
+        pairs.add_(found, alpha=unit)
+
+    def _by_distance(self, bias: Change, step: Step, s: Tensor) -> Tensor:
+        """A bias that knows pairs by their distances: evaluated once for each distance.
+
+        [matrices or 1, products or 1, rows, shared or 1, keys]. The last row has the distances of the first one later
+        by as many keys as there are rows between. So a copy of them for each row is the whole, read with one key less
+        from row to row.
+        """
+        rows, cols = step.series.rows, step.series.cols
+        height, width = step.series.shape.height, step.series.shape.width
+        alike = all(c - r == cols[0] - rows[0] for r, c in zip(rows, cols, strict=True))
+        rows, cols = (rows[:1], cols[:1]) if alike else (rows, cols)
+        count, length = len(rows), height + width - 1
+        last = torch.tensor(rows, device=self.device).view(1, count, 1, 1, 1) + height - 1
+        keys = tokens_at(cols, length, None, self.device).view(1, count, 1, 1, -1)
+        found = bias(*self.unit.members(step.members, self.device), last, keys, s.new_zeros(1))
+        found = found[(None,) * (5 - found.dim())].expand(-1, count, 1, -1, length).transpose(2, 3)
+        whole = found.expand(-1, -1, -1, height, -1).contiguous()
+        strides = (*whole.stride()[:3], length - 1, 1)
+        return whole.as_strided((*whole.shape[:4], width), strides, height - 1).transpose(2, 3)
 
     def weights(self, step: Step, s: Tensor) -> Tensor:
         """The weights of a step's scores, where they are not softmax's; those of dead pairs may be anything."""
