@@ -247,3 +247,11 @@ def test_row_tables_differ_from_head_to_head(kv_heads: int) -> None:
         "triton",
         "keys",
     )
+
+
+def test_row_tables_differ_from_sample_to_sample() -> None:
+    doc = an.field("doc", sorted=True)
+    same = an.mask(lambda q, k: doc(q) == doc(k))
+    documents = torch.stack([torch.arange(120) // 40, torch.arange(120) // 25])
+    case = testing.Case(same, q_len=120, batch=2, heads=1, d=16, bindings={"doc": documents}, tile=(32, 32))
+    check(case, "triton", "keys")

@@ -81,6 +81,7 @@ LOOPS = (
         "loops",
         'pick(["at", *(f"at - {r.end}" for r in runs[:-1])])',
         'pick(["at", *("at" for r in runs[:-1])])',
+        test="tests/test_layout_kernels.py::test_float32[image-triton]",
     ),
 )
 TILES = (
@@ -150,6 +151,7 @@ VALUES = (
         "frame",
         'f"table_{i} + b64 * table_{i}_batch")',
         'f"table_{i}")',
+        test="tests/test_metadata.py::test_row_tables_differ_from_sample_to_sample",
     ),
     _kernel(
         "every head has the row tables of the first",

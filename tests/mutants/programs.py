@@ -59,6 +59,7 @@ RANGES = (
         "rows",
         "return d if sign.low >= 0 else (_flipped(d) if sign.high <= 0 else None)",
         "return d",
+        test="tests/attnir/test_rows.py::test_what_has_a_direction",
     ),
     _program(
         "every field is taken for a sorted one",
@@ -164,6 +165,7 @@ ORDERS = (
         "labels",
         "token = order + call.start(side)",
         "token = order",
+        test="tests/test_layout_kernels.py::test_float32[labels of other queries-torch]",
     ),
     _program(
         "a label that no key has is that of the next keys",
