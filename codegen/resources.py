@@ -23,6 +23,7 @@ from attnir.codegen.budgets import (
     GATHERED,
     LANDMARKS,
     LANDMARKS_MMA,
+    LANDMARKS_WIDE,
     LEAST,
     LEAST_WORTH,
     MOST_CALIBRATED,
@@ -220,6 +221,8 @@ class Estimate:
             drawn = DRAWN_MMA if self.products == "mma" else DRAWN
             marked = LANDMARKS_MMA if self.products == "mma" else LANDMARKS
             budget -= int((self.extra.block > 0) * marked[self.p.kind] * pairs)
+            if self.products == "mma" and self.p.kind == "dq":
+                budget -= int(LANDMARKS_WIDE * max(0, self.extra.block - 64))
             budget -= int(self.extra.draws * drawn[self.p.kind] * pairs)
             if self.products == "tcgen05" and not forward and sum(self.p.widths) > 256:
                 budget -= int(SCORED_WIDE * sum(self.p.widths))

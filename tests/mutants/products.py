@@ -48,7 +48,7 @@ FORWARD = (
         "cheap(_times(score, LOG2E))",
         "cheap(score)",
     ),
-    _torch("a bias by distance has its rows the other way", "torch.scored", "length - 1, 1)", "length + 1, 1)"),
+    _torch("a bias by distance has its rows the other way", "torch.scored", "length - 1, 1)", "length, 1)"),
     _torch("products are scaled once for what is done twice", "torch.units", "factor *= use[1]", "factor = use[1]"),
     _torch("a tanh has the slope of a sigmoid", "torch.units", "real.mul(n.args[0], real.real(2.0))", "n.args[0]"),
 )
