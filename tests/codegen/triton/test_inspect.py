@@ -100,7 +100,7 @@ def test_orders_and_scores_keep_them_too(target: str) -> None:
     assert f"{target} bf16: 6 kernels, 0 with a broken promise" in done.stdout
 
 
-WIDE = """
+SPILLS = """
 import sys
 import torch
 import attnir as an
@@ -108,9 +108,10 @@ from attnir.codegen.plan import Plan
 from attnir.codegen.targets import Target
 from attnir.codegen.triton import survey
 
-plan, target = Plan(an.pattern(an.causal())), Target.parse(sys.argv[1])
+target, d, dv, landmarks = Target.parse(sys.argv[1]), *(int(n) for n in sys.argv[2:])
+plan = Plan(an.pattern(an.causal(), normalize=an.softmax(landmarks=landmarks or None)))
 for kind in ("forward", "dq", "dkv"):
-    for kernel in survey.kernels(plan, kind, target, 576, 512, torch.bfloat16):
+    for kernel in survey.kernels(plan, kind, target, d, dv, torch.bfloat16):
         found = kernel.inspect()
         print(kernel.name, kernel.config, found.report.registers, found.report.spills, found.problems)
         assert not found.problems and not found.report.spills
@@ -119,7 +120,13 @@ for kind in ("forward", "dq", "dkv"):
 
 @pytest.mark.parametrize("target", ["sm_80", "sm_90", "sm_100", "gfx942"])
 def test_heads_of_absorbed_latent_attention_are_free_of_spills(target: str) -> None:
-    done = run("-c", WIDE, target)
+    done = run("-c", SPILLS, target, "576", "512", "0")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("target", ["sm_80", "sm_90", "sm_100", "gfx942"])
+def test_landmarks_are_free_of_spills(target: str) -> None:
+    done = run("-c", SPILLS, target, "64", "64", "64")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
