@@ -54,7 +54,8 @@ def cases(draw: st.DrawFn) -> Case:
     shapes |= {n: shape for one in names for n, shape in SCORES[one][1].items()}
     learned = {n: Values(Normal(shape, i), torch.float32) for i, (n, shape) in enumerate(sorted(shapes.items()))}
     declared = an.pattern(family, score=[SCORES[n][0] for n in names], normalize=normalize, factor=factor)
-    sizes = {"q_len": S, "batch": draw(st.sampled_from([1, 2])), "heads": HEADS, "d": 16, "tile": (64, 64)}
+    tile = (64, declared.weights.landmarks or 64)
+    sizes = {"q_len": S, "batch": draw(st.sampled_from([1, 2])), "heads": HEADS, "d": 16, "tile": tile}
     seed = {"seed": 5} if name == "dropout" else {}
     return Case(
         declared,
