@@ -39,7 +39,7 @@ def sink_logit(past: bool = True) -> Pattern:
 @entry(
     "landmark",
     source="Landmark Attention: Random-Access Infinite Context Length for Transformers; epfml/landmark-attention",
-    example=Example({"block": 16}),
+    example=Example({"block": 32}),
 )
 def landmark(block: int = 64, past: bool = True) -> Pattern:
     """Softmax in two levels: the last key of every block is its landmark, whose weight its block shares.

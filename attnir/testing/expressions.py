@@ -298,4 +298,4 @@ def _steps(e: Expr, other: Expr, integer: Expr, condition: Expr) -> list[Expr]:
 
 
 scores = st.one_of(_chained(), _chained(), st.recursive(leaves_of_scores, _scores, max_leaves=4))
-scores = scores.filter(lambda e: not predicate_problem(e))
+scores = scores.map(real.of_integer).filter(lambda e: not predicate_problem(e))
