@@ -18,7 +18,7 @@ from attnir.codegen.torch.gather import gather
 from attnir.codegen.torch.operands import compute_dtype
 from attnir.codegen.torch.schedule import Change, Group, Landmarks, Learned, Schedule, Span, Visit
 from attnir.codegen.torch.target import default_tile
-from attnir.codegen.torch.units import Scaled, cheap, scaled
+from attnir.codegen.torch.units import LOG2E, Scaled, cheap, scaled
 from attnir.dense import of_rows
 from attnir.evaluate import entry_of_pairs, of_pairs
 from attnir.expr import Expr
@@ -75,7 +75,7 @@ def schedule(
         by_distance=by_distance(plan.predicate),
         by_member=bool(reads(plan.predicate) & {"b", "h"}) or call.fields_differ,
         score=None if changed is None else _change(changed.score, SCORE, call),
-        factor_of_s=1.0 if changed is None else changed.factor,
+        factor_of_s=changed.factor if changed is not None else LOG2E if weights.is_softmax else 1.0,
         bias=None if bias is None else _change(bias, SCORE, call),
         bias_by_distance=bias is not None and by_distance(bias),
         slope=_change(slope(pattern.weighed) if changed is None else changed.slope, ONE, call),

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from attnir.codegen.torch.units import LOG2E
 from attnir.heads import Heads
 
 
@@ -101,7 +102,7 @@ class Schedule:
     score: Change | None = None
     bias: Change | None = None
     bias_by_distance: bool = False
-    factor_of_s: float = 1.0
+    factor_of_s: float = LOG2E
     slope: Change | None = None
     unbounded: bool = False
     learned: tuple[Learned, ...] = ()

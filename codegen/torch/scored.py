@@ -22,8 +22,7 @@ class Scored:
 
     def __init__(self, schedule: Schedule, unit: Unit, device: torch.device) -> None:
         self.schedule, self.unit, self.device = schedule, unit, device
-        plain = schedule.score is None and schedule.weight is None
-        self.unit_of_s = LOG2E if plain else schedule.factor_of_s  # by which products are multiplied
+        self.unit_of_s = schedule.factor_of_s  # by which products are multiplied
 
     def changed(self, step: Step, s: Tensor) -> Tensor:
         """What becomes of a step's scores s [outer, inner, rows * shared, keys], in powers of two.
