@@ -152,7 +152,7 @@ def test_texts_read_back(text: str) -> None:
 def test_what_is_no_block_is_refused() -> None:
     for block in (0, 8, 50, 256, 16.0, "16"):
         with pytest.raises(DeclarationError, match="a block with a landmark has 16, 32, 64, 128 keys"):
-            an.softmax(landmarks=block)  # type: ignore[arg-type]
+            an.softmax(landmarks=block)  # type: ignore[arg-type]  # a wrong type is tried
     with pytest.raises(TextError, match="a block with a landmark has"):
         an.parse("causal; weights = softmax(landmarks=9)")
     with pytest.raises(ConfigError, match="a tile has the 16 keys of a block"):

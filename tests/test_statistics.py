@@ -152,7 +152,7 @@ def test_requests_that_are_nested_too_deep_or_no_requests_are_refused() -> None:
             statistics(q, q, q, wrong)
     for do in (None, "do"):
         with pytest.raises(StatisticError, match="takes dO, a tensor"):
-            an.gradient_received(do)  # type: ignore[arg-type]
+            an.gradient_received(do)  # type: ignore[arg-type]  # a wrong type is tried
     with pytest.raises(StatisticError, match="dense real numbers"):
         statistics(q, q, q, an.gradient_received(torch.ones(1, 2, 20, 16).to_sparse()))
     with pytest.raises(StatisticError, match="the mask `a`: bool or real numbers in a dense tensor"):

@@ -48,9 +48,9 @@ class Scored:
     def _by_distance(self, bias: Change, step: Step, s: Tensor) -> Tensor:
         """A bias that knows pairs by their distances: evaluated once for each distance.
 
-        [matrices or 1, products or 1, rows, shared or 1, keys]. The last row has the distances of the first one later
-        by as many keys as there are rows between. So a copy of them for each row is the whole, read with one key less
-        from row to row.
+        [matrices or 1, products or 1, rows, shared or 1, keys]. From row to row the distances move on by one key. So
+        those of all rows are copied for each of them, one after another, and read so that each row begins one earlier
+        in its copy than the row before.
         """
         rows, cols = step.series.rows, step.series.cols
         height, width = step.series.shape.height, step.series.shape.width
