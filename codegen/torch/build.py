@@ -68,7 +68,8 @@ def schedule(
     if weights.is_softmax and bias is None and pattern.score is not SCORE:
         turned = slope(pattern.score)
         whole = bool(tensors_read(pattern.score))  # whose derivatives take s as it is
-        changed = Scaled(1.0, pattern.score, turned) if natural else scaled(pattern.score, turned, whole=whole)
+        plain = Scaled(1.0, cheap(pattern.score), cheap(turned))
+        changed = plain if natural else scaled(pattern.score, turned, whole=whole)
     return Schedule(
         tuple(groups),
         lambda samples, heads, rows, cols: of_pairs(plan.predicate, call, samples, heads, rows, cols),
@@ -76,7 +77,7 @@ def schedule(
         by_member=bool(reads(plan.predicate) & {"b", "h"}) or call.fields_differ,
         score=None if changed is None else _change(changed.score, SCORE, call),
         factor_of_s=changed.factor if changed is not None else LOG2E if weights.is_softmax else 1.0,
-        bias=None if bias is None else _change(bias, SCORE, call),
+        bias=None if bias is None else _change(cheap(bias), SCORE, call),
         bias_by_distance=bias is not None and by_distance(bias),
         slope=_change(slope(pattern.weighed) if changed is None else changed.slope, ONE, call),
         unbounded=is_unbounded(pattern.weighed),
@@ -102,7 +103,7 @@ def _change(e: Expr, neutral: Expr | None, call: Call) -> Change | None:
     """An expression as a function of pairs and their scores; None where it changes nothing."""
     if e is neutral:
         return None
-    e = floated(cheap(e), call)
+    e = floated(e, call)
     return lambda samples, heads, rows, cols, s: of_pairs(e, call, samples, heads, rows, cols, s).to(s.dtype)
 
 
