@@ -13,7 +13,7 @@ from torch import Tensor
 from attnir.call import Call
 from attnir.evaluate import dense_score, dense_tokens, entry_of_pairs, of_pairs
 from attnir.expr import Expr
-from attnir.real import ONE
+from attnir.real import ONE, derivative, slope, tensors_read
 from attnir.weighing import Weights
 
 
@@ -90,6 +90,35 @@ def of_rows(e: Expr, call: Call, dtype: torch.dtype) -> Tensor:
     s = torch.zeros((), dtype=dtype, device=call.device)  # whose dtype real numbers have
     found = of_pairs(e, call, tokens["b"], tokens["h"], tokens["q"] - call.q_start, tokens["k"], s)
     return found.to(dtype).expand(call.batch, call.heads, call.q_len, 1)[..., 0]
+
+
+def pulled(weights: Weights, p: Tensor, lse: Tensor | None, pull: Tensor, delta: Tensor | None) -> Tensor:
+    """The gradients of changed scores, or of weights that are no softmax's: P * (pull - delta), or of the row's share.
+
+    pull is the gradient of what the weights p [B, H, Sq, Sk] count, delta [B, H, Sq] its mean over each row.
+    """
+    if lse is None or delta is None:
+        return pull
+    share = p if weights.is_softmax else torch.where(lse > -torch.inf, -lse, -torch.inf).exp()[..., None]
+    return share * (pull - delta[..., None])
+
+
+def through_score(weighed: Expr, call: Call, s: Tensor, live: Tensor, ds: Tensor, found: dict[str, Tensor]) -> Tensor:
+    """The gradients of scores s for those of what they become, 0 on dead pairs; adds to the sums of real tensors."""
+    add_learned(weighed, call, s, live, ds, found)
+    return torch.where(live, ds * dense_score(slope(weighed), call, live)(s), 0.0)
+
+
+def add_learned(root: Expr, call: Call, s: Tensor, live: Tensor, given: Tensor, found: dict[str, Tensor]) -> None:
+    """Add what a real expression of pairs, whose gradient is given, passes on to the real tensors that it reads."""
+    for name, n in tensors_read(root):
+        slopes = dense_score(derivative(root, n), call, live)(s)
+        gather(n, call, torch.where(live, given * slopes, 0.0), found[name])
+
+
+def no_sums(call: Call) -> dict[str, Tensor]:
+    """The gradients of real tensors before anything is added, flat, float64."""
+    return {name: torch.zeros(t.numel(), dtype=torch.float64, device=t.device) for name, t in call.reals.items()}
 
 
 def gather(n: Expr, call: Call, given: Tensor, found: Tensor, columns: int | None = None) -> None:

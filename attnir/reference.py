@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from attnir.call import Call
-from attnir.dense import factors, gather, through_landmarks, weigh
+from attnir.dense import add_learned, factors, no_sums, pulled, through_landmarks, through_score, weigh
 from attnir.errors import NoLseError
 from attnir.evaluate import dense_mask, dense_score
 from attnir.factors import Factor
@@ -17,7 +17,6 @@ from attnir.inputs import DTYPES, check_inputs
 from attnir.masks import Mask
 from attnir.normalizers import Normalizer
 from attnir.promises import check_sizes
-from attnir.real import derivative, slope, tensors_read
 from attnir.scores import Pattern, Score
 from attnir.scores import pattern as declare
 
@@ -123,21 +122,13 @@ def dense_backward(
     p, lse = weigh(weights, call, dense_score(pattern.score, call, live)(s), live)
     c = factors(weights, call, p, live)
     counted, dp = torch.where(live, p * c, 0.0), grad @ values.transpose(-1, -2)
-    ds = c * dp
-    if lse is not None:
-        delta = (grad * (counted @ values)).sum(-1) - (0.0 if dlse is None else dlse.double())
-        ds = (ds - delta[..., None]) * (
-            p if weights.is_softmax else torch.where(lse > -torch.inf, -lse, -torch.inf).exp()[..., None]
-        )
-    ds = torch.where(live, ds, 0.0)
+    delta = (grad * (counted @ values)).sum(-1) - (0.0 if dlse is None else dlse.double())
+    ds = torch.where(live, pulled(weights, p, lse, c * dp, delta), 0.0)
     if weights.landmarks is not None:
         ds = through_landmarks(weights.landmarks, call, p, ds)
-    found = {name: torch.zeros(t.numel(), dtype=torch.float64, device=t.device) for name, t in call.reals.items()}
-    for root, given in ((pattern.weighed, ds), (weights.factor, torch.where(live, p * dp, 0.0))):
-        for name, n in tensors_read(root):
-            slopes = dense_score(derivative(root, n), call, live)(s)
-            gather(n, call, torch.where(live, given * slopes, 0.0), found[name])
-    ds = torch.where(live, ds * dense_score(slope(pattern.weighed), call, live)(s) * scale, 0.0)
+    found = no_sums(call)
+    add_learned(weights.factor, call, s, live, torch.where(live, p * dp, 0.0), found)
+    ds = through_score(pattern.weighed, call, s, live, ds, found) * scale
     dk = summed(ds.transpose(-1, -2) @ queries, maps.k, k.shape[1])
     dv = summed(counted.transpose(-1, -2) @ grad, maps.v, v.shape[1])
     dq, dk, dv = (g.to(t.dtype).contiguous() for g, t in ((ds @ keys, q), (dk, k), (dv, v)))

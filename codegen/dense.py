@@ -10,11 +10,10 @@ from torch import Tensor
 from attnir.call import Call
 from attnir.codegen.gradients import Gradients
 from attnir.codegen.sums import Sums, Wished
-from attnir.dense import gather
+from attnir.dense import no_sums, pulled, through_score
 from attnir.dense_statistics import dense_probabilities, first_largest
-from attnir.evaluate import Evaluator, dense_mask, dense_score, dense_tokens
+from attnir.evaluate import Evaluator, dense_mask, dense_tokens
 from attnir.expr import Expr
-from attnir.real import derivative, slope, tensors_read
 from attnir.scores import Pattern
 from attnir.terms import Term
 
@@ -81,19 +80,10 @@ def through(
     more = {} if first is None else {"_is_first": _is_first(first, s)}
     value = pull if isinstance(pull, Tensor) else _values(Term(pull), call, s, p, more)
     value = torch.where(live, value, 0.0)
-    share = p
-    if not pattern.weights.is_softmax:
-        divided = 0.0 * p if lse is None else torch.where(lse > -torch.inf, -lse, -torch.inf)[..., None]
-        share = divided.exp() * live
-    if lse is not None:
-        value = value - ((p * value).sum(-1) if delta is None else delta)[..., None]
-    ds = torch.where(live, share * value, 0.0)
-    before = queries @ keys.transpose(-1, -2) * scale
-    found = {name: torch.zeros(t.numel(), dtype=torch.float64, device=t.device) for name, t in call.reals.items()}
+    delta = (p * value).sum(-1) if delta is None else delta
+    ds = torch.where(live, pulled(pattern.weights, p, lse, value, delta), 0.0)
+    before, found = queries @ keys.transpose(-1, -2) * scale, no_sums(call)
     live = dense_mask(pattern.predicate, call).expand(ds.shape)
-    for name, n in tensors_read(pattern.weighed):
-        slopes = dense_score(derivative(pattern.weighed, n), call, live)(before)
-        gather(n, call, torch.where(live, ds * slopes, 0.0), found[name])
-    ds = torch.where(live, ds * dense_score(slope(pattern.weighed), call, live)(before) * scale, 0.0)
+    ds = through_score(pattern.weighed, call, before, live, ds, found) * scale
     dk = (ds.transpose(-1, -2) @ queries).unflatten(1, (-1, group)).sum(2)
     return Gradients(ds @ keys, dk, None, {name: t.view(call.reals[name].shape) for name, t in found.items()})

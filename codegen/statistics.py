@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -134,7 +135,7 @@ def total_of(sums: Sums, lse: Tensor, sink: Sink | None) -> Tensor:
     return torch.where(lse > -torch.inf, total, 1.0)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class _Finished:
     """Sums that become results."""
 
@@ -143,7 +144,7 @@ class _Finished:
     wished: Wished
     sums: Sums
 
-    @property
+    @cached_property
     def total(self) -> Tensor:
         """The sum of the probabilities of each row: see `total_of`."""
         return total_of(self.sums, self.lse, self.sink)
@@ -153,7 +154,7 @@ class _Finished:
         """Which rows give their keys anything: one without a live key may still have a sink."""
         return self.sums.rows[0] > 0
 
-    @property
+    @cached_property
     def sink(self) -> Sink | None:
         return Sink.of(self.given, self.lse)
 

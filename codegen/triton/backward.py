@@ -15,6 +15,7 @@ from attnir.codegen.triton.frame import KEY, QUERY, Frame
 from attnir.codegen.triton.landmarks import write_through_landmarks
 from attnir.codegen.triton.loops import Body, write_loops
 from attnir.codegen.triton.operands import Operand, lanes, lowered, operand, product_over_width, zeros
+from attnir.codegen.triton.recompute import gradient, load_rows_of_lse, write_divided
 from attnir.codegen.triton.scores import Pairs
 from attnir.codegen.triton.spec import Spec
 from attnir.codegen.triton.tiles import column_tile, row_tile
@@ -30,7 +31,7 @@ def write_dq(programs: Programs, spec: Spec) -> Frame:
     load_rows(f, "q", "do")
     head_offsets(f)
     score_unit(f)
-    _load_rows_of_lse(f, ", mask=query_in, other=0.0")
+    _load_rows(f, ", mask=query_in, other=0.0")
     if not spec.measures:
         zeros(f.w, "acc", "BLOCK_Q", Operand("dq", spec))
     write_loops(f, lambda: key_tiles(f, _dq_tile))
@@ -43,27 +44,15 @@ def write_dq(programs: Programs, spec: Spec) -> Frame:
     return f
 
 
-def _load_rows_of_lse(f: Frame, mask: str) -> None:
-    """What is known of each query: lse, in the unit of the scores, or the share that a weight has; and delta."""
-    weights = f.program.weights
-    if not weights.divided:
-        return
-    f.w.let("first_row", "(b64 * heads + h) * q_len")
-    at = f"first_row + {f.indices(QUERY)}"
-    if weights.is_softmax:
-        f.w.let("row_lse", f"tl.load(lse + {at}{mask}){'' if f.spec.natural else ' * LOG2E'}")
-    else:
-        f.w.let("row_lse", f"tl.load(lse + {at}{mask})")
-        f.w.let("row_share", 'tl.where(row_lse > float("-inf"), tl.exp(-row_lse), 0.0)')
-    f.w.let("row_delta", f"tl.load(delta + {at}{mask})")
+def _load_rows(f: Frame, mask: str) -> None:
+    """What is known of each query, lse in the unit of the scores."""
+    load_rows_of_lse(f, mask, unit="" if f.spec.natural else " * LOG2E")
 
 
 def _probability(f: Frame, pairs: Pairs, of_row: str, status: Status) -> None:
     """The weights `p` of a tile, divided; of_row spreads what is known of queries over it."""
-    weights = f.program.weights
-    if not weights.is_softmax:
-        if pairs.write_weights(status) and weights.divided:
-            f.w.let("p", f"p * row_share{of_row}")
+    if not f.program.weights.is_softmax:
+        write_divided(f, pairs, of_row, status)
         return
     s, factor = pairs.write_score(status)
     f.w.let("p", f"{'tl.exp' if f.spec.natural else 'tl.exp2'}({s}{factor} - row_lse{of_row})")
@@ -74,9 +63,7 @@ def _probability(f: Frame, pairs: Pairs, of_row: str, status: Status) -> None:
 def _gradient(f: Frame, pairs: Pairs, of_row: str, status: Status) -> None:
     """The gradients `ds` of the scores behind their change, or of the weights, from those of what these count."""
     weights = f.program.weights
-    dp = pairs.write_counted(status, "dp")
-    inner = f"{dp} - row_delta{of_row}" if weights.divided else dp
-    given = f"p * ({inner})" if weights.is_softmax else f"row_share{of_row} * ({inner})" if weights.divided else inner
+    given = gradient(weights, pairs.write_counted(status, "dp"), of_row)
     # On a pair without a weight p is 0; where it is no factor, or dP may be infinite, ds has to be made so.
     weighs = "" if weights.is_softmax and not pairs.unbounded_factor else pairs.weighing(status)
     f.w.let("ds", f"tl.where({weighs}, {given}, 0.0)" if weighs else given)
@@ -140,7 +127,7 @@ def _load_queries(f: Frame, status: Status) -> None:
         if f.ordered:
             w.let(f"{name}_rows", t.rows(f.indices(QUERY)))
         t.load(w, "query_in" if partial else None)
-    _load_rows_of_lse(f, ", mask=query_in, other=0.0" if partial else "")
+    _load_rows(f, ", mask=query_in, other=0.0" if partial else "")
 
 
 def _dkv_tile(f: Frame, pairs: Pairs, status: Status) -> None:

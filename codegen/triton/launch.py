@@ -24,9 +24,9 @@ from attnir.codegen.plan import Plan
 from attnir.codegen.targets import LIKE, Config, Target, current_target
 from attnir.codegen.triton.arguments import MAPS, arguments, tensors_of
 from attnir.codegen.triton.emit import emit
+from attnir.codegen.triton.learned import NO_SUMS, LearnedSums
 from attnir.codegen.triton.metadata import metadata
 from attnir.codegen.triton.spec import Spec
-from attnir.codegen.triton.sums import NO_SUMS, Sums
 from attnir.errors import BackendError
 from attnir.heads import Heads, maps_of, needs_maps, summed
 from attnir.inputs import check_dtype, check_widths
@@ -61,10 +61,10 @@ def backward(plan: Plan, call: Call, given: Incoming, wanted: Wanted) -> Gradien
     maps = maps_of(plan.heads, q.shape[1], k.shape[1], v.shape[1])
     dq = torch.empty(q.shape, dtype=q.dtype, device=q.device) if with_q else None
 
-    def measure(largest: Sums) -> None:
+    def measure(largest: LearnedSums) -> None:
         run("dq", plan, call, {**held, "dq": dq}, scale, largest, maps=maps)
 
-    sums = Sums.none(plan.pattern, call, wanted.reals, given, delta, measure)
+    sums = LearnedSums.none(plan.pattern, call, wanted.reals, given, delta, measure)
     if with_q:
         run("dq", plan, call, {**held, "dq": dq}, scale, sums, maps=maps)
     dk, dv = _of_keys(plan, call, held, k, v, scale, maps) if wanted.kv else (None, None)
@@ -89,11 +89,25 @@ def source(plan: Plan, kind: str, d: int, dv: int | None, dtype: torch.dtype, ta
     dv = d if dv is None else dv
     check_widths(d, dv)
     check_dtype("dtype", dtype)
-    at = Target.parse(target) if target else current_target()
-    mapped = needs_maps(plan.heads) and kind != "delta"
-    config = configuration(plan, kind, at, d, dv, dtype)
-    spec = Spec(dtype, d, dv, config, at.family, grouped and not mapped, mapped=mapped)
+    spec = spec_of(plan, kind, Target.parse(target) if target else current_target(), d, dv, dtype, grouped=grouped)
     return "\n\n".join(emit(kind, programs, spec) for programs in launches_of(plan, kind, spec.config))
+
+
+def spec_of(
+    plan: Plan,
+    kind: str,
+    target: Target,
+    d: int,
+    dv: int,
+    dtype: torch.dtype,
+    *,
+    grouped: bool = True,
+    aligned: bool = True,
+) -> Spec:
+    """The structure of a kernel as it is configured, where no call says more. grouped: query heads share a key head."""
+    mapped = needs_maps(plan.heads) and kind != "delta"
+    config = configuration(plan, kind, target, d, dv, dtype)
+    return Spec(dtype, d, dv, config, target.family, grouped=grouped and not mapped, aligned=aligned, mapped=mapped)
 
 
 def configuration(plan: Plan, kind: str, target: Target, d: int, dv: int, dtype: torch.dtype) -> Config:
@@ -124,7 +138,7 @@ def run(
     call: Call,
     tensors: Mapping[str, Tensor | None],
     scale: float,
-    sums: Sums = NO_SUMS,
+    sums: LearnedSums = NO_SUMS,
     *,
     maps: Heads | None = None,
     terms: tuple[Term, ...] = (),

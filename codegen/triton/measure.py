@@ -17,6 +17,7 @@ from attnir.codegen.triton.frame import KEY, QUERY, Frame
 from attnir.codegen.triton.loops import Body, write_loops
 from attnir.codegen.triton.operands import Operand, lowered, operand, product_over_width, zeros
 from attnir.codegen.triton.operations import ATOM
+from attnir.codegen.triton.recompute import gradient, load_rows_of_lse, write_divided
 from attnir.codegen.triton.scores import Pairs
 from attnir.codegen.triton.spec import Spec
 from attnir.codegen.triton.tiles import column_tile, row_tile
@@ -46,11 +47,9 @@ class Terms:
 
     def write_probability(self, status: Status) -> None:
         """The scores of a tile, the logarithm of its probabilities, and these, 0 on dead pairs."""
-        w, of_rows, weights = self.f.w, self.f.rows is QUERY, self.f.program.weights
-        if not weights.is_softmax:
-            self.pairs.write_weights(status)
-            if weights.divided:
-                w.let("p", f"p * row_share{'[:, None]' if of_rows else '[None, :]'}")
+        w, of_rows = self.f.w, self.f.rows is QUERY
+        if not self.f.program.weights.is_softmax:
+            write_divided(self.f, self.pairs, "[:, None]" if of_rows else "[None, :]", status)
             return
         w.let("score", self.pairs.weighed or "s * scale")
         w.let("log_p", f"score - row_lse{'[:, None]' if of_rows else '[None, :]'}")
@@ -120,20 +119,7 @@ def _begin(f: Frame, *stays: str, delta: bool = False) -> None:
     load_rows(f, *stays)
     if f.rows is QUERY:
         f.w.let("k_head_at", Operand("k", f.spec).base())
-        _load_lse(f, ", mask=query_in, other=0.0", delta=delta)
-
-
-def _load_lse(f: Frame, mask: str, *, delta: bool) -> None:
-    if not f.program.weights.divided:
-        return
-    f.w.let("lse_at", f"(b64 * heads + h) * q_len + {f.indices(QUERY)}")
-    f.w.let("row_lse", f"tl.load(lse + lse_at{mask})")
-    if not f.program.weights.is_softmax:
-        f.w.let("row_share", 'tl.where(row_lse > float("-inf"), tl.exp(-row_lse), 0.0)')
-    if delta:
-        f.w.let("row_delta", f"tl.load(delta + lse_at{mask})")
-    if reads_first(f):
-        f.w.let("row_first", f"tl.load(first + lse_at{mask.replace('0.0', '-1')})")
+        load_rows_of_lse(f, ", mask=query_in, other=0.0", delta=delta, first=reads_first(f))
 
 
 def reads_first(f: Frame) -> bool:
@@ -173,7 +159,7 @@ def _load_columns(f: Frame, moving: list[str], status: Status, *, delta: bool) -
         if f.ordered:
             f.w.let(f"{name}_rows", t.rows(f.indices(QUERY)))
         t.load(f.w, "query_in" if partial else None)
-    _load_lse(f, ", mask=query_in, other=0.0" if partial else "", delta=delta)
+    load_rows_of_lse(f, ", mask=query_in, other=0.0" if partial else "", delta=delta, first=reads_first(f))
 
 
 def _sum(f: Frame, terms: Terms, status: Status, pulls: bool) -> None:
@@ -226,10 +212,10 @@ def write_pulled_dk(programs: Programs, spec: Spec) -> Frame:
 def _pull(f: Frame, terms: Terms, status: Status, moving: str, spread: str) -> None:
     """Add the gradients of a tile's scores, times what moves."""
     w, spec, weights = f.w, f.spec, f.program.weights
+    given = gradient(weights, terms.texts[0], spread)
     if weights.is_softmax:
-        w.let("ds", terms.masked(f"p * ({terms.texts[0]} - row_delta{spread})", 0, status))
+        w.let("ds", terms.masked(given, 0, status))
     else:
-        given = f"row_share{spread} * ({terms.texts[0]} - row_delta{spread})" if weights.divided else terms.texts[0]
         w.let("ds", f"tl.where(live, {given}, 0.0)" if status is Status.PARTIAL else f"tl.zeros_like(s) + {given}")
     terms.pairs.write_learned(status)
     if spec.measures:

@@ -12,7 +12,7 @@ from attnir.codegen.gradients import Gradients, Wanted
 from attnir.codegen.plan import Plan
 from attnir.codegen.sums import Sums, Wished
 from attnir.codegen.triton.launch import run
-from attnir.codegen.triton.sums import Sums as LearnedSums
+from attnir.codegen.triton.learned import LearnedSums
 from attnir.expr import Expr
 from attnir.terms import Term
 

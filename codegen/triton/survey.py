@@ -6,14 +6,12 @@ from dataclasses import dataclass
 
 import torch
 
-from attnir.codegen.configure import configure
 from attnir.codegen.occupancy import Occupancy, occupancy
 from attnir.codegen.plan import Plan
 from attnir.codegen.targets import Config, Target
 from attnir.codegen.triton.inspect import Report, broken, inspect
-from attnir.codegen.triton.launch import launches_of
+from attnir.codegen.triton.launch import launches_of, spec_of
 from attnir.codegen.triton.spec import Spec
-from attnir.heads import needs_maps
 from attnir.program import Programs
 
 
@@ -59,9 +57,7 @@ def kernels(
     aligned: bool = True,
 ) -> tuple[Kernel, ...]:
     """The kernels of a kind, "forward", "dq", "dkv" or "delta": one for each launch."""
-    config = configure(plan, kind, target, d, dv, dtype).config
-    mapped = needs_maps(plan.heads) and kind != "delta"
-    spec = Spec(dtype, d, dv, config, target.family, grouped=grouped and not mapped, aligned=aligned, mapped=mapped)
-    launches = launches_of(plan, kind, config)
+    spec = spec_of(plan, kind, target, d, dv, dtype, grouped=grouped, aligned=aligned)
+    launches = launches_of(plan, kind, spec.config)
     names = [f"{kind} {i + 1}" for i in range(len(launches))] if len(launches) > 1 else [kind]
     return tuple(Kernel(name, kind, programs, spec, target) for name, programs in zip(names, launches, strict=True))

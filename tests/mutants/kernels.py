@@ -28,9 +28,9 @@ BACKWARD = (
     _kernel("dk is not scaled", "backward", '"acc_k_# * scale"', '"acc_k_#"'),
     _kernel(
         "delta is not subtracted in a kernel",
-        "backward",
-        'f"{dp} - row_delta{of_row}" if weights.divided',
-        "dp if True",
+        "recompute",
+        "({pulled} - row_delta{of_row})",
+        "({pulled})",
     ),
     _kernel(
         "delta is that of the first query of a tile in dk",
@@ -197,7 +197,9 @@ VALUES = (
 )
 LEARNED = (
     _kernel("a slope by a tensor is lost", "scores", "{one.slope and f' * ({one.slope})'}", ""),
-    _kernel("sums are taken in units of two", "sums", "t.double() / self.units[n]", "t.double() / self.units[n] / 2"),
+    _kernel(
+        "sums are taken in units of two", "learned", "t.double() / self.units[n]", "t.double() / self.units[n] / 2"
+    ),
     _kernel("the series of tanh turns too early", "operations", "-17.0 / 315.0", "17.0 / 315.0"),
     _kernel(
         "a quotient by a constant is a product with it",

@@ -52,7 +52,7 @@ MUTANTS = (
     _kernel(
         "the mean of a pull is not taken from it",
         "measure",
-        '"p * ({terms.texts[0]} - row_delta{spread})"',
-        '"p * ({terms.texts[0]} - row_delta{spread} * 0.0)"',
+        "gradient(weights, terms.texts[0], spread)",
+        'gradient(weights, terms.texts[0], f"{spread} * 0.0")',
     ),
 )

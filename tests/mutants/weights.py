@@ -60,8 +60,8 @@ KERNELS = (
         "pass\n        return True",
     ),
     _kernel("weights are not divided", "forward", '"tl.where(any_live, l, 1.0)"', '"tl.where(any_live, 1.0, 1.0)"'),
-    _kernel("weights are not divided in the backward", "backward", 'f"p * row_share{of_row}"', '"p"'),
-    _kernel("gradients of weights are not divided", "backward", 'f"row_share{of_row} * ({inner})" if', "inner if"),
+    _kernel("weights are not divided in the backward", "recompute", 'f"p * row_share{of_row}"', '"p"'),
+    _kernel("gradients of weights are not divided", "recompute", "f'row_share{of_row}'", "'1.0'"),
     _kernel(
         "factors are lost in dv", "backward", 'lowered(pairs.write_counted(status, "p"), spec)', 'lowered("p", spec)'
     ),

@@ -29,7 +29,7 @@ TINY = 1e-30  # a bound of summands that are all 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sums:
+class LearnedSums:
     """By name: the sums, int64 of the shape of the tensor, and how many units make 1, float32 [].
 
     measures: no sums are made, and the units become the largest summands.
@@ -46,8 +46,8 @@ class Sums:
         names: Sequence[str],
         given: Incoming,
         delta: Tensor,
-        measure: Callable[[Sums], None],
-    ) -> Sums:
+        measure: Callable[[LearnedSums], None],
+    ) -> LearnedSums:
         """The sums before any summand."""
         if not names:
             return NO_SUMS
@@ -56,7 +56,7 @@ class Sums:
         slopes = {name: [derivative(score, n) for read, n in tensors_read(score) if read == name] for name in names}
         bounded = weights.is_softmax and weights.factor is ONE
         if not bounded or any(is_unbounded(slope) for found in slopes.values() for slope in found):
-            return Sums.measured(call, names, given.lse, measure)
+            return LearnedSums.measured(call, names, given.lse, measure)
         longest = [_longest(t) for t in (given.q, given.k, given.v, given.do)]
         scores = longest[0] * longest[1] * abs(given.scale)
         # A row that met NaN has an lse of NaN, and so has the unit then.
@@ -69,19 +69,19 @@ class Sums:
         for name, found in slopes.items():
             sizes = [torch.stack(range_of(slope, call, scores)).abs().amax() for slope in found]
             units[name] = _unit(most * torch.stack(sizes).sum())
-        return Sums(held, units)
+        return LearnedSums(held, units)
 
     @staticmethod
-    def measured(call: Call, names: Sequence[str], lse: Tensor, measure: Callable[[Sums], None]) -> Sums:
+    def measured(call: Call, names: Sequence[str], lse: Tensor, measure: Callable[[LearnedSums], None]) -> LearnedSums:
         """The sums before any summand, in units that the largest summands give: what has no bound is measured."""
         if not names:
             return NO_SUMS
         held = {n: torch.zeros(call.reals[n].shape, dtype=torch.int64, device=lse.device) for n in names}
         largest = {name: torch.zeros((), dtype=torch.float32, device=lse.device) for name in names}
-        measure(Sums(held, largest, measures=True))
+        measure(LearnedSums(held, largest, measures=True))
         count = call.batch * call.heads * call.q_len * call.k_len
         met = lse.double().where(lse.isnan(), 0.0).sum()
-        return Sums(held, {name: _unit(t.double() * count + met) for name, t in largest.items()})
+        return LearnedSums(held, {name: _unit(t.double() * count + met) for name, t in largest.items()})
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -102,7 +102,7 @@ class Sums:
         return {n: (t.double() / self.units[n]).to(call.reals[n].dtype) for n, t in self.held.items()}
 
 
-NO_SUMS = Sums()
+NO_SUMS = LearnedSums()
 
 
 def _longest(t: Tensor) -> Tensor:
