@@ -21,7 +21,7 @@ class Heads:
     """Which head of k, and which of v, each query head attends over.
 
     k, v    for every query head the index of its key head and of its value head, from 0; heads may be named in any
-            order, often or not at all
+            order, often or not at all; v where left out as k
 
     >>> import attnir as an, torch
     >>> attn = an.compile(an.causal(), heads=an.Heads(k=(0, 0, 1, 1), v=(0, 1, 0, 1)))
@@ -33,9 +33,11 @@ class Heads:
     """
 
     k: tuple[int, ...]
-    v: tuple[int, ...]
+    v: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.v == ():
+            object.__setattr__(self, "v", self.k)
         for name, given in (("k", self.k), ("v", self.v)):
             if not isinstance(given, Sequence) or isinstance(given, str) or not all(type(i) is int for i in given):
                 raise HeadsError(f"the map of {name} gives each query head the index of its head of {name}: {EXAMPLE}")

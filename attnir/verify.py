@@ -11,6 +11,7 @@ import torch
 from attnir.codegen.plan import BACKENDS, Plan
 from attnir.errors import BackendError, VerificationError
 from attnir.factors import Factor
+from attnir.heads import Heads, check_is_heads
 from attnir.masks import Mask
 from attnir.normalizers import Normalizer
 from attnir.scores import Pattern, Score
@@ -55,13 +56,15 @@ def verify(
     score: Score | Iterable[Score] = (),
     normalize: Normalizer | None = None,
     factor: Factor | Iterable[Factor] = (),
+    heads: Heads | None = None,
     backend: str | None = None,
     cases: int = 40,
     seed: int = 0,
 ) -> Report:
     """Try a pattern: random calls of it, each held to every property of `attnir.testing.PROPERTIES`.
 
-    Lengths, widths, dtypes, layouts, fields and parameters are drawn, the same ones for the same seed. The backend is
+    The pattern and its heads are said as for `an.compile`. Lengths, widths, dtypes, layouts, fields and parameters are
+    drawn, the same ones for the same seed. The backend is
     "torch", or "triton": the kernels, on a GPU or else in Triton's interpreter, which is slow. By default it is Triton
     where there is a GPU, and torch elsewhere.
 
@@ -73,9 +76,9 @@ def verify(
     """
     if backend not in (None, *BACKENDS[:2]):
         raise BackendError(f"what is verified is torch or triton, against the reference; not {backend!r}")
-    return _tried(
-        Plan(declare(pattern, score=score, normalize=normalize, factor=factor), backend), cases, seed, own_tiles=False
-    )
+    check_is_heads(heads)
+    declared = declare(pattern, score=score, normalize=normalize, factor=factor)
+    return _tried(Plan(declared, backend, heads=heads), cases, seed, own_tiles=False)
 
 
 def verified(plan: Plan, cases: int, seed: int) -> Report:

@@ -27,7 +27,8 @@ masks = st.one_of(positional, positional, arranged(scale=2, given=True), neighbo
 
 @st.composite
 def patterns(draw: st.DrawFn) -> an.Pattern:
-    """A pattern: a mask of some kind, two of three with a score, half of them with a normaliser, fewer with a factor.
+    """A pattern: a mask of some kind, one of four alone; of the others two of three have a score, half of them a
+    normaliser, fewer a factor.
 
     >>> from hypothesis import find
     >>> find(patterns(), lambda p: len(p.fields) > 0).fields != ()
@@ -38,6 +39,8 @@ def patterns(draw: st.DrawFn) -> an.Pattern:
     else:
         base = draw(masks)
     declared = an.pattern(base)
+    if draw(st.integers(0, 3)) == 3:
+        return declared
     if draw(st.integers(0, 2)):
         declared = _with(declared, score=draw(_changes))
     if draw(st.booleans()) and declared.weights == SOFTMAX:

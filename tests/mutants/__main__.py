@@ -2,7 +2,7 @@
 
     python -m tests.mutants [--only WORD] [--part I/N] [--time SECONDS] [--jobs N] [--seed N] [--out FILE.md]
 
-Exit 0: all of them are caught, at most a tenth by a test of their own. Exit 1: some survive, or the fuzzer fails
+Exit 0: all of them are caught, at most a tenth by tests. Exit 1: some survive, or the fuzzer fails
 without any of them: in a run of its own, or in a script that it took for one that shows a bug.
 """
 

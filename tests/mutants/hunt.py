@@ -1,6 +1,8 @@
 """One mutant, hunted: the fuzzer alone against a planted bug, then its shrunk script without the bug and with it.
 
 A script that fails without the bug as well is a false alarm: it shows nothing, and the hunt goes on with another seed.
+What the fuzzer does not find in its time is left to the test suite: to the tests of what kernels compute, or of the
+analysis, not to those that hold texts.
 """
 
 from __future__ import annotations
@@ -8,15 +10,30 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.mutants.mutant import Mutant
+from tests.mutants.mutant import LEVELS, Mutant
 from tests.mutants.server import Ended, forked
 
 SHRINKING = 5  # seconds that the fuzzer may take to make what it found small
 CLOSING = 10  # seconds of a hunt in which no new case begins: for the last one, or for shrinking
+SUITE = 900  # seconds of the test suite, for a bug that the fuzzer did not find
+COMPUTED = (
+    "probes",
+    "metadata",
+    "runtime",
+    "score_kernels",
+    "layout_kernels",
+    "weights",
+    "learned",
+    "heads",
+    "landmarks",
+)
+COMPUTED = (*COMPUTED, "selections", "route", "statistics", "wide_heads", "compositions")
+SUITES = {level: tuple(f"tests/test_{name}.py" for name in COMPUTED) for level in LEVELS}
+SUITES |= dict.fromkeys(("language", "analysis", "program"), ("tests/attnir",))
 BEYOND = 180  # seconds for a script, a test, or the fuzzer without a bug, beyond what they should take
 
 
@@ -24,7 +41,8 @@ BEYOND = 180  # seconds for a script, a test, or the fuzzer without a bug, beyon
 class Outcome:
     """How a mutant fared.
 
-    caught_by   the property that it broke and on what, "crash" of the fuzzer, or the test of the table; empty: nothing
+    caught_by   the property that it broke and on what, "crash" of the fuzzer, the test of the table, or that one of the
+                suite which found what the fuzzer had not; empty: nothing
     cases       how many cases the last run of the fuzzer tried; 0 where it did not say
     seconds     until the fuzzer had found it, and shrunk it
     reproduces  whether the shrunk script, or the test, fails with the bug and passes without it
@@ -42,13 +60,14 @@ class Outcome:
 
     @property
     def by_fuzzing(self) -> bool:
-        return bool(self.caught_by) and not self.mutant.test
+        return bool(self.caught_by) and not self.caught_by.startswith(("test ", "suite "))
 
 
 def hunt(mutant: Mutant, *, limit: int, seed: int) -> Outcome:
     """Fuzz a planted bug for at most `limit` seconds, or run the test that the table names."""
     with TemporaryDirectory(prefix="attnir-hunt-") as folder:
-        return (_tested if mutant.test else _fuzzed)(mutant, Path(folder), limit, seed)
+        found = (_tested if mutant.test else _fuzzed)(mutant, Path(folder), limit, seed)
+        return found if found.caught_by or mutant.test else _by_suite(found, Path(folder))
 
 
 def _tested(mutant: Mutant, folder: Path, limit: int, _: int) -> Outcome:
@@ -59,6 +78,17 @@ def _tested(mutant: Mutant, folder: Path, limit: int, _: int) -> Outcome:
     found = f"test {mutant.test.rpartition('::')[2]}" if ended.code == 1 else ""
     reproduces = bool(found) and forked(None, arguments, folder, BEYOND).code == 0
     return Outcome(mutant, found, 0, seconds, reproduces, _last(ended.said))
+
+
+def _by_suite(missed: Outcome, folder: Path) -> Outcome:
+    """What the test suite says of a bug that the fuzzer has missed."""
+    arguments = ["-m", "pytest", "-q", "-x", "-n", "0", "--assert=plain"]
+    ended = forked(missed.mutant, [*arguments, *SUITES[missed.mutant.level]], folder, SUITE)
+    failed = re.search(r"^FAILED (.+?)(?: - |$)", ended.said, re.MULTILINE)
+    if ended.code != 1 or failed is None:
+        return missed
+    reproduces = forked(None, [*arguments, failed[1]], folder, BEYOND).code == 0
+    return replace(missed, caught_by=f"suite {failed[1].rpartition('::')[2]}", reproduces=reproduces)
 
 
 def _fuzzed(mutant: Mutant, folder: Path, limit: int, seed: int) -> Outcome:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.mutants import __main__ as mutants
+from tests.mutants import hunt
 from tests.mutants.hunt import Outcome
 from tests.mutants.mutant import LEVELS, Mutant, NoLongerAppliesError
 from tests.mutants.server import Ended
@@ -88,6 +89,31 @@ def _printed(*arguments: str) -> str:
     command = [sys.executable, *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+
+
+SAID = "FAILED tests/test_probes.py::test_counts[a window, causal-triton] - AssertionError: o x live keys"
+
+
+def test_what_the_fuzzer_misses_is_left_to_the_suite(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    ran: list[tuple[Mutant | None, list[str]]] = []
+
+    def forked(mutant: Mutant | None, arguments: list[str], folder: Path, limit: float) -> Ended:
+        ran.append((mutant, arguments))
+        return Ended(0, "") if mutant is None else Ended(1, SAID)
+
+    monkeypatch.setattr(hunt, "forked", forked)
+    missed = Outcome(next(m for m in MUTANTS if m.level == "kernel" and not m.test), "", 113, 290.0, False)
+    found = hunt._by_suite(missed, tmp_path)
+    assert (found.caught_by, found.reproduces) == ("suite test_counts[a window, causal-triton]", True)
+    assert not found.by_fuzzing
+    assert "tests/test_probes.py" in ran[0][1]
+    assert ran[1] == (None, ["-m", "pytest", "-q", "-x", "-n", "0", "--assert=plain", SAID[7:].partition(" - ")[0]])
+    monkeypatch.setattr(hunt, "forked", lambda *_: Ended(0, ""))
+    assert not hunt._by_suite(missed, tmp_path).caught_by
+
+
+def test_every_suite_is_there() -> None:
+    assert all(ROOT.joinpath(path).exists() for paths in hunt.SUITES.values() for path in paths)
 
 
 def test_every_module_is_found() -> None:
