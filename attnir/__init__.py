@@ -11,7 +11,7 @@ kernels, forward and backward, that visit only those.
 torch.Size([1, 4, 1000, 64])
 """
 
-from attnir import catalog
+from attnir import catalog, route
 from attnir.api import Attention, compile
 from attnir.biases import alibi, alibi_slopes, relative_bias, softcap
 from attnir.certificate import Certificate
@@ -19,7 +19,7 @@ from attnir.codegen.cache import CacheInfo, cache_info
 from attnir.codegen.targets import Config
 from attnir.errors import AttnirError
 from attnir.factors import Factor, dropout, factor
-from attnir.facts import Field, field, param, tensor
+from attnir.facts import Field, Selection, field, param, selection, tensor
 from attnir.functions import clip, exp, log, maximum, minimum, random, sigmoid, sqrt, tanh, where
 from attnir.heads import Heads
 from attnir.masks import Mask, causal, full, mask, window
@@ -58,6 +58,7 @@ __all__ = [
     "Pattern",
     "Report",
     "Score",
+    "Selection",
     "Space",
     "Statistic",
     "Weights",
@@ -92,9 +93,11 @@ __all__ = [
     "reference",
     "relative_bias",
     "relu2",
+    "route",
     "row_mean",
     "score",
     "segment_mass",
+    "selection",
     "sigmoid",
     "softcap",
     "softmax",

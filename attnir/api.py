@@ -23,6 +23,7 @@ from attnir.normalizers import Normalizer
 from attnir.notebook import never_raises
 from attnir.plot import plot as plot_attention
 from attnir.reference import check_lse
+from attnir.route import Route, joined, with_lists
 from attnir.scores import Pattern, Score
 from attnir.scores import pattern as declare
 from attnir.signature import Signature
@@ -37,6 +38,7 @@ class Attention:
     plan: Plan
     text: str = field(repr=False, compare=False)  # the plan's text, which every call hands to the operator
     signature: Signature = field(repr=False, compare=False)  # of the pattern, kept: a traced call builds no expression
+    routes: tuple[Route, ...] = ()  # what computes selections that a call does not give
 
     @overload
     def __call__(
@@ -100,7 +102,7 @@ class Attention:
         check_lse(self.pattern, return_lse)
         check_transforms(q, k, v)
         call = self.signature.bind(
-            bindings,
+            with_lists(self.routes, q, k, q_start, bindings),
             batch=q.shape[0],
             heads=q.shape[1],
             q_len=q.shape[2],
@@ -108,13 +110,8 @@ class Attention:
             q_start=q_start,
             device=q.device,
         )
-        fields = [t for name in sorted(call.fields) for t in (call.fields[name].queries, call.fields[name].keys)]
-        fields += [call.tensors[t.name] for t in self.signature.tensors]
-        params = [call.params[p.name] for p in self.signature.params]
-        reals = [call.reals[t.name] for t in self.signature.reals]
-        numbers = [call.numbers[p.name] for p in self.signature.numbers]
         factor = factor_of(scale, q.shape[-1])
-        o, lse = attend(q, k, v, reals, fields, params, numbers, self.text, factor, call.q_start)
+        o, lse = attend(q, k, v, *self.signature.flat(call), self.text, factor, call.q_start)
         return (o, lse) if return_lse else o
 
     statistics = statistics_of_attention
@@ -161,6 +158,7 @@ def compile(
     check: bool = False,
     config: Mapping[str, Config] | None = None,
     heads: Heads | None = None,
+    route: Route | Iterable[Route] = (),
 ) -> Attention:
     """The attention of a pattern. Shapes stay dynamic; kernels are generated when they are first needed.
 
@@ -174,12 +172,15 @@ def compile(
     config      configurations to use instead of the compiler's choice, by kernel: "forward", "dq", "dkv"
     heads       which head of k and which of v each query head has: an.Heads(k=(0, 0, 1, 1), v=(0, 1, 0, 1)); contiguous
                 groups where nothing is said
+    route       what chooses keys from content, one or several: an.route.topk_blocks(...); its mask is joined to the
+                pattern, unless that reads its selection itself
 
     >>> import attnir as an
     >>> an.compile(an.causal() & an.window(16)) == an.compile(an.causal() & an.window(16))
     True
     """
-    declared = declare(pattern, score=score, normalize=normalize, factor=factor)
+    routes = tuple(route) if isinstance(route, Iterable) else (route,)
+    declared = joined(declare(pattern, score=score, normalize=normalize, factor=factor), routes)
     if backend not in (None, *BACKENDS):
         raise BackendError(f"unknown backend {backend!r}; expected one of {', '.join(BACKENDS)}")
     check_is_heads(heads)
@@ -197,4 +198,4 @@ def compile(
                 f"a tile has the {declared.weights.landmarks} keys of a block with a landmark, not {given}"
             )
     plan = Plan(declared, backend, bool(check), tuple(sorted(configs.items())), heads)
-    return Attention(declared, plan, plan.text(), declared.signature)
+    return Attention(declared, plan, plan.text(), declared.signature, routes)

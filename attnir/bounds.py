@@ -11,7 +11,17 @@ from attnir import expr as ex
 from attnir.bounder import Bounder, Leaf
 from attnir.expr import Expr
 from attnir.interval import UNKNOWN, Integers, Interval
-from attnir.ops import COPIES_LIMIT, PARAM_LIMIT, POSITION_LIMIT, Coordinate, FieldDecl, ParamDecl, TensorDecl
+from attnir.ops import (
+    COPIES_LIMIT,
+    LISTED_LIMIT,
+    PARAM_LIMIT,
+    POSITION_LIMIT,
+    Coordinate,
+    FieldDecl,
+    ParamDecl,
+    SelectionDecl,
+    TensorDecl,
+)
 
 _SYMBOLS: Mapping[Expr, Interval[int]] = {
     **dict.fromkeys((*ex.SIDES, ex.Q_START), Interval(0, POSITION_LIMIT - 1)),
@@ -32,6 +42,8 @@ def any_call(leaf: Expr) -> Interval[int]:
             return Interval(0, limit - 1)
         case FieldDecl() | TensorDecl():
             return UNKNOWN
+        case SelectionDecl():
+            return Interval(0, LISTED_LIMIT)
         case str():
             return _SYMBOLS.get(leaf, Interval(-PARAM_LIMIT, PARAM_LIMIT))
     return Interval(0, POSITION_LIMIT)  # a row table holds positions

@@ -37,6 +37,7 @@ class Call:
     tensors: Mapping[str, Tensor] = field(default_factory=dict)  # int32 or int64, [B or 1, H or 1]
     reals: Mapping[str, Tensor] = field(default_factory=dict)  # real tensors, of any axes
     numbers: Mapping[str, float] = field(default_factory=dict)  # real parameters
+    selections: Mapping[str, Tensor] = field(default_factory=dict)  # int32 [B or 1, H or 1, lists, places], not empty
 
     @property
     def sizes(self) -> dict[str, int]:

@@ -30,7 +30,7 @@ from attnir.normalise import normalise
 from attnir.ops import Side
 from attnir.program import Launches, Programs, TileProgram
 from attnir.space import Spaces
-from attnir.traverse import fields_of, substitute, tensors_of
+from attnir.traverse import fields_of, selections_of, substitute, tensors_of
 
 MOST_PROGRAMS = 6  # in one launch
 MOST_MODULI = 4  # that are tried
@@ -38,7 +38,7 @@ MOST_MODULI = 4  # that are tried
 
 def is_arithmetic(predicate: Expr) -> bool:
     """Whether a predicate reads no fact about tokens, samples or heads: what it visits is the same in every call."""
-    return not fields_of(predicate) and not tensors_of(predicate)
+    return not fields_of(predicate) and not tensors_of(predicate) and not selections_of(predicate)
 
 
 def unlisted(predicate: Expr, spaces: Spaces, tile: tuple[int, int]) -> Iterator[Launches]:

@@ -14,12 +14,13 @@ from typing import Any
 from attnir import expr as ex
 from attnir.errors import DeclarationError, TextError
 from attnir.expr import Expr
-from attnir.limits import axes_problem, name_problem, range_problem, real_axes_problem
-from attnir.ops import COPIES_LIMIT, PARAM_LIMIT, FieldDecl, ParamDecl, TensorDecl
+from attnir.limits import axes_problem, name_problem, range_problem, real_axes_problem, selection_axes_problem
+from attnir.ops import COPIES_LIMIT, PARAM_LIMIT, FieldDecl, ParamDecl, SelectionDecl, TensorDecl
 from attnir.space import Space, concat, grid
 from attnir.value import Value
 
-Names = dict[str, Expr | FieldDecl | TensorDecl]  # the symbols and declarations in scope
+Declaration = Expr | FieldDecl | TensorDecl | SelectionDecl
+Names = dict[str, Declaration]  # the symbols and declarations in scope
 
 
 def declare(text: str, names: Names) -> bool:
@@ -34,7 +35,7 @@ def declare(text: str, names: Names) -> bool:
     return True
 
 
-def _declaration(text: str) -> tuple[str, Expr | FieldDecl | TensorDecl] | None:
+def _declaration(text: str) -> tuple[str, Declaration] | None:
     """`doc = field(sorted=True)`, `w = param(low=1)` or `n = tensor(b)`; None for anything else."""
     try:
         match ast.parse(text.strip()).body:
@@ -49,6 +50,15 @@ def _declaration(text: str) -> tuple[str, Expr | FieldDecl | TensorDecl] | None:
                 if problem := name_problem(name) or (real_axes_problem(axes) if real else axes_problem(axes)):
                     raise ValueError(problem)
                 return name, TensorDecl(name, axes, real)
+            case [
+                ast.Assign(
+                    targets=[ast.Name(id=name)], value=ast.Call(func=ast.Name(id="selection"), args=at, keywords=[])
+                )
+            ]:
+                axes = tuple(map(ast.unparse, at))
+                if problem := name_problem(name) or selection_axes_problem(axes):
+                    raise ValueError(problem)
+                return name, SelectionDecl(name, axes)
             case [
                 ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=ast.Name(id=kind), args=[], keywords=kw))
             ]:
@@ -102,7 +112,8 @@ def _declared(name: str, kind: str, given: dict[str, object]) -> Expr | FieldDec
                 return ex.param(ParamDecl(name, low, high))
     raise ValueError(
         "expected field(), field(sorted=True), param(), param(low=..., high=...), param(dtype=float), tensor(b), "
-        "tensor(h), tensor(b, h) or tensor(h, offset, dtype=float)"
+        "tensor(h), tensor(b, h), tensor(h, offset, dtype=float), selection(), selection(b), selection(h) or "
+        "selection(b, h)"
     )
 
 

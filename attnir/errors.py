@@ -90,6 +90,14 @@ class TensorError(AttnirError, ValueError):
     """A tensor that a score reads, of the wrong rank, size or dtype."""
 
 
+class SelectionError(AttnirError, ValueError):
+    """A selection of the wrong rank or size."""
+
+
+class RouteError(AttnirError, ValueError):
+    """A route whose sizes, choice or tensors do not fit."""
+
+
 class ParamError(AttnirError, ValueError):
     """A parameter that is no number of its kind, or out of its range."""
 

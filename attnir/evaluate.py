@@ -15,9 +15,10 @@ from torch import Tensor
 
 from attnir.call import Call
 from attnir.expr import COPIES, DECIDE, Expr, side_of
-from attnir.ops import Coordinate, FieldDecl, Op, ParamDecl, Searched, TensorDecl
+from attnir.ops import Coordinate, FieldDecl, Op, ParamDecl, Searched, SelectionDecl, TensorDecl
 from attnir.philox import uniform
 from attnir.real import is_unbounded
+from attnir.selections import rank
 from attnir.traverse import nodes
 
 Tokens = Mapping[str, Tensor]
@@ -93,6 +94,9 @@ class Evaluator:
                 return self._read(n)
             case TensorDecl(name=name):
                 return self._entry(self.call.tensors[name])
+            case SelectionDecl(name=name, axes=axes):
+                copies = (self.tokens[t] if t in axes else self._scalar(0) for t in "bh")
+                return rank(self.call.selections[name], *copies, *(self.done[a] for a in n.args[:2]))
             case ParamDecl(name=name, real=True):
                 return torch.full((), self.call.numbers[name], dtype=self.tokens["s"].dtype, device=self.call.device)
             case ParamDecl(name=name):

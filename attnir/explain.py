@@ -19,6 +19,7 @@ from attnir.footprint import metadata_bytes
 from attnir.inputs import check_dtype, check_widths
 from attnir.live import live_pairs_of
 from attnir.promises import check_sizes
+from attnir.route import with_typical_lists
 from attnir.traverse import names_of
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def explain(
     if not (tile is None or _is_pair(tile)):
         raise ConfigError(f"a tile is (query rows, key columns), two integers from 1, not {tile!r}")
     heads = heads if heads is not None else attention.pattern.heads or given_heads(attention, bindings) or 1
+    bindings = with_typical_lists(attention.routes, batch, heads, q_len, k_len, q_start, bindings)
     call = attention.signature.of_tiles(bindings, attention.pattern.mask.signature).bind(
         bindings,
         batch=batch,
@@ -76,7 +78,7 @@ def explain(
         device=_device_of(bindings),
         check=True,  # counts of a field that is not as declared would be of another pattern
     )
-    given = {*call.fields, *call.tensors, *call.params, *call.numbers, *call.reals}
+    given = {*call.fields, *call.tensors, *call.params, *call.numbers, *call.reals, *call.selections}
     check_sizes(call, *(e for e in attention.pattern.roots if names_of(e) <= given))
     described = Target.parse(target) if target else current_target()
     plan = attention.plan.on(call)
@@ -115,6 +117,10 @@ def given_heads(attention: Attention, bindings: Mapping[str, object]) -> int | N
             heads = values.shape[t.axes.index("h")]
             if heads > 1 or not t.real:  # one of a real tensor stands for all
                 return heads
+    for s in attention.pattern.selections:
+        values = bindings.get(s.name)
+        if "h" in s.axes and isinstance(values, torch.Tensor) and values.dim() == len(s.axes) + 2:
+            return values.shape[s.axes.index("h")]
     return None
 
 
@@ -135,7 +141,7 @@ def _tiling(
     if backend == "torch":
         from attnir.codegen.torch.target import default_tile
 
-        tile = default_tile(d, dv, dtype, plan.pattern.weights.landmarks)
+        tile = default_tile(plan.pattern)
         return None, tile, tile
     forward, dkv = (configure(plan, kind, target, d, dv, dtype) for kind in ("forward", "dkv"))
     return forward, tile_of("forward", forward.config), tile_of("dkv", dkv.config)

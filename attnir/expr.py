@@ -32,11 +32,12 @@ from attnir.ops import (
     Op,
     ParamDecl,
     Searched,
+    SelectionDecl,
     Side,
     TensorDecl,
 )
 
-Value = int | float | bool | str | Coordinate | FieldDecl | TensorDecl | ParamDecl | Searched | None
+Value = int | float | bool | str | Coordinate | FieldDecl | TensorDecl | SelectionDecl | ParamDecl | Searched | None
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
@@ -181,6 +182,11 @@ SIDES = {Q: Side.QUERIES, Q0: Side.QUERIES, Q1: Side.QUERIES, K: Side.KEYS, K0: 
 def entry(decl: TensorDecl) -> Expr:
     """A tensor over samples or heads, read at those of the pair."""
     return node(Op.ENTRY, tuple(COPIES[a] for a in decl.axes), decl)
+
+
+def rank(decl: SelectionDecl, at: Expr, member: Expr) -> Expr:
+    """The place, from 1, of a member in the list `at` of a selection; 0 where it is not there, or no such list is."""
+    return node(Op.RANK, (at, member, *(COPIES[a] for a in decl.axes)), decl)
 
 
 def read(decl: TensorDecl, at: Iterable[Expr]) -> Expr:

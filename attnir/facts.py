@@ -8,8 +8,8 @@ from typing import NoReturn
 
 from attnir import expr as ex
 from attnir.errors import DeclarationError, ParamError
-from attnir.limits import axes_problem, name_problem, range_problem, real_axes_problem
-from attnir.ops import PARAM_LIMIT, FieldDecl, ParamDecl, TensorDecl
+from attnir.limits import axes_problem, name_problem, range_problem, real_axes_problem, selection_axes_problem
+from attnir.ops import PARAM_LIMIT, FieldDecl, ParamDecl, SelectionDecl, TensorDecl
 from attnir.value import Value, fail, in_score, integer_argument, read_field
 
 
@@ -91,6 +91,28 @@ class Tensor(Given):
         return f"the tensor `{self.name}` is read as `{self.name}[{axes}]`, {inside}"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Selection(Given):
+    """Lists that a call gives. Call it with the number of a list and a member: `picks(q // 64, k // 64)`."""
+
+    decl: SelectionDecl
+
+    def __call__(self, at: object, member: object) -> Value:
+        return Value(ex.rank(self.decl, integer_argument(at), integer_argument(member)))
+
+    __getitem__ = Given._unread
+
+    @property
+    def reading(self) -> str:
+        name = self.decl.name
+        return (
+            f"the selection `{name}` gives the place of a member in a list, from 1, or 0: {name}(q // 64, k // 64) > 0"
+        )
+
+    def __repr__(self) -> str:
+        return f"<Selection {self.decl.name}{list(self.decl.axes)}>"
+
+
 def field(name: str, *, sorted: bool = False) -> Field:
     """A named fact about tokens: one integer per token, given at call time as `name=tensor`.
 
@@ -130,6 +152,32 @@ def tensor(name: str, *axes: str, dtype: type | None = None) -> Tensor:
     if problem := axes_problem(axes) if dtype is int else real_axes_problem(axes):
         fail(DeclarationError, problem)
     return Tensor(_name(name), axes, dtype)
+
+
+def selection(name: str, *axes: str) -> Selection:
+    """Lists of integers, given at call time as `name=tensor`: which units of keys each unit of queries has chosen.
+
+    In a lambda `name(i, m)` is the place of m in list i, counted from 1, and 0 where it is not in it. A call gives
+    integers [lists, places], or with axes "b" and "h", which say that samples and query heads have lists of their own,
+    [B, lists, places], [Hq, lists, places] or [B, Hq, lists, places]. A member below 0 is none, so lists may be shorter
+    than the tensor is wide; one that stands there twice counts once, at its first place; a list that is not there is
+    empty. Blocks of 64 keys, chosen for each block of 64 queries:
+
+    >>> import attnir as an, torch
+    >>> picks = an.selection("picks", "h")
+    >>> pattern = an.causal() & an.mask(lambda q, k: picks(q // 64, k // 64) > 0)
+    >>> print(pattern)
+    picks = selection(h); (k <= q) & (picks(q // 64, k // 64) > 0)
+    >>> q = k = v = torch.randn(1, 2, 256, 16)
+    >>> chosen = torch.tensor([[[0, -1], [1, 0], [2, 0], [3, 1]]]).expand(2, -1, -1)
+    >>> an.compile(pattern)(q, k, v, picks=chosen).shape
+    torch.Size([1, 2, 256, 16])
+
+    Only tiles of listed blocks are visited where a tile lies within its block: no table of all blocks is made.
+    """
+    if problem := selection_axes_problem(axes):
+        fail(DeclarationError, problem)
+    return Selection(SelectionDecl(_name(name), axes))
 
 
 def param(name: str, *, low: int = -PARAM_LIMIT, high: int = PARAM_LIMIT, dtype: type = int) -> Value:

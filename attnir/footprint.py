@@ -13,16 +13,17 @@ from attnir.call import Call
 from attnir.evaluate import row_table
 from attnir.expr import Expr, side_of
 from attnir.labels import TOKEN, in_order
-from attnir.ops import FieldDecl, ParamDecl, Side, TensorDecl
+from attnir.ops import FieldDecl, Op, ParamDecl, SelectionDecl, Side, TensorDecl
 from attnir.program import Listed, Programs, Status, TileProgram
-from attnir.traverse import nodes, numbers_of, reals_of, tensors_of
+from attnir.traverse import nodes, numbers_of, reals_of, selections_of, tensors_of
 
 
 @dataclass(frozen=True, slots=True)
 class Reads:
     """What a kernel reads besides q, k and v.
 
-    (field name, side), tensors of integers, row tables, block lists; real tensors and parameters of its score.
+    (field name, side), tensors of integers, row tables, block lists; real tensors and parameters of its score;
+    selections.
     """
 
     fields: tuple[tuple[str, Side], ...]
@@ -31,6 +32,7 @@ class Reads:
     lists: tuple[Status, ...]
     reals: tuple[TensorDecl, ...] = ()
     numbers: tuple[ParamDecl, ...] = ()
+    selections: tuple[SelectionDecl, ...] = ()
 
 
 @lru_cache(maxsize=1024)
@@ -42,7 +44,15 @@ def reads_of(programs: Programs) -> Reads:
         fields |= {(TOKEN.name, side) for side in Side}
     lists = tuple(v.status for p in programs for v in p.visits if isinstance(v, Listed))
     tables = dict.fromkeys(t for p in programs for t in p.tables())
-    return Reads(tuple(sorted(fields)), tensors_of(*used), tuple(tables), lists, reals_of(*used), numbers_of(*used))
+    return Reads(
+        tuple(sorted(fields)),
+        tensors_of(*used),
+        tuple(tables),
+        lists,
+        reals_of(*used),
+        numbers_of(*used),
+        selections_of(*(e for e in used if e.op is Op.RANK)),
+    )
 
 
 def evaluated(programs: Programs) -> Iterator[Expr]:
@@ -61,6 +71,7 @@ def metadata_bytes(programs: Programs, call: Call, blocks: Mapping[TileProgram, 
     total = sum(_bytes(row_table(e, call)) for e in reads.tables)
     total += sum(_bytes(call.tensors[d.name]) for d in reads.tensors)
     total += sum(_bytes(call.reals[d.name]) for d in reads.reals if d.name in call.reals)
+    total += sum(_bytes(call.selections[d.name]) for d in reads.selections)
     total += sum(blocks[p].nbytes for p in programs if p in blocks)
     for name in {name for name, _ in reads.fields}:
         read = [call.fields[name].on(side) for side in Side if (name, side) in reads.fields]

@@ -21,7 +21,7 @@ from attnir.real import slope
 from attnir.traverse import declared_in, nodes, params_of
 
 _FUNCTIONS = {"abs", "min", "max", "where", "float", "rowmin", "rowmax", "lower_bound", "upper_bound"}
-_FUNCTIONS |= {"exp", "log", "tanh", "sigmoid", "sqrt", "random", "normalized", "softmax"}
+_FUNCTIONS |= {"exp", "log", "tanh", "sigmoid", "sqrt", "random", "normalized", "softmax", "rank"}
 _IN_CALLS = {"self", "v", "scale", "return_lse", "requests"}
 _IN_EXPLAIN = {"heads", "batch", "tile", "d", "dv", "dtype", "target", "backend", "attention"}
 _IN_PLOT = {"path", "head", "sample", "order", "query"}
@@ -65,6 +65,13 @@ def axes_problem(axes: object) -> str:
     if axes in (("b",), ("h",), ("b", "h")):
         return ""
     return f"a tensor of integers has one for each sample, 'b', each head, 'h', or both, 'b', 'h'; not {axes!r}"
+
+
+def selection_axes_problem(axes: object) -> str:
+    """Why these are no axes of a selection; empty when they are."""
+    if axes in ((), ("b",), ("h",), ("b", "h")):
+        return ""
+    return f"a selection has lists for all, or of each sample, 'b', each head, 'h', or both, 'b', 'h'; not {axes!r}"
 
 
 MOST_AXES = 8

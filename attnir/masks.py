@@ -12,12 +12,12 @@ from attnir.errors import ControlFlowError, DeclarationError, IntegerExpectedErr
 from attnir.expr import Expr
 from attnir.limits import condition_problem, predicate_problem
 from attnir.notebook import never_raises, text_and_picture
-from attnir.ops import FieldDecl, Op, ParamDecl, TensorDecl
+from attnir.ops import FieldDecl, Op, ParamDecl, SelectionDecl, TensorDecl
 from attnir.printing import declarations, format_expr
 from attnir.signature import Signature
 from attnir.space import NO_SPACES, Space, Spaces, Token, spaces_of
 from attnir.trace import trace
-from attnir.traverse import fields_of, numbers_of, params_of, reals_of, tensors_of
+from attnir.traverse import fields_of, numbers_of, params_of, reals_of, selections_of, tensors_of
 from attnir.value import Value, fail, integer_argument
 
 
@@ -62,6 +62,11 @@ class Declared(ABC):
         return reals_of(*self.roots)
 
     @property
+    def selections(self) -> tuple[SelectionDecl, ...]:
+        """The selections that a call must give."""
+        return selections_of(*self.roots)
+
+    @property
     def numbers(self) -> tuple[ParamDecl, ...]:
         """The real parameters that a call must give."""
         return numbers_of(*self.roots)
@@ -80,7 +85,17 @@ class Declared(ABC):
     def signature(self) -> Signature:
         """What a call gives. It is computed here: what binds many calls keeps it."""
         spaces, heads, conditions = self.spaces, self.heads, self.conditions
-        return Signature(self.fields, self.params, self.tensors, spaces, heads, conditions, self.reals, self.numbers)
+        return Signature(
+            self.fields,
+            self.params,
+            self.tensors,
+            spaces,
+            heads,
+            conditions,
+            self.reals,
+            self.numbers,
+            self.selections,
+        )
 
     def __str__(self) -> str:
         """The expressions, behind what they need declared; it reads back."""

@@ -15,6 +15,9 @@ class Op(Enum):
     PARAM = "param"
     FIELD = "field"  # a field read at a token: args = (token,)
     ENTRY = "entry"  # a tensor read at a sample, a head, or both: args of b and h
+    RANK = (
+        "rank"  # the place of a member in a list of a selection, from 1; 0: it is not there. args = (list, member, ...)
+    )
     ADD = "+"
     SUB = "-"
     NEG = "neg"
@@ -83,6 +86,7 @@ NEGATED = {Op.LT: Op.GE, Op.LE: Op.GT, Op.GT: Op.LE, Op.GE: Op.LT, Op.EQ: Op.NE,
 
 POSITION_LIMIT = 2**28  # positions stay below it, so that sums and differences of positions fit 32 bits
 COPIES_LIMIT = 2**20  # samples, and query heads
+LISTED_LIMIT = 2**20  # members in a list of a selection
 PARAM_LIMIT = 2**30  # parameters stay within +- this
 CONSTANT_LIMIT = 2**62  # and constants within this
 REAL_LIMIT = 1e12  # and those of scores within this
@@ -156,6 +160,17 @@ class TensorDecl:
     name: str
     axes: tuple[str, ...]
     real: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SelectionDecl:
+    """A named selection: lists of integers, numbered from 0, each of its members at a place of its list.
+
+    axes: whether each sample ("b") and each query head ("h") has lists of its own.
+    """
+
+    name: str
+    axes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

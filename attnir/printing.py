@@ -10,8 +10,19 @@ import textwrap
 from collections.abc import Mapping
 
 from attnir.expr import Expr
-from attnir.ops import COMPARISONS, FUNCTIONS, LEAVES, PARAM_LIMIT, FieldDecl, Op, ParamDecl, Searched, TensorDecl
-from attnir.traverse import fields_of, numbers_of, params_of, reals_of, tensors_of
+from attnir.ops import (
+    COMPARISONS,
+    FUNCTIONS,
+    LEAVES,
+    PARAM_LIMIT,
+    FieldDecl,
+    Op,
+    ParamDecl,
+    Searched,
+    SelectionDecl,
+    TensorDecl,
+)
+from attnir.traverse import fields_of, numbers_of, params_of, reals_of, selections_of, tensors_of
 
 # How tightly an operator binds, as in Python: comparisons are looser than `|` and `&`.
 _BINDING = {op: 1 for op in COMPARISONS} | {Op.OR: 2, Op.AND: 3, Op.ADD: 4, Op.SUB: 4}
@@ -40,6 +51,8 @@ def _format(e: Expr, around: int, names: Abbreviations) -> str:
             return f"{name}({_format(e.args[0], 0, names)})"
         case TensorDecl(name=name):
             return f"{name}[{', '.join(_format(a, 0, names) for a in e.args) or '()'}]"
+        case SelectionDecl(name=name):
+            return f"{name}({', '.join(_format(a, 0, names) for a in e.args[:2])})"
         case ParamDecl(name=name):
             return name
         case Searched(field=decl, side=side):
@@ -77,6 +90,7 @@ def declarations(*roots: Expr) -> list[str]:
     lines = [f"{f.name} = field({'sorted=True' if f.sorted else ''})" for f in fields_of(*roots)]
     lines += [f"{t.name} = tensor({', '.join(t.axes)})" for t in tensors_of(*roots)]
     lines += [f"{t.name} = tensor({', '.join((*t.axes, 'dtype=float'))})" for t in reals_of(*roots)]
+    lines += [f"{s.name} = selection({', '.join(s.axes)})" for s in selections_of(*roots)]
     for p in params_of(*roots):
         limits = {"low": (p.low, -PARAM_LIMIT), "high": (p.high, PARAM_LIMIT)}
         given = ", ".join(f"{name}={value}" for name, (value, default) in limits.items() if value != default)

@@ -17,7 +17,7 @@ from attnir.declaring import Names
 from attnir.errors import AttnirError, TextError
 from attnir.expr import Expr
 from attnir.limits import divisor_problem
-from attnir.ops import CONSTANT_LIMIT, REAL_LIMIT, FieldDecl, Op, TensorDecl
+from attnir.ops import CONSTANT_LIMIT, REAL_LIMIT, FieldDecl, Op, SelectionDecl, TensorDecl
 from attnir.space import Space
 
 Functions = Mapping[str, tuple[int, Callable[..., Expr]]]  # how many arguments, and what it makes of them
@@ -199,6 +199,10 @@ class Reader:
             if len(args) == 1 and (position := self.position(args[0])) is not None:
                 return ex.field(declared, position)
             raise self.fail(n, f"the field `{name}` is read at a token: {name}(q) or {name}(k)")
+        if isinstance(declared, SelectionDecl):
+            if len(args) == 2:
+                return ex.rank(declared, self.integer(args[0]), self.integer(args[1]))
+            raise self.fail(n, f"the selection `{name}` takes a list and a member: {name}(q // 64, k // 64)")
         if name in self.patterns:
             return self.pattern(n, name, [self.integer(a) for a in args])
         reals = name in _OF_REALS and (name not in self.functions or any(self.expr(a).is_real for a in args))

@@ -12,7 +12,7 @@ from attnir.bounds import any_call, bounds
 from attnir.call import Call
 from attnir.expr import SIDES, Expr
 from attnir.interval import Interval
-from attnir.ops import Op, ParamDecl, TensorDecl
+from attnir.ops import Op, ParamDecl, SelectionDecl, TensorDecl
 from attnir.real import SCORE
 from attnir.traverse import nodes
 
@@ -87,6 +87,8 @@ def _of_integer(e: Expr, call: Call) -> Range:
             return Interval(call.q_start if SIDES[n].value == "q" else 0, max(0, last[SIDES[n].value]))
         if isinstance(n.value, ParamDecl):
             return Interval(call.params[n.value.name], call.params[n.value.name])
+        if isinstance(n.value, SelectionDecl):
+            return Interval(0, call.selections[n.value.name].shape[3])
         return any_call(n)
 
     found = bounds(e, leaf)

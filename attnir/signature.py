@@ -19,12 +19,13 @@ from attnir.errors import (
     HeadsError,
     MissingBindingError,
     ParamError,
+    SelectionError,
     ShapeError,
     TensorError,
     UnknownBindingError,
 )
 from attnir.expr import Expr
-from attnir.ops import COPIES_LIMIT, POSITION_LIMIT, FieldDecl, Op, ParamDecl, TensorDecl
+from attnir.ops import COPIES_LIMIT, LISTED_LIMIT, POSITION_LIMIT, FieldDecl, Op, ParamDecl, SelectionDecl, TensorDecl
 from attnir.promises import check_sorted
 from attnir.space import NO_SPACES, Spaces
 from attnir.traverse import params_of
@@ -45,12 +46,14 @@ class Signature:
     conditions: tuple[Expr, ...] = ()  # on the parameters, `a <= b`
     reals: tuple[TensorDecl, ...] = ()
     numbers: tuple[ParamDecl, ...] = ()
+    selections: tuple[SelectionDecl, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
         """What a call gives by name."""
         tensors, params = (*self.tensors, *self.reals), (*self.params, *self.numbers)
-        return (*(f.name for f in self.fields), *(t.name for t in tensors), *(p.name for p in params))
+        chosen = (s.name for s in self.selections)
+        return (*(f.name for f in self.fields), *(t.name for t in tensors), *chosen, *(p.name for p in params))
 
     def of_tiles(self, bindings: Mapping[str, object], mask: Signature) -> Signature:
         """The same without what is not given, and the mask does not read: tiles are the same without it."""
@@ -62,7 +65,17 @@ class Signature:
             tensors=tuple(t for t in self.tensors if t.name in kept),
             reals=tuple(t for t in self.reals if t.name in kept),
             numbers=tuple(p for p in self.numbers if p.name in kept),
+            selections=tuple(s for s in self.selections if s.name in kept),
         )
+
+    def flat(self, call: Call) -> tuple[list[Tensor], list[Tensor], list[int], list[float]]:
+        """What is bound, as operators take it: real tensors; of each field its values for the queries and the keys,
+        then tensors of integers and selections; parameters; real ones.
+        """
+        fields = [t for name in sorted(call.fields) for t in (call.fields[name].queries, call.fields[name].keys)]
+        fields += [call.tensors[t.name] for t in self.tensors] + [call.selections[s.name] for s in self.selections]
+        params, numbers = [call.params[p.name] for p in self.params], [call.numbers[p.name] for p in self.numbers]
+        return [call.reals[t.name] for t in self.reals], fields, params, numbers
 
     def bind(
         self,
@@ -81,7 +94,7 @@ class Signature:
         Where k_len is left out there are as many keys as queries.
 
         Raises MissingBindingError, UnknownBindingError, FieldError, NotSortedError (with `check`), ParamError,
-        TensorError, ShapeError.
+        TensorError, SelectionError, ShapeError.
         """
         device, k_len = torch.device(device), q_len if k_len is None else k_len
         for name, size in (("q_len", q_len), ("k_len", k_len), ("batch", batch), ("heads", heads)):
@@ -105,7 +118,8 @@ class Signature:
             for d in self.fields:
                 check_sorted(d, values[d.name])
         copies = {t.name: _per_copy(t, bindings[t.name], batch, heads, device) for t in self.tensors}
-        call = Call(batch, heads, q_len, k_len, start, values, scalars, device, copies)
+        chosen = {s.name: _selection(s, bindings[s.name], batch, heads, device) for s in self.selections}
+        call = Call(batch, heads, q_len, k_len, start, values, scalars, device, copies, selections=chosen)
         reals = {t.name: _real(t, bindings[t.name], call.lengths, device) for t in self.reals}
         return replace(call, reals=reals, numbers={p.name: _number(p, bindings[p.name]) for p in self.numbers})
 
@@ -232,6 +246,22 @@ def _per_copy(decl: TensorDecl, given: object, batch: int, heads: int, device: t
         over = " and ".join(f"{sizes[a]} {words[a]}" for a in decl.axes)
         raise FieldError(f"the tensor `{decl.name}` over {over} has shape {shape}, not {list(wide.shape)}")
     return wide.view([sizes[a] if a in decl.axes else 1 for a in sizes])
+
+
+def _selection(decl: SelectionDecl, given: object, batch: int, heads: int, device: torch.device) -> Tensor:
+    """The lists of a selection, int32 [B or 1, H or 1, lists, places]; where there are none, one that is empty."""
+    sizes = {"b": batch, "h": heads}
+    found = _integers(f"the selection `{decl.name}`", given, device)
+    shape = [sizes[a] for a in decl.axes]
+    if found.dim() != len(shape) + 2 or list(found.shape[:-2]) != shape:
+        words = ", ".join([*(f"{sizes[a]} {WORDS[a]}" for a in decl.axes), "lists", "places"])
+        raise SelectionError(f"the selection `{decl.name}` has shape [{words}], not {list(found.shape)}")
+    if max(found.shape[-2:]) > LISTED_LIMIT:
+        raise SelectionError(f"the selection `{decl.name}` has at most 2**20 lists of 2**20 places each")
+    found = found.view(*(sizes[a] if a in decl.axes else 1 for a in sizes), *found.shape[-2:])
+    if 0 in found.shape[-2:]:
+        return torch.full((*found.shape[:2], 1, 1), -1, dtype=torch.int32, device=device)
+    return found.clamp(-1, torch.iinfo(torch.int32).max).to(torch.int32)
 
 
 def _integers(name: str, given: object, device: torch.device) -> Tensor:

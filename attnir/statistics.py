@@ -14,8 +14,9 @@ from attnir.codegen.statistics_operator import measure
 from attnir.errors import DeclarationError, DeviceError, StatisticError, UnknownBindingError
 from attnir.heads import maps_of, spread
 from attnir.inputs import autocast, check_inputs, check_transforms, factor_of
-from attnir.ops import TensorDecl
+from attnir.ops import FieldDecl, ParamDecl, SelectionDecl, TensorDecl
 from attnir.requests import GIVEN, MATRIX, Request, Statistic, Weight, asked_for
+from attnir.route import with_lists
 from attnir.signature import REAL_DTYPES, Signature
 from attnir.weighing import Weights
 
@@ -86,7 +87,7 @@ def statistics(
     if unknown := sorted(measured.weights.keys() & bindings.keys()):
         raise UnknownBindingError(f"`{unknown[0]}` given, but it is made of a request; leave it out")
     call = measured.signature.bind(
-        {**bindings, **measured.weights},
+        {**with_lists(self.routes, q, k, q_start, bindings), **measured.weights},
         batch=q.shape[0],
         heads=q.shape[1],
         q_len=q.shape[2],
@@ -94,14 +95,8 @@ def statistics(
         q_start=q_start,
         device=q.device,
     )
-    signature = measured.signature
-    fields = [t for name in sorted(call.fields) for t in (call.fields[name].queries, call.fields[name].keys)]
-    fields += [call.tensors[t.name] for t in signature.tensors]
-    params = [call.params[p.name] for p in signature.params]
-    reals = [call.reals[t.name] for t in signature.reals]
-    numbers = [call.numbers[p.name] for p in signature.numbers]
-    factor = factor_of(scale, q.shape[-1])
-    results = measure(q, k, measured.pulling, reals, fields, params, numbers, text, measured.text, factor, call.q_start)
+    given, factor = measured.signature.flat(call), factor_of(scale, q.shape[-1])
+    results = measure(q, k, measured.pulling, *given, text, measured.text, factor, call.q_start)
     return measured.named(results)
 
 
@@ -185,9 +180,10 @@ def _joined(a: Signature, b: Signature, name: str) -> Signature:
             (a.tensors, b.tensors),
             (a.reals, b.reals),
             (a.numbers, b.numbers),
+            (a.selections, b.selections),
         )
     ]
-    fields, params, tensors, reals, numbers = (tuple(found[n] for n in sorted(found)) for found in parts)
+    fields, params, tensors, reals, numbers, selections = (tuple(found[n] for n in sorted(found)) for found in parts)
     if any(a.spaces) and any(b.spaces) and a.spaces != b.spaces:
         raise DeclarationError(f"`{name}` is on {b.spaces[0]}, and the pattern, or another statistic, on {a.spaces[0]}")
     spaces = a.spaces if any(a.spaces) else b.spaces
@@ -199,6 +195,7 @@ def _joined(a: Signature, b: Signature, name: str) -> Signature:
         tensors=tensors,
         reals=reals,
         numbers=numbers,
+        selections=selections,
         spaces=spaces,
         conditions=conditions,
     )
@@ -212,7 +209,14 @@ def _joined(a: Signature, b: Signature, name: str) -> Signature:
 
 
 def _declared(signature: Signature, name: str) -> object:
-    every = (signature.fields, signature.params, signature.tensors, signature.reals, signature.numbers)
+    every: tuple[tuple[FieldDecl | ParamDecl | TensorDecl | SelectionDecl, ...], ...] = (
+        signature.fields,
+        signature.params,
+        signature.tensors,
+        signature.reals,
+        signature.numbers,
+        signature.selections,
+    )
     return next(d for decls in every for d in decls if d.name == name)
 
 

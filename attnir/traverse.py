@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from attnir.expr import Expr, build, node
-from attnir.ops import TABLES, FieldDecl, Op, ParamDecl, Searched, TensorDecl
+from attnir.ops import TABLES, FieldDecl, Op, ParamDecl, Searched, SelectionDecl, TensorDecl
 
 
 def nodes(*roots: Expr, definitions: bool = True) -> Iterator[Expr]:
@@ -76,6 +76,12 @@ def tensors_of(*roots: Expr) -> tuple[TensorDecl, ...]:
     return _tensors(Op.ENTRY, roots)
 
 
+def selections_of(*roots: Expr) -> tuple[SelectionDecl, ...]:
+    """The selections read below the roots, by name."""
+    found = {n.value for n in nodes(*roots) if isinstance(n.value, SelectionDecl)}
+    return tuple(sorted(found, key=lambda d: d.name))
+
+
 def reals_of(*roots: Expr) -> tuple[TensorDecl, ...]:
     """The real tensors read below the roots, by name."""
     return _tensors(Op.READ, roots)
@@ -101,10 +107,10 @@ def _params(op: Op, roots: tuple[Expr, ...]) -> tuple[ParamDecl, ...]:
     return tuple(sorted(found, key=lambda d: d.name))
 
 
-def declared_in(*roots: Expr) -> list[FieldDecl | TensorDecl | ParamDecl]:
-    """The fields, tensors and parameters below the roots."""
+def declared_in(*roots: Expr) -> list[FieldDecl | TensorDecl | SelectionDecl | ParamDecl]:
+    """The fields, tensors, selections and parameters below the roots."""
     tensors, params = (*tensors_of(*roots), *reals_of(*roots)), (*params_of(*roots), *numbers_of(*roots))
-    return [*fields_of(*roots), *tensors, *params]
+    return [*fields_of(*roots), *tensors, *selections_of(*roots), *params]
 
 
 def names_of(*roots: Expr) -> set[str]:

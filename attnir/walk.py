@@ -76,7 +76,7 @@ def tile_counts(rows: Layout, call: Call) -> list[int]:
 
     They follow from sizes and parameters alone, and are computed on the CPU: nothing waits for a device.
     """
-    call = replace(call, device=torch.device("cpu"), fields={}, tensors={})
+    call = replace(call, device=torch.device("cpu"), fields={}, tensors={}, selections={})
     known: dict[str, Tensor] = {}
     counts = []
     for axis, extent in zip(rows.axes, rows.box, strict=True):

@@ -15,8 +15,8 @@ _lists: OrderedDict[tuple[object, ...], BlockList] = OrderedDict()
 
 
 def block_list(program: TileProgram, call: Call) -> BlockList:
-    """The block list of a listed program; made again in each call whose pattern reads fields or tensors."""
-    if call.fields or call.tensors:
+    """The block list of a listed program; made again in each call whose pattern reads fields, tensors or selections."""
+    if call.fields or call.tensors or call.selections:
         return list_blocks(program, call)
     sizes = (call.batch, call.heads, call.q_len, call.k_len, call.q_start, call.device)
     key = (program, sizes, tuple(sorted(call.params.items())))

@@ -2,7 +2,7 @@
 
 `attnir::attend(q, k, v, reals, fields, params, numbers, plan, scale, q_start) -> (o, lse)`; `reals` are the real
 tensors; `fields` alternates, for each field in the pattern's order, its values for the queries and for the keys, and
-ends with the tensors over samples and heads; `plan` is a plan's text.
+ends with the tensors over samples and heads, and the selections; `plan` is a plan's text.
 """
 
 from __future__ import annotations
@@ -33,15 +33,18 @@ def call_of(
     q_start: int,
 ) -> Call:
     """The call of what is declared, with what an operator is given."""
-    decls, tensors = declared.fields, declared.tensors
+    decls = declared.fields
+    names = [*(t.name for t in declared.tensors), *(s.name for s in declared.selections)]
     pairs = zip(fields[: 2 * len(decls) : 2], fields[1 : 2 * len(decls) : 2], strict=True)
-    copies = {t.name: value for t, value in zip(tensors, fields[2 * len(decls) :], strict=True)}
+    given = dict(zip(names, fields[2 * len(decls) :], strict=True))
+    copies = {t.name: given[t.name] for t in declared.tensors}
+    chosen = {s.name: given[s.name] for s in declared.selections}
     values = {d.name: FieldValues(*pair) for d, pair in zip(decls, pairs, strict=True)}
     scalars = {p.name: value for p, value in zip(declared.params, params, strict=True)}
     learned = {t.name: value for t, value in zip(declared.reals, reals, strict=True)}
     known = {p.name: value for p, value in zip(declared.numbers, numbers, strict=True)}
     sizes = q.shape[0], q.shape[1], q.shape[2], k.shape[2]
-    return Call(*sizes, q_start, values, scalars, q.device, copies, learned, known)
+    return Call(*sizes, q_start, values, scalars, q.device, copies, learned, known, chosen)
 
 
 def check_fields(plan: Plan, declared: Declared, call: Call) -> None:

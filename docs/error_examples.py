@@ -138,6 +138,18 @@ read_program("tiles of 64 q by 64 k\nsweep k tiles in [0, 4) full\nsweep k tiles
         advice="there are 2 (1 stands for all)",
     ),
     Example(
+        errors.RouteError,
+        "an.route.topk_blocks(block=4, k=0)",
+        given="0",
+        advice="from 1",
+    ),
+    Example(
+        errors.SelectionError,
+        'an.compile(an.mask(lambda q, k: an.selection("p")(q // 4, k // 4) > 0))(q, k, v, p=torch.ones(8).int())',
+        given="[8]",
+        advice="[lists, places]",
+    ),
+    Example(
         errors.MissingBindingError,
         "packed(q, k, v)",
         given="`doc`",

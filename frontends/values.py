@@ -77,6 +77,7 @@ def _check_missing(attention: an.Attention, found: dict[str, object]) -> None:
         f.name: f'the field `{f.name}`; give --field "{f.name}=i // 300" or --field {f.name}=FILE.npy' for f in s.fields
     }
     ways |= {t.name: f"the tensor `{t.name}`; give --tensor {t.name}=1,2,3" for t in s.tensors}
+    ways |= {x.name: f'the selection `{x.name}`; give --tensor "{x.name}=0,1;1,2" or a file' for x in s.selections}
     ways |= {t.name: f"the tensor `{t.name}`; give --tensor {t.name}=0.5,0.25" for t in s.reals}
     ways |= {p.name: f"the parameter `{p.name}`; give --set {p.name}=16" for p in s.params}
     ways |= {p.name: f"the parameter `{p.name}`; give --set {p.name}=1.5" for p in s.numbers}

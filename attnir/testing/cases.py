@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import attnir as an
 from attnir.heads import Heads, spread
-from attnir.ops import FieldDecl, ParamDecl, TensorDecl
+from attnir.ops import FieldDecl, ParamDecl, SelectionDecl, TensorDecl
 from attnir.real import SCORE
 from attnir.signature import value_of
 from attnir.testing.case import LAYOUTS, Case, takes
@@ -61,6 +61,7 @@ def cases(
     given = {t.name: Values(draw(_per_copy(t, batch, heads, k_len))) for t in declared.tensors}
     long = {"b": batch, "h": heads, "q": q_len, "k": k_len}
     given |= {t.name: draw(_real(t, long)) for t in declared.reals}
+    given |= {s.name: draw(_lists(s, long)) for s in declared.selections}
     numbers = {p.name: draw(st.integers(-16, 16)) / 4 for p in declared.numbers}
     for decl in declared.fields:
         given[decl.name] = draw(_field(decl, batch, q_len, k_len, q_start))
@@ -146,6 +147,15 @@ def _heads(draw: st.DrawFn, fixed: int | None, maps: Heads | None) -> tuple[int,
 def _per_copy(draw: st.DrawFn, t: TensorDecl, batch: int, heads: int, k_len: int) -> Runs | Drawn:
     shape = tuple({"b": batch, "h": heads}[a] for a in t.axes)
     return Drawn(shape, 0, draw(st.integers(0, k_len)), draw(st.integers(0, 99)))
+
+
+@st.composite
+def _lists(draw: st.DrawFn, s: SelectionDecl, sizes: dict[str, int]) -> Values:
+    """The lists of a selection: few members or many, some of them none, or twice in a list."""
+    lists = draw(st.one_of(st.integers(1, 12), st.integers(1, sizes["q"])))
+    shape = (*(sizes[a] for a in s.axes), lists, draw(st.integers(1, 5)))
+    most = draw(st.one_of(st.integers(0, 8), st.integers(0, sizes["k"])))
+    return Values(Drawn(shape, -1, most, draw(st.integers(0, 99))), draw(st.sampled_from([torch.int64, torch.int32])))
 
 
 @st.composite

@@ -75,7 +75,7 @@ class Executor:
         from attnir.codegen.configure import configure, tile_of
 
         if self.backend != "triton":
-            return default_tile(case.d, case.dv or case.d, case.dtype, case.weights.landmarks)
+            return default_tile(pattern(case.pattern))
         if case.tile is not None:
             return case.tile[::-1] if transposed else case.tile
         kind = "dkv" if transposed else "forward"

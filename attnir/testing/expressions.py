@@ -6,6 +6,7 @@ people write, which the solver turns into bands. Values stay small enough that n
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 
 import torch
@@ -17,9 +18,9 @@ from attnir import real
 from attnir.call import Call
 from attnir.expr import Expr
 from attnir.limits import predicate_problem
-from attnir.ops import COMPARISONS, FieldDecl, Op, ParamDecl, TensorDecl
+from attnir.ops import COMPARISONS, FieldDecl, Op, ParamDecl, SelectionDecl, TensorDecl
 from attnir.signature import Signature
-from attnir.traverse import fields_of, numbers_of, params_of, reals_of
+from attnir.traverse import fields_of, numbers_of, params_of, reals_of, selections_of
 
 WIDTH = ParamDecl("w", 0, 40)
 SHIFT = ParamDecl("shift", -20, 20)
@@ -154,6 +155,13 @@ def _in_range(decl: ParamDecl) -> st.SearchStrategy[int]:
 
 
 @st.composite
+def lists_of(draw: st.DrawFn, s: SelectionDecl, sizes: Mapping[str, int], most: int) -> Tensor:
+    """Lists of members up to `most`: some are none, some stand there twice."""
+    shape = (*(sizes[a] for a in s.axes), draw(st.integers(1, 6)), draw(st.integers(1, 4)))
+    return torch.randint(-1, most + 1, shape, generator=torch.Generator().manual_seed(draw(st.integers(0, 9))))
+
+
+@st.composite
 def calls(draw: st.DrawFn, *roots: Expr, longest: int = 12, batch: int | None = None, heads: int | None = None) -> Call:
     """A call for the fields and parameters below the roots: also q_len > k_len, and queries past the keys."""
     q_len, k_len = draw(st.integers(1, longest)), draw(st.integers(1, longest))
@@ -171,9 +179,11 @@ def calls(draw: st.DrawFn, *roots: Expr, longest: int = 12, batch: int | None = 
     for t in reals_of(*roots):
         shape = [draw(st.sampled_from([sizes[a], 1])) if a in sizes else draw(st.integers(1, 9)) for a in t.axes]
         given[t.name] = torch.randn(shape, generator=torch.Generator().manual_seed(draw(st.integers(0, 9))))
+    for s in selections_of(*roots):
+        given[s.name] = draw(lists_of(s, sizes, 8))
     given |= {p.name: draw(st.integers(-8, 8)) / 4 for p in numbers_of(*roots)}
-    reals, numbers = reals_of(*roots), numbers_of(*roots)
-    signature = Signature(fields_of(*roots), params_of(*roots), reals=reals, numbers=numbers)
+    reals, numbers, chosen = reals_of(*roots), numbers_of(*roots), selections_of(*roots)
+    signature = Signature(fields_of(*roots), params_of(*roots), reals=reals, numbers=numbers, selections=chosen)
     return signature.bind(given, batch=batch, heads=heads, q_len=q_len, k_len=k_len, q_start=q_start, check=True)
 
 

@@ -62,12 +62,15 @@ def slices(given: Case, on: Executor) -> None:
     case = _plain(given)
     if case.batch * case.heads == 1:
         raise DoesNotApply("one sample and one head are the whole")
-    tensors = (*case.pattern.tensors, *case.pattern.reals)
-    if case.pattern.heads or any("b" in t.axes or "h" in t.axes for t in tensors):
+    axes = [t.axes for t in (*case.pattern.tensors, *case.pattern.reals)]
+    axes += [s.axes for s in case.pattern.selections]
+    if case.pattern.heads or any("b" in found or "h" in found for found in axes):
         raise DoesNotApply("the pattern says how many samples or heads there are")
     q, k, v, _, _ = case.tensors()
     whole = _called(case, on, case.pattern, q, k, v)
-    alone = replace(case, batch=1, maps=None, bindings={n: _first_sample(v, case.batch) for n, v in case.bound.items()})
+    shared = {s.name for s in case.pattern.selections}
+    of_first = {n: v if n in shared else _first_sample(v, case.batch) for n, v in case.bound.items()}
+    alone = replace(case, batch=1, maps=None, bindings=of_first)
     first_k, first_v = case.heads_of.k[0], case.heads_of.v[0]
     k, v = k[:1, first_k : first_k + 1], v[:1, first_v : first_v + 1]
     part = _called(alone, on, case.pattern, q[:1, :1], k, v)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from attnir.call import Call
 from attnir.expr import Expr
-from attnir.ops import TABLES, Coordinate, FieldDecl, Op, ParamDecl, Searched, Side, TensorDecl
+from attnir.ops import TABLES, Coordinate, FieldDecl, Op, ParamDecl, Searched, SelectionDecl, Side, TensorDecl
 
 _PLAIN: dict[Op, Callable[..., Any]] = {
     Op.ADD: operator.add,
@@ -75,6 +75,9 @@ def meaning(e: Expr, tokens: Tokens, call: Call | None = None, rows: range = ran
                 return tokens[str(e)]
             values = call.tensors[name]
             return int(values[tokens["b"] % values.shape[0], tokens["h"] % values.shape[1]])
+        case SelectionDecl(name=name):
+            at, member = (meaning(a, tokens, call, rows) for a in e.args[:2])
+            return _rank(name, at, member, tokens, call)
         case Coordinate():
             return tokens[str(e)]
         case ParamDecl(name=name):
@@ -105,6 +108,15 @@ def _random(seed: int, a: int, b: int, c: int, d: int) -> float:
         left, right = product // word ^ right ^ own, product % word
         own = (own + 0x9E3779B9) % word
     return float((left >> 8) / 2**24)
+
+
+def _rank(name: str, at: int, member: int, tokens: Tokens, call: Call | None) -> int:
+    """The place of a member in a list, from 1."""
+    assert call is not None
+    lists = call.selections[name]
+    own = lists[tokens["b"] % lists.shape[0], tokens["h"] % lists.shape[1]].tolist()
+    listed = own[at] if 0 <= at < len(own) else []
+    return listed.index(member) + 1 if member >= 0 and member in listed else 0
 
 
 def _read(e: Expr, index: list[int], call: Call | None) -> float:

@@ -14,6 +14,7 @@ from attnir.testing.expressions import predicates
 DOC, START, KIND = an.field("doc", sorted=True), an.field("start", sorted=True), an.field("kind")
 WIDTH, BLOCK = an.param("w", low=0, high=40), an.param("stop", low=1, high=9)
 REACH = an.tensor("reach", "h")
+PICKS, OWN = an.selection("picks"), an.selection("own", "b", "h")
 
 near = st.one_of(st.integers(0, 12), st.integers(0, 12), st.integers(13, 90))  # distances
 blocks = st.one_of(st.integers(1, 9), st.sampled_from([2, 4, 8, 16, 32]), st.sampled_from([16, 24, 32, 40]))
@@ -73,6 +74,19 @@ def _pieces(n: int, m: int, size: int) -> list[list[Callable[..., Any]]]:
         lambda q, k: (KIND(k) == 1) | (KIND(q) == 1),
         lambda q, k: KIND(k) > m % 4,
     ]
+    chosen: list[Callable[..., Any]] = [
+        lambda q, k: PICKS(q // size, k // size) > 0,
+        lambda q, k: (PICKS(q // 16, k // 16) > 0) & (k <= q),
+        lambda q, k: PICKS(q // size, k // (m + 1)) >= 1,
+        lambda q, k: 0 < OWN(q, k // size),
+        lambda q, k: (OWN(q // 32, k // 16) > 0) & (q - k <= n),
+        lambda q, k: OWN(k // size, q // size) != 0,
+        lambda q, k: (PICKS(q // size, k // size) > 0) & (PICKS(q // size, k // size) <= m),
+        lambda q, k: PICKS(q // size, k // size) == 0,
+        lambda q, k: PICKS(q % size, n - k) > 0,
+        lambda q, k: (k <= n) | (OWN(q // size, k // size) > 0),
+        lambda q, k: PICKS(0, k) > 0,
+    ]
     copies: list[Callable[..., Any]] = [
         lambda q, k, h: q - k <= m * (h + 1),
         lambda q, k, h: (h % 2 == 0) | (q - k < n),
@@ -80,7 +94,7 @@ def _pieces(n: int, m: int, size: int) -> list[list[Callable[..., Any]]]:
         lambda q, k, b: k < n * (b + 1),
         lambda q, k, b: k < KV_LEN[b],
     ]
-    return [bounds, bounds, classes, pairwise, fields, fields, copies]
+    return [bounds, bounds, classes, pairwise, fields, fields, copies, chosen]
 
 
 @st.composite

@@ -149,7 +149,7 @@ def statistics(case: Case, on: Executor) -> dict[str, float]:
 def _tiles(case: Case, on: Executor, transposed: bool) -> Iterable[tuple[int, int]]:
     """The tiles, rows by columns, that executors take for a case, and for few pairs smaller ones than they could."""
     given = case.tile or SMALLEST
-    of_torch = default_tile(case.d, case.dv or case.d, case.dtype)
+    of_torch = default_tile(pattern(case.pattern))
     own = on.tile(case, transposed=transposed), given[::-1] if transposed else given, of_torch
     return dict.fromkeys((*own, SMALL_TILES[case.seed % 2]) if case.pairs <= SOME_PAIRS else own)
 

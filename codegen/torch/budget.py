@@ -6,6 +6,10 @@ from dataclasses import dataclass
 
 import torch
 
+from attnir.listing import listing_of
+from attnir.ops import Side
+from attnir.scores import Pattern
+
 
 @dataclass(frozen=True, slots=True)
 class Budget:
@@ -26,10 +30,29 @@ def budget_on(device: torch.device) -> Budget:
     return CPU if device.type == "cpu" else OTHER
 
 
-def default_tile(d: int, dv: int, dtype: torch.dtype, landmarks: int | None = None) -> tuple[int, int]:
-    """(query rows, key columns) of the tiles that a schedule is best built with, for widths D and Dv.
+TILE = 64  # small rows follow a narrow window closely, and panels make up for them on wide ranges
+SMALLEST = 16  # units of tokens that are chosen, below which a tile holds several
 
-    Small rows follow a narrow window closely, and panels make up for them on wide ranges. A column of tiles holds whole
-    blocks that have landmarks.
+
+def default_tile(pattern: Pattern) -> tuple[int, int]:
+    """(query rows, key columns) of the tiles that a schedule is best built with.
+
+    A column of tiles holds whole blocks that have landmarks; tiles lie within the units of tokens that are listed.
+
+    >>> import attnir as an
+    >>> default_tile(an.pattern(an.causal())), default_tile(an.pattern(an.route.topk_blocks(block=96, k=2).mask))
+    ((64, 64), (48, 48))
     """
-    return 64, max(64, landmarks or 0)
+    rows = columns = TILE
+    listing = listing_of(pattern.predicate)
+    if listing is not None:
+        rows, columns = (_within(listing.unit(side)) for side in Side)
+    landmarks = pattern.weights.landmarks
+    return rows, columns if landmarks is None else max(TILE, landmarks)
+
+
+def _within(unit: int) -> int:
+    """A tile within a unit of tokens."""
+    if unit < SMALLEST:
+        return TILE
+    return next((n for n in range(min(unit, TILE), SMALLEST - 1, -1) if unit % n == 0), TILE)

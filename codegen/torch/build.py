@@ -49,7 +49,7 @@ def schedule(
     whether scores are wanted in natural units.
     """
     pattern, weights = plan.pattern, plan.pattern.weights
-    tile = default_tile(q.shape[3], v.shape[3], q.dtype, weights.landmarks)
+    tile = default_tile(pattern)
     groups: list[Group] = []
     for programs in plan.launches(tile):
         if len(programs) == 1 and programs[0].of_runs:

@@ -111,6 +111,11 @@ def arguments(kind: str, programs: Programs, spec: Spec) -> tuple[Argument, ...]
         metadata.append(Argument(f"tensor_{tensor.name}", "*"))
         strides += [Argument(f"tensor_{tensor.name}_{axis}", "i64") for axis in tensor.axes]
     sizes = []
+    for selection in found.selections:
+        name = f"selection_{selection.name}"
+        metadata.append(Argument(name, "*i32"))
+        strides += [Argument(f"{name}_{axis}", "i64") for axis in (*selection.axes, "list", "place")]
+        sizes += [Argument(f"{name}_lists", "i32"), Argument(f"{name}_places", "i32")]
     for tensor in found.reals:
         metadata.append(Argument(f"real_{tensor.name}", "*fp32"))
         offset = "i64" if spec.far else "i32"

@@ -22,7 +22,7 @@ from attnir.codegen.triton.operations import ATOM, CALLS, INFIX, quotient
 from attnir.expr import COPIES, Expr
 from attnir.interval import Interval
 from attnir.linear import Linear, linear
-from attnir.ops import COMPARISONS, NEGATED, TABLES, FieldDecl, Op, ParamDecl, TensorDecl
+from attnir.ops import COMPARISONS, NEGATED, TABLES, FieldDecl, Op, ParamDecl, SelectionDecl, TensorDecl
 from attnir.order import at_most
 
 FLIPPED = {Op.LT: Op.GT, Op.LE: Op.GE, Op.GT: Op.LT, Op.GE: Op.LE, Op.EQ: Op.EQ, Op.NE: Op.NE}
@@ -86,6 +86,8 @@ class Printer:
             return self._named[e]
         if e.op is Op.READ:
             return self._read(e)
+        if isinstance(e.value, SelectionDecl):
+            return self._rank(e, e.value)
         if e.op in TABLES or isinstance(e.value, FieldDecl | TensorDecl | ParamDecl) or e.op in (Op.SYM, Op.SCORE):
             return self.leaf(e)
         match e.op:
@@ -111,6 +113,15 @@ class Printer:
         if shape is not Shape.TILE:
             text = self._named[e] = Text(self.define(e, text.source, shape), ATOM, shape)
         return text
+
+    def _rank(self, e: Expr, selection: SelectionDecl) -> Text:
+        """The place of a member in a list."""
+        name, args = f"selection_{selection.name}", e.args[:2]
+        begin = " + ".join([name, *(f"{axis} * {name}_{axis}" for axis in selection.axes)])
+        parts = self._spread([self.text(a) for a in args], args)
+        given = ", ".join(p.source for p in parts)
+        text = f"rank_of({begin}, {name}_lists, {name}_places, {name}_list, {name}_place, {given})"
+        return Text(text, ATOM, reduce(or_, (p.shape for p in parts)))
 
     def place(self, e: Expr, prefix: str) -> tuple[str, str, Shape]:
         """(where the entry of a real tensor lies that is read, or that of another one of its shape; what must hold for

@@ -27,6 +27,10 @@ def metadata(programs: Programs, call: Call) -> dict[str, Any]:
         values |= _strided(f"field_{name}_{side}", given if given.stride(-1) == 1 else given.contiguous(), "batch")
     for tensor in reads.tensors:
         values |= _strided(f"tensor_{tensor.name}", call.tensors[tensor.name], "b", "h")
+    for selection in reads.selections:
+        name, given = f"selection_{selection.name}", call.selections[selection.name]
+        values |= _strided(name, given, "b", "h") | {f"{name}_list": given.stride(2), f"{name}_place": given.stride(3)}
+        values |= {f"{name}_lists": given.shape[2], f"{name}_places": given.shape[3]}
     values |= {f"number_{name}": value for name, value in call.numbers.items()}
     for tensor in reads.reals:
         given = call.reals[tensor.name].detach()

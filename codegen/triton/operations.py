@@ -73,7 +73,19 @@ def random_number(seed, a, b, c, d):
         key += tl.full([], 0x9E3779B9, tl.uint32)
     return (x >> 8).to(tl.float32) * 5.9604644775390625e-08
 '''
-HELPERS = {"random_number": RANDOM_NUMBER}
+RANK_OF = '''
+@triton.jit
+def rank_of(selection, lists, places, to_list, to_place, at, member):
+    """The first place of a member in a list, from 1; 0 where it is not there, or there is no such list."""
+    at += lists * 0
+    begin = selection + tl.minimum(tl.maximum(at, 0), lists - 1).to(tl.int64) * to_list
+    found = (at + member) * 0
+    for i in tl.range(0, places):
+        place = places - 1 - i
+        found = tl.where(tl.load(begin + place * to_place) == member, place + 1, found)
+    return tl.where((at >= 0) & (at < lists) & (member >= 0), found, 0)
+'''
+HELPERS = {"random_number": RANDOM_NUMBER, "rank_of": RANK_OF}
 HELPERS |= {"floor_div": FLOOR_DIV, "floor_mod": FLOOR_MOD, "tanh": TANH, "exact_tanh": EXACT_TANH}
 
 

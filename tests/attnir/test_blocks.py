@@ -104,9 +104,9 @@ def test_the_workspace_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     evaluated: list[int] = []
     evaluate = blocks._Lister._evaluate
 
-    def spy(self: blocks._Lister, tiles: Tensor, first_row: int) -> tuple[Tensor, Tensor]:
-        evaluated.append(len(tiles) * 16)
-        return evaluate(self, tiles, first_row)
+    def spy(self: blocks._Lister, tiles: blocks._Tiles) -> tuple[Tensor, Tensor]:
+        evaluated.append(len(tiles.rows) * 16)
+        return evaluate(self, tiles)
 
     monkeypatch.setattr(blocks._Lister, "_evaluate", spy)
     monkeypatch.setattr(blocks, "WORKSPACE", 512)
@@ -122,9 +122,9 @@ def test_tiles_that_intervals_decide_are_not_evaluated(monkeypatch: pytest.Monke
     evaluated: list[int] = []
     evaluate = blocks._Lister._evaluate
 
-    def spy(self: blocks._Lister, tiles: Tensor, first_row: int) -> tuple[Tensor, Tensor]:
-        evaluated.append(len(tiles))
-        return evaluate(self, tiles, first_row)
+    def spy(self: blocks._Lister, tiles: blocks._Tiles) -> tuple[Tensor, Tensor]:
+        evaluated.append(len(tiles.rows))
+        return evaluate(self, tiles)
 
     monkeypatch.setattr(blocks._Lister, "_evaluate", spy)
     list_blocks(listing(named.mask(32).predicate, (32, 32)), call)

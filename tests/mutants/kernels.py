@@ -84,6 +84,22 @@ LOOPS = (
         test="tests/test_layout_kernels.py::test_float32[image-triton]",
     ),
 )
+SELECTIONS = (
+    _kernel(
+        "-1 is a member in a kernel",
+        "operations",
+        "(at >= 0) & (at < lists) & (member >= 0), found",
+        "(at >= 0) & (at < lists), found",
+    ),
+    _kernel("lists past the last one are the last one", "operations", "(at < lists) & (member", "(member"),
+    _kernel("the last place of a member counts in a kernel", "operations", "place = places - 1 - i", "place = i"),
+    _kernel(
+        "every head has the lists of the first",
+        "metadata",
+        '_strided(name, given, "b", "h") |',
+        '_strided(name, given[:, :1], "b", "h") |',
+    ),
+)
 TILES = (
     Mutant(
         "the last row tile of an axis is not launched",
@@ -252,4 +268,4 @@ LISTED = (
         "key = (program, sizes)",
     ),
 )
-MUTANTS = (*FORWARD, *BACKWARD, *LOOPS, *TILES, *VALUES, *LEARNED, *LISTED)
+MUTANTS = (*FORWARD, *BACKWARD, *LOOPS, *SELECTIONS, *TILES, *VALUES, *LEARNED, *LISTED)

@@ -178,7 +178,7 @@ LISTS = (
     _program(
         "the ragged end of a list is FULL",
         "blocks",
-        "return torch.where(ragged & (status == 2), torch.ones_like(status), status)",
+        "return torch.where((width < self.program.tile[1]) & (status == 2), torch.ones_like(status), status)",
         "return status",
     ),
     _program(
@@ -191,8 +191,8 @@ LISTS = (
     _program(
         "a field's greatest value in a tile is its least",
         "blocks",
-        "Interval(tiles.amin(-1), tiles.amax(-1))",
-        "Interval(tiles.amin(-1), tiles.amin(-1))",
+        "Interval(cut.amin(-1), cut.amax(-1))",
+        "Interval(cut.amin(-1), cut.amin(-1))",
     ),
     _program(
         "one live pair makes a tile FULL",
@@ -201,4 +201,19 @@ LISTS = (
         "live.flatten(1).any(1), live.flatten(1).any(1)",
     ),
 )
-MUTANTS = (*RANGES, *SWEEPS, *BOXES, *ORDERS, *LISTS)
+SELECTIONS = (
+    _program("the last place of a member counts", "selections", "range(places, 0, -1)", "range(1, places + 1)"),
+    _program("-1 is a member", "selections", " & (member >= 0)", ""),
+    _program(
+        "a tile that is listed twice is visited twice", "blocks", "(code < none) & (code != ", "(code < none) | (-1 == "
+    ),
+    _program(
+        "a tile has the list of its first row",
+        "listing",
+        "most_lists = int((at.high - at.low).amax()) + 1",
+        "most_lists = 1",
+    ),
+    _program("a member has one tile", "listing", "(ends - torch.arange(others)).amax()", "(ends > 0).amax()"),
+    _program("a listing holds where its rank may be 0", "listing", "not _can_be_zero(predicate, n)", "n is not None"),
+)
+MUTANTS = (*RANGES, *SWEEPS, *BOXES, *ORDERS, *LISTS, *SELECTIONS)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import attnir as an
 from attnir.codegen.gradients import Incoming
 from attnir.codegen.torch import budget
 from attnir.codegen.torch.operands import Unit
@@ -460,6 +461,7 @@ def test_no_step_holds_more_than_its_budget(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_default_tile() -> None:
-    for d, dtype in itertools.product((1, 64, 256), (torch.float32, torch.bfloat16)):
-        rows, cols = default_tile(d, d, dtype)
-        assert rows >= 1 and cols >= 1
+    for unit, tile in ((1, 64), (8, 64), (16, 16), (49, 49), (96, 48), (128, 64), (67, 64)):
+        assert default_tile(an.pattern(an.route.topk_blocks(block=unit, k=1).mask)) == (tile, tile), unit
+    assert default_tile(an.pattern(an.causal())) == (64, 64)
+    assert default_tile(an.pattern(an.causal(), normalize=an.softmax(landmarks=128))) == (64, 128)

@@ -1,0 +1,263 @@
+"""Routes: what they choose, beside a search that is written down plainly, and what is computed of it."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+import attnir as an
+from attnir.errors import AttnirError, MissingBindingError, RouteError
+from attnir.route import Forced, Mass, Pooled, Route, Threshold, TopK
+
+
+def plain_lists(r: Route, q: Tensor, k: Tensor, q_start: int) -> list[list[list[set[int]]]]:
+    """The members of every list, [B][H][units]: token by token, unit by unit."""
+    group = q.shape[1] // k.shape[1]
+    q_len, k_len = q.shape[2], k.shape[2]
+    lists, members = -(-(q_start + q_len) // r.queries), -(-k_len // r.keys)
+    of_query = {
+        u: [t - q_start for t in range(u * r.queries, (u + 1) * r.queries) if q_start <= t < q_start + q_len]
+        for u in range(lists)
+    }
+    of_key = {m: [t for t in range(m * r.keys, (m + 1) * r.keys) if t < k_len] for m in range(members)}
+    assert isinstance(r.score, Pooled)
+
+    def pooled(t: Tensor, tokens: list[int]) -> Tensor:
+        return t[tokens].float().mean(0) if r.score.how == "mean" else t[tokens].float().amax(0)  # type: ignore[attr-defined]  # asserted above
+
+    found = []
+    for b in range(q.shape[0]):
+        alone = [
+            [
+                [float(pooled(q[b, h], of_query[u]) @ pooled(k[b, h // group], of_key[m])) for m in range(members)]
+                if of_query[u]
+                else []
+                for u in range(lists)
+            ]
+            for h in range(q.shape[1])
+        ]
+        heads = []
+        for h in range(q.shape[1]):
+            together = {
+                "each": [h],
+                "all": range(q.shape[1]),
+                "group": [g for g in range(q.shape[1]) if g // group == h // group],
+            }[r.heads]
+            chosen = []
+            for u in range(lists):
+                if not of_query[u]:
+                    chosen.append(set())
+                    continue
+                low, high = of_query[u][0] + q_start, of_query[u][-1] + q_start
+                forced = set()
+                for f in r.forced:
+                    reach = {"own": (low // r.keys, high // r.keys), "first": (0, f.n - 1)}.get(f.what)
+                    first, last = reach or (max(0, low - f.n) // r.keys, high // r.keys)
+                    forced |= {m for m in range(members) if first <= m <= last}
+                score = {m: sum(alone[g][u][m] for g in together) for m in range(members)}
+                candidates = [
+                    m for m in range(members) if m not in forced and not (r.causal and (m + 1) * r.keys > low)
+                ]
+                ordered = sorted(candidates, key=lambda m: (-score[m], m))
+                if isinstance(r.choice, TopK):
+                    picked = ordered[: max(0, r.choice.k - (len(forced) if r.counted else 0))]
+                elif isinstance(r.choice, Threshold):
+                    picked = [m for m in ordered if score[m] >= r.choice.tau]
+                else:
+                    assert isinstance(r.choice, Mass)
+                    shares = torch.tensor([score[m] for m in ordered]).softmax(0).tolist()
+                    before = [0.0, *itertools.accumulate(shares)]
+                    picked = [m for m, sofar in zip(ordered, before, strict=False) if sofar < r.choice.p]
+                chosen.append(forced | set(picked))
+            heads.append(chosen)
+        found.append(heads)
+    return found
+
+
+def as_sets(lists: Tensor, heads: int) -> list[list[list[set[int]]]]:
+    wide = lists if lists.dim() == 4 else lists[:, None].expand(-1, heads, -1, -1)
+    return [[[{m for m in row if m >= 0} for row in head] for head in sample] for sample in wide.tolist()]
+
+
+@st.composite
+def routes(draw: st.DrawFn) -> Route:
+    choice = draw(
+        st.sampled_from(
+            [an.route.topk(1), an.route.topk(3), an.route.topk(99), an.route.threshold(0), an.route.mass(0.6)]
+        )
+    )
+    forced = draw(st.lists(st.sampled_from([an.route.own(), an.route.first(2), an.route.window(5)]), max_size=2))
+    return Route(
+        draw(st.sampled_from([an.route.mean_pool(), an.route.max_pool()])),
+        choice,
+        draw(st.integers(1, 5)),
+        draw(st.integers(1, 5)),
+        draw(st.sampled_from(["each", "group", "all"])),
+        tuple(forced),
+        draw(st.booleans()),
+        draw(st.booleans()),
+    )
+
+
+@given(routes(), st.integers(1, 14), st.integers(1, 14), st.sampled_from([None, 0, 3]), st.integers(0, 9))
+@settings(max_examples=150)
+def test_lists_are_those_of_a_plain_search(r: Route, q_len: int, k_len: int, q_start: int | None, seed: int) -> None:
+    """Small integers: many scores are equal, and sums are exact in any order, means nearly so."""
+    g = torch.Generator().manual_seed(seed)
+    q, k = (torch.randint(-2, 3, (2, h, n, 2), generator=g).double() for h, n in ((4, q_len), (2, k_len)))
+    if r.queries in (3, 5) or r.keys in (3, 5):  # whose means are rounded: no scores are equal then
+        q, k = (t + torch.randn(t.shape, generator=g) for t in (q, k))
+    start = max(0, k_len - q_len) if q_start is None else q_start
+    assert as_sets(r.lists(q.float(), k.float(), q_start=q_start), 4) == plain_lists(r, q.float(), k.float(), start)
+
+
+def test_moba_of_the_paper() -> None:
+    """Six tokens in chunks of two, two chunks each, the own one counted; the gates say which."""
+    gates = torch.full((1, 1, 6, 3), -9.0)
+    gates[0, 0, 4, :2], gates[0, 0, 5, :2] = torch.tensor([3.0, 3.0]), torch.tensor([1.0, 5.0])
+    r = an.route.topk_blocks(
+        block=2, query_block=1, k=2, score=an.route.given("gates"), forced=[an.route.own()], counted=True, causal=True
+    )
+    q = k = torch.zeros(1, 1, 6, 4)
+    assert as_sets(r.lists(q, k, gates=gates), 1)[0][0] == [{0}, {0}, {0, 1}, {0, 1}, {0, 2}, {1, 2}]
+
+
+@pytest.mark.parametrize("target", ["torch", "triton"])
+@pytest.mark.parametrize("heads", ["each", "group", "all"])
+def test_a_routed_attention_is_that_of_its_lists(target: str, heads: str) -> None:
+    """Forward and gradients: those of a dense attention with the same lists, which pass no gradient on."""
+    r = an.route.topk_blocks(block=32, k=2, heads=heads, forced=[an.route.own()], causal=True)
+    attn = an.compile(an.causal(), route=r, backend=target)
+    g = torch.Generator().manual_seed(0)
+    q, k, v, do = (torch.randn(2, h, 200, 16, generator=g) for h in (4, 2, 2, 4))
+    for t in (q, k, v):
+        t.requires_grad_()
+    o = attn(q, k, v)
+    found = torch.autograd.grad(o, (q, k, v), do)
+    expected_o = an.reference(attn.pattern)(q, k, v, picks=r.lists(q, k))
+    assert isinstance(expected_o, Tensor)
+    expected = torch.autograd.grad(expected_o, (q, k, v), do.double())
+    torch.testing.assert_close(o.double(), expected_o, rtol=1e-5, atol=1e-5)
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+@given(st.sampled_from(["mean", "low", "random"]), st.integers(1, 60), st.integers(0, 9))
+@settings(max_examples=40)
+def test_a_strict_route_does_not_look_ahead(kind: str, cut: int, seed: int) -> None:
+    """Whatever comes later, the lists of earlier queries stay."""
+    score = {"mean": an.route.mean_pool(), "low": an.route.low_rank("p"), "random": an.route.random(3)}[kind]
+    r = an.route.topk_blocks(block=8, query_block=1, k=2, score=score, causal=True)
+    assert r.causality == "strict"
+    g = torch.Generator().manual_seed(seed)
+    more = {"p": torch.randn(4, 2, generator=g)} if kind == "low" else {}
+    q, k = (torch.randn(1, 2, 64, 4, generator=g) for _ in range(2))
+    before = r.lists(q, k, **more)
+    for t in (q, k):
+        t[:, :, cut:] = torch.randn(1, 2, 64 - cut, 4, generator=g)
+    assert bool((before[:, :, :cut] == r.lists(q, k, **more)[:, :, :cut]).all())
+
+
+def test_what_a_route_says_of_later_tokens() -> None:
+    assert an.route.topk_blocks(block=8, k=2).causality == "none"
+    assert an.route.topk_blocks(block=8, k=2, causal=True).causality == "value-only"
+    assert an.route.topk_keys(k=4, causal=True).causality == "strict"
+
+
+def test_given_lists_take_the_place_of_computed_ones() -> None:
+    attn = an.compile(an.full(), route=an.route.topk_blocks(block=4, k=1))
+    q, k, v = (torch.randn(1, 1, 8, 16) for _ in range(3))
+    o, lse = attn(q, k, v, picks=torch.full((1, 1, 2, 1), -1), return_lse=True)
+    assert not o.any() and bool((lse == -torch.inf).all())
+
+
+def test_a_pattern_may_read_its_route_itself() -> None:
+    r = an.route.topk_blocks(block=16, k=1, name="far")
+    pattern = an.causal() & (an.window(7) | r.mask)
+    attn = an.compile(pattern, route=r)
+    assert attn.pattern.mask == pattern
+    q, k, v = (torch.randn(1, 1, 64, 16) for _ in range(3))
+    expected = an.reference(pattern)(q, k, v, far=r.lists(q, k))
+    assert isinstance(expected, Tensor)
+    torch.testing.assert_close(attn(q, k, v).double(), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_decoding_chooses_as_the_whole_does() -> None:
+    """Three last queries alone have the lists that they have among all of them."""
+    r = an.route.topk_blocks(block=8, query_block=1, k=2, causal=True)
+    attn = an.compile(an.causal(), route=r)
+    q, k, v = (torch.randn(1, 2, 50, 16) for _ in range(3))
+    torch.testing.assert_close(attn(q[:, :, -3:], k, v), attn(q, k, v)[:, :, -3:])
+
+
+def test_statistics_and_explanations_know_the_route() -> None:
+    attn = an.compile(an.causal(), route=an.route.topk_blocks(block=64, k=4, forced=[an.route.own()], causal=True))
+    q, k, v = (torch.randn(1, 2, 256, 16) for _ in range(3))
+    mass = attn.statistics(q, k, v, an.received_mass())["received-mass"]
+    assert float(mass.sum()) == pytest.approx(2 * 256, rel=1e-5)
+    found = attn.explain(8192, heads=2, tile=(64, 64))
+    assert found.tiles.partial == 2 * 128
+    assert found.tiles.full == 2 * sum(min(4, u) for u in range(128))
+
+
+def test_a_second_call_of_another_length_generates_nothing() -> None:
+    attn = an.compile(an.causal(), route=an.route.topk_blocks(block=32, k=2), backend="triton")
+    q = torch.randn(1, 1, 64, 16)
+    attn(q, q, q)
+    before = an.cache_info().generated
+    q = torch.randn(1, 1, 128, 16)
+    attn(q, q, q)
+    assert an.cache_info().generated == before
+
+
+def test_graphs_hold_a_route() -> None:
+    attn = an.compile(an.causal(), route=an.route.topk_blocks(block=16, k=2))
+    q, k, v = (torch.randn(1, 2, 64, 16) for _ in range(3))
+    traced = torch.compile(attn, backend="eager", fullgraph=True)
+    torch.testing.assert_close(traced(q, k, v), attn(q, k, v))
+
+
+BAD: list[tuple[type[AttnirError], str, Any]] = [
+    (RouteError, "from 1", lambda: an.route.topk_blocks(block=4, k=0)),
+    (RouteError, "from 1", lambda: an.route.topk_blocks(block=4, k=-2)),
+    (RouteError, "from 1", lambda: an.route.topk_blocks(block=4, k=1.5)),
+    (RouteError, "from 1", lambda: an.route.topk_blocks(block=0, k=1)),
+    (RouteError, "each", lambda: an.route.topk_blocks(block=4, k=1, heads="some")),
+    (RouteError, "cannot name", lambda: an.route.topk_blocks(block=4, k=1, name="q")),
+    (RouteError, r"\(0, 1\]", lambda: an.route.mass(0.0)),
+    (RouteError, "a number", lambda: an.route.threshold(float("nan"))),
+    (RouteError, "from 1", lambda: an.route.first(0)),
+    (RouteError, "made by an.route", lambda: an.compile(an.causal(), route=3)),  # type: ignore[arg-type]  # a wrong type is tried
+    (RouteError, "one name", lambda: an.compile(an.causal(), route=[an.route.topk_keys(k=1)] * 2)),
+    (
+        RouteError,
+        "the route has lists over",
+        lambda: an.compile(an.route.topk_keys(k=1).mask, route=an.route.topk_keys(k=1, heads="all")),
+    ),
+]
+
+
+@pytest.mark.parametrize(("error", "said", "make"), BAD)
+def test_bad_routes(error: type[AttnirError], said: str, make: Any) -> None:
+    with pytest.raises(error, match=said):
+        make()
+
+
+def test_bad_tensors_of_routes() -> None:
+    q = k = v = torch.randn(1, 2, 8, 4)
+    low = an.compile(an.full(), route=an.route.topk_blocks(block=4, k=1, score=an.route.low_rank("p")))
+    with pytest.raises(MissingBindingError, match="give p="):
+        low(q, k, v)
+    for p in (torch.randn(5, 2), torch.randn(3, 4, 2), torch.ones(4, 2).int(), [1.0]):
+        with pytest.raises(RouteError, match="projection `p`"):
+            low(q, k, v, p=p)
+    own = an.compile(an.full(), route=an.route.topk_blocks(block=4, k=1, score=an.route.given("gates")))
+    with pytest.raises(RouteError, match=r"\[1, 2, 2, 2\]"):
+        own(q, k, v, gates=torch.ones(1, 2, 3, 2))
+    assert Forced("own") == an.route.own()
