@@ -20,7 +20,7 @@ GPU_RUN   := PYTHONPATH=$(CURDIR) $(PYTHON)
 GPU_READY :=
 endif
 
-.PHONY: help demo test lint mutants bench over-compute bench-gpu test-gpu inspect score-cost docs wheel clean statistics
+.PHONY: help demo test lint mutants bench over-compute bench-gpu test-gpu inspect score-cost docs wheel clean statistics routing-cost
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -47,6 +47,9 @@ bench: $(READY)  ## measure the torch backend on this CPU
 
 statistics: $(READY)  ## statistics where P would take 16 GiB, beside dense float64 on samples; their memory
 	$(RUN) -m benchmarks.statistics_memory
+
+routing-cost: $(READY)  ## a route's time and memory, forward and backward, as the length grows to 65,536
+	$(RUN) -m benchmarks.routing_cost
 
 over-compute: $(READY)  ## pairs computed to a live pair, beside FlexAttention's, and metadata
 	$(RUN) -m benchmarks.over_compute

@@ -71,6 +71,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "reference",
             "real_range",
             "selections",
+            "route",
             "terms",
             "asked",
             "requests",

@@ -15,10 +15,10 @@ from attnir.codegen.triton.units import LOG2E, PRODUCT, SCALE, times
 from attnir.expr import FALSE, TRUE, Expr, H, K, Q
 from attnir.interval import Interval
 from attnir.labels import TOKEN
-from attnir.ops import POSITION_LIMIT, Side
+from attnir.ops import POSITION_LIMIT, Op, Side
 from attnir.program import Status
 from attnir.real import ONE, SCORE, derivative, is_unbounded, slope, tensors_read
-from attnir.traverse import contains, nodes
+from attnir.traverse import contains, nodes, rebuild
 
 IN_TWOS = ("forward", "dq", "dkv")  # kernels whose softmax takes powers of two, where q is not float32
 UNTURNED = ("forward", "rows", "columns")  # kernels that take no gradient through the scores
@@ -38,8 +38,8 @@ class Values:
             dict.fromkeys((str(BASE.value), str(OFFSET.value)), Interval(-POSITION_LIMIT, POSITION_LIMIT)) | f.ranges
         )
         self.printer = Printer(self._leaf, self._name, ranges, exact=f.spec.natural, far=f.spec.far)
-        run = f.program.columns.is_sequence and f.program.rows.is_sequence and not f.ordered
-        position = (Q if f.columns is QUERY else K) if run else None
+        self.of_runs = f.program.columns.is_sequence and f.program.rows.is_sequence and not f.ordered
+        position = (Q if f.columns is QUERY else K) if self.of_runs else None
         self.distances = Distances(position, self.printer.shape, self.printer.range, rounds=not f.spec.natural)
 
     def _leaf(self, e: Expr) -> Text:
@@ -54,6 +54,16 @@ class Values:
         if e is SCALE or e is LOG2E:
             return Text(str(e.value), ATOM, Shape.SCALAR)
         return self.f.leaf(e)
+
+    def by_blocks(self, e: Expr) -> Expr:
+        """The same with the block of a tile's first key, where all of its keys lie in it: `k // 128` in tiles of 64."""
+        size = self.f.spec.config.block_k
+
+        def of_first(n: Expr) -> Expr | None:
+            whole = n.op is Op.FLOORDIV and n.args[0] is K and n.args[1].op is Op.CONST and n.args[1].const % size == 0
+            return BASE // n.args[1] if whole else None
+
+        return rebuild(e, of_first) if self.of_runs else e
 
     def of_score(self, e: Expr, factor: Expr = ONE) -> Text:
         """A score or its slope, times a factor, with the scores of a tile in `s` as products that are not scaled."""
@@ -141,7 +151,7 @@ class Pairs:
             return inside
         if predicate is FALSE:
             return f"({columns.index} < 0)[None, :]"
-        return f"{self.checked.printer.tile(predicate).within(2)} & {inside}"
+        return f"{self.checked.printer.tile(self.checked.by_blocks(predicate)).within(2)} & {inside}"
 
     def _text(self, e: Expr, factor: Expr = ONE) -> str:
         """The text of a score or its slope, times a factor, one value per pair."""

@@ -38,7 +38,7 @@ BACKWARD = (
         '_gradient(f, pairs, "[None, :]"',
         '_gradient(f, pairs, "[:1][None, :]"',
     ),
-    _kernel("lse is that of the first head", "backward", '"(b64 * heads + h) * q_len"', '"b64 * heads * q_len"'),
+    _kernel("lse is that of the first head", "recompute", '"(b64 * heads + h) * q_len"', '"b64 * heads * q_len"'),
     _kernel("the mask is lost in the backward", "backward", 'f"tl.where({weighs}, p, 0.0)"', '"p"'),
     _kernel(
         "the slope is lost in dk",

@@ -65,7 +65,7 @@ KERNELS = (
     _kernel(
         "factors are lost in dv", "backward", 'lowered(pairs.write_counted(status, "p"), spec)', 'lowered("p", spec)'
     ),
-    _kernel("factors are lost in dp", "backward", 'dp = pairs.write_counted(status, "dp")', 'dp = "dp"'),
+    _kernel("factors are lost in dp", "backward", 'pairs.write_counted(status, "dp"), of_row', '"dp", of_row'),
     _kernel(
         "factors are lost in o", "forward", 'lowered(pairs.write_counted(status, "p"), spec)', 'lowered("p", spec)'
     ),
