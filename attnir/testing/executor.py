@@ -70,15 +70,14 @@ class Executor:
         chosen = case.pattern if declared is None else declared
         return compile(chosen, backend=self.backend, config=config, heads=case.maps)
 
-    def tile(self, case: Case, *, transposed: bool) -> tuple[int, int]:
-        """(row tokens, column tokens) of a tile."""
+    def tile(self, case: Case, kind: str) -> tuple[int, int]:
+        """(row tokens, column tokens) of a tile of a kernel: "forward", "dq" or "dkv"."""
         from attnir.codegen.configure import configure, tile_of
 
         if self.backend != "triton":
             return default_tile(pattern(case.pattern))
         if case.tile is not None:
-            return case.tile[::-1] if transposed else case.tile
-        kind = "dkv" if transposed else "forward"
+            return case.tile[::-1] if kind == "dkv" else case.tile
         chosen = configure(
             Plan(pattern(case.pattern), configs=self.configs),
             kind,
@@ -94,7 +93,7 @@ class Executor:
         if self.backend != "triton" or self.device != "cpu":
             return True
         call, copies = case.call, case.batch * case.heads
-        launches = Plan(pattern(case.pattern)).on(call).launches(self.tile(case, transposed=False))
+        launches = Plan(pattern(case.pattern)).on(call).launches(self.tile(case, "forward"))
         if copies * sum(prod(tile_counts(programs[0].rows, call)) for programs in launches) > MOST_INSTANCES:
             return False
         visited = count_launches(launches, call)

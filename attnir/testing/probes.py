@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from attnir.codegen.plan import Plan
+from attnir.codegen.plan import CONFIGURED, Plan
 from attnir.heads import spread, summed
 from attnir.scores import Pattern, pattern
 from attnir.testing.case import Case, DoesNotApply
@@ -97,11 +97,11 @@ def spoilt(case: Case, on: Executor) -> Results:
 
 
 def seen(case: Case, on: Executor) -> Tensor:
-    """Pairs that lie in a visited tile, forward or transposed: bool [B, Hq, Sq, Sk]."""
+    """Pairs that lie in a tile that some kernel visits: bool [B, Hq, Sq, Sk]."""
     plan, call = Plan(pattern(case.pattern)).on(case.call), case.call
     found = torch.zeros(case.live.shape, dtype=torch.bool)
-    for transposed in (False, True):
-        launches = plan.launches(on.tile(case, transposed=transposed), transposed=transposed)
+    for kind in CONFIGURED:
+        launches = plan.launches(on.tile(case, kind), transposed=kind == "dkv")
         visits = pair_map([p for programs in launches for p in programs], call)
         found = found | (visits.full + visits.partial > 0)
     return found

@@ -150,7 +150,7 @@ def _tiles(case: Case, on: Executor, transposed: bool) -> Iterable[tuple[int, in
     """The tiles, rows by columns, that executors take for a case, and for few pairs smaller ones than they could."""
     given = case.tile or SMALLEST
     of_torch = default_tile(pattern(case.pattern))
-    own = on.tile(case, transposed=transposed), given[::-1] if transposed else given, of_torch
+    own = on.tile(case, "dkv" if transposed else "forward"), given[::-1] if transposed else given, of_torch
     return dict.fromkeys((*own, SMALL_TILES[case.seed % 2]) if case.pairs <= SOME_PAIRS else own)
 
 

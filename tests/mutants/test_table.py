@@ -102,7 +102,7 @@ def test_what_the_fuzzer_misses_is_left_to_the_suite(monkeypatch: pytest.MonkeyP
         return Ended(0, "") if mutant is None else Ended(1, SAID)
 
     monkeypatch.setattr(hunt, "forked", forked)
-    missed = Outcome(next(m for m in MUTANTS if m.level == "kernel" and not m.test), "", 113, 290.0, False)
+    missed = Outcome(next(m for m in ALL if m.level == "kernel" and not m.test), "", 113, 290.0, False)
     found = hunt._by_suite(missed, tmp_path)
     assert (found.caught_by, found.reproduces) == ("suite test_counts[a window, causal-triton]", True)
     assert not found.by_fuzzing
