@@ -8,6 +8,7 @@ whatever the lengths. The transposed program's tiles are the same ones, sorted b
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -93,16 +94,15 @@ def listed_tiles(listing: Listing, program: TileProgram, call: Call) -> Tensor:
     """
     lists = call.selections[listing.selection.name]
     sides = {p.side: size for p, size in zip((program.rows, program.columns), program.tile, strict=True)}
-    at = _values(listing.at, call, listing.side, sides[listing.side])
-    member = _values(listing.member, call, listing.side.other, sides[listing.side.other])
+    at, member = _values(listing, sides, replace(call, device=torch.device("cpu")))
     owners, others = len(at.low), len(member.low)
     if not owners or not others:
         return torch.zeros(*lists.shape[:2], 0, dtype=torch.int64, device=call.device)
-    # How many lists a tile has, and a member tiles, follows from sizes alone: nothing waits for the device.
+    # How many lists a tile has, and a member tiles, follows from sizes, and is computed on the CPU: nothing waits.
     most_lists = int((at.high - at.low).amax()) + 1
     ends = torch.searchsorted(member.low.contiguous(), member.high.contiguous(), right=True)
     most_tiles = int((ends - torch.arange(others)).amax())
-    at, member = (Interval(i.low.to(call.device), i.high.to(call.device)) for i in (at, member))
+    at, member = _values(listing, sides, call)
     number = at.low[:, None] + torch.arange(most_lists, device=call.device)  # [owners, lists of one]
     exists = (number <= at.high[:, None]) & (number >= 0) & (number < lists.shape[2])
     members = lists[:, :, number.clamp(0, lists.shape[2] - 1)].long()  # [B, H, owners, lists of one, places]
@@ -117,9 +117,11 @@ def listed_tiles(listing: Listing, program: TileProgram, call: Call) -> Tensor:
     return torch.where(valid, code, owners * others).flatten(2).sort(-1).values
 
 
-def _values(e: Expr, call: Call, side: Side, size: int) -> Interval[Tensor]:
-    """The values of an expression that only grows along a side, at the ends of its tiles; on the CPU."""
-    call = replace(call, device=torch.device("cpu"), fields={}, tensors={}, selections={})
-    ends = tile_ends(call, side, size)
-    low, high = (Evaluator(call, {side.value: end})(e).expand(end.shape) for end in (ends.low, ends.high))
-    return Interval(low, high)
+def _values(listing: Listing, sizes: Mapping[Side, int], call: Call) -> tuple[Interval[Tensor], Interval[Tensor]]:
+    """(lists, members) at both ends of every tile of their sides, as both only grow along them."""
+    found = []
+    for e, side in ((listing.at, listing.side), (listing.member, listing.side.other)):
+        ends = tile_ends(call, side, sizes[side])
+        low, high = (Evaluator(call, {side.value: end})(e).expand(end.shape) for end in (ends.low, ends.high))
+        found.append(Interval(low, high))
+    return found[0], found[1]

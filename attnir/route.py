@@ -39,7 +39,7 @@ from attnir.philox import uniform
 from attnir.scores import Pattern
 from attnir.signature import first_position
 
-WORKSPACE = 2**24  # scores at once
+WORKSPACE = 2**22  # scores at once
 SHARED = ("each", "group", "all")
 Scores = Callable[[slice], Tensor]  # of some units of queries with all units of keys, float32 [B, H, units, units]
 

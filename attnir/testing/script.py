@@ -38,7 +38,7 @@ def script(case: Case, backend: str, name: str, error: str) -> str:
     body = "\n".join(f"    {line}," for line in _arguments(case, _built if name == "text" else _read))
     said = textwrap.shorten(f"{HEAD}{name}` on {backend}: {error.splitlines()[0] if error else 'no words'}", WIDTH)
     needed = "import torch\n\n" if "torch." in body else ""
-    nodes = "from attnir.expr import node\nfrom attnir.ops import FieldDecl, Op, ParamDecl, TensorDecl\n"
+    nodes = "from attnir.expr import node\nfrom attnir.ops import FieldDecl, Op, ParamDecl, SelectionDecl, TensorDecl\n"
     head = f"{said}\n{needed}import attnir as an\n{nodes if 'node(' in body else ''}"
     head += "from attnir.testing import Case, check\n"
     return f'{head}\ncase = Case(\n{body}\n)\ncheck(case, "{backend}", "{name}")\n'

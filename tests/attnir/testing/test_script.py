@@ -42,3 +42,12 @@ def test_a_script_repeats_its_case(name: str, case: Case) -> None:
 def test_errors_of_many_lines_make_one_line() -> None:
     text = script(Case(an.causal(), q_len=2), "torch", "numbers", "first\nsecond " + 200 * "x")
     assert text.splitlines()[0] == "# `numbers` on torch: first"
+
+
+def test_a_script_of_nodes_knows_selections() -> None:
+    """Where the text of a pattern is what fails, it is written as nodes, with all that they are made of."""
+    picks = an.selection("picks", "h")
+    case = Case(an.mask(lambda q, k: picks(q, k) > 0), q_len=4, bindings={"picks": torch.ones(2, 1, 1).long()})
+    written = script(case, "torch", "text", "reads back as another one")
+    assert "SelectionDecl(" in written
+    exec(written.replace("\ncheck(", "\nassert case, ("), {})
