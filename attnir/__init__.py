@@ -14,6 +14,7 @@ torch.Size([1, 4, 1000, 64])
 from attnir import catalog, route
 from attnir.api import Attention, compile
 from attnir.biases import alibi, alibi_slopes, relative_bias, softcap
+from attnir.branches import combine, merge
 from attnir.certificate import Certificate
 from attnir.codegen.cache import CacheInfo, cache_info
 from attnir.codegen.targets import Config
@@ -68,6 +69,7 @@ __all__ = [
     "catalog",
     "causal",
     "clip",
+    "combine",
     "compile",
     "concat",
     "dropout",
@@ -81,6 +83,7 @@ __all__ = [
     "log",
     "mask",
     "maximum",
+    "merge",
     "minimum",
     "multiplicity",
     "neighborhood",

@@ -72,6 +72,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "real_range",
             "selections",
             "route",
+            "branches",
             "terms",
             "asked",
             "requests",

@@ -1,0 +1,98 @@
+"""Attentions put together: one softmax over several sets of keys, or a weighted sum of several softmaxes.
+
+These are two things. `merge` takes parts of one softmax, whose keys are disjoint, and weighs each by its lse: whatever
+the keys were split into, the result is that of all at once. `combine` adds up attentions that are normalised on their
+own, with weights that are given. One in the place of the other is another function, not a faster one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from attnir.errors import DtypeError, ShapeError
+
+Part = tuple[Tensor, Tensor]
+
+
+def merge(parts: Iterable[Part]) -> Part:
+    """(o, lse) of one softmax over the keys of all parts, each (o [B, H, Sq, Dv], lse [B, H, Sq]) of keys of its own.
+
+    Differentiable in every o and lse. o is computed in float32 at least, and has the dtype of the parts. A part without
+    a live key in a row, whose lse is -inf there, weighs nothing; where all are, o is 0 and lse -inf. A sink belongs to
+    one of the parts, as each that has it counts it.
+
+    >>> import attnir as an, torch
+    >>> q = k = v = torch.randn(1, 2, 50, 16)
+    >>> near, far = an.compile(an.window(8, 0)), an.compile(an.mask(lambda q, k: q - k > 8))
+    >>> o, lse = an.merge([near(q, k, v, return_lse=True), far(q, k, v, return_lse=True)])
+    >>> torch.allclose(o, an.compile(an.causal())(q, k, v), atol=1e-5)
+    True
+
+    Raises ShapeError for no parts, and for parts of different shapes; DtypeError for parts of different dtypes.
+    """
+    given = list(parts)
+    _check_alike([o for o, _ in given], "part")
+    for o, lse in given:
+        if lse.shape != o.shape[:-1]:
+            raise ShapeError(f"lse has the shape {list(o.shape[:-1])} of o's rows, not {list(lse.shape)}")
+    wide = torch.promote_types(given[0][0].dtype, torch.float32)
+    each = torch.stack([lse.to(wide) for _, lse in given])
+    alive = (each > -torch.inf).any(0)
+    total = torch.where(alive, each, 0.0).logsumexp(0)  # a dead row is made harmless here, and dead below
+    merged = torch.zeros((), dtype=wide, device=total.device)
+    for (o, _), lse in zip(given, each, strict=True):
+        weight = torch.where(alive, lse - total, -torch.inf).exp()
+        merged = merged + weight[..., None] * o.to(wide)
+    return merged.to(given[0][0].dtype), torch.where(alive, total, -torch.inf)
+
+
+def combine(branches: Iterable[tuple[Tensor | float, Tensor]]) -> Tensor:
+    """The sum of attentions, each (weight, o [B, H, Sq, Dv]).
+
+    Weights are numbers, or tensors [B, H, Sq] or of what broadcasts to it. Differentiable in every weight and o; summed
+    in float32 at least, and then in the dtype of the attentions.
+
+    >>> import attnir as an, torch
+    >>> q = k = v = torch.randn(1, 2, 50, 16)
+    >>> near, wide = an.compile(an.window(8, 0)), an.compile(an.causal())
+    >>> gate = torch.randn(1, 2, 50).sigmoid()
+    >>> an.combine([(gate, near(q, k, v)), (1 - gate, wide(q, k, v))]).shape
+    torch.Size([1, 2, 50, 16])
+
+    Raises ShapeError for no branches, branches of different shapes and weights that do not fit; DtypeError for branches
+    of different dtypes.
+    """
+    given = list(branches)
+    _check_alike([o for _, o in given], "branch")
+    dtype, rows = given[0][1].dtype, given[0][1].shape[:-1]
+    wide = torch.promote_types(dtype, torch.float32)
+    total = torch.zeros((), dtype=wide, device=given[0][1].device)
+    for weight, o in given:
+        total = total + _spread(weight, rows, wide) * o.to(wide)
+    return total.to(dtype)
+
+
+def _spread(weight: Tensor | float, rows: torch.Size, wide: torch.dtype) -> Tensor | float:
+    """A weight of rows, for all that stands in them."""
+    if not isinstance(weight, Tensor):
+        return weight
+    fits = weight.dim() <= len(rows) and all(
+        n in (1, size) for n, size in zip(reversed(weight.shape), reversed(rows), strict=False)
+    )
+    if not fits:
+        raise ShapeError(f"a weight has the shape {list(rows)}, or what broadcasts to it, not {list(weight.shape)}")
+    return weight.to(wide)[..., None]
+
+
+def _check_alike(given: Sequence[Tensor], what: str) -> None:
+    """Raise unless there are some, all of one shape and dtype."""
+    if not given:
+        raise ShapeError(f"there is no {what}; give one at least")
+    for t in given:
+        if t.shape != given[0].shape:
+            raise ShapeError(f"every {what} has one shape; there are {list(given[0].shape)} and {list(t.shape)}")
+        if t.dtype != given[0].dtype:
+            raise DtypeError(f"every {what} has one dtype; there are {given[0].dtype} and {t.dtype}")
