@@ -14,9 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import resource
-import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -24,9 +21,9 @@ from dataclasses import asdict, dataclass
 import torch
 
 import attnir as an
+from benchmarks.apart import MIB, measured_apart, peak
 
 BLOCK, D, TIMES = 64, 64, 3
-MIB = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +36,6 @@ class Measured:
     own: float
     visited: int
     chosen: int
-
-
-def peak() -> float:
-    """MiB of resident memory at the highest moment of this process."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (MIB / 1024 if sys.platform != "darwin" else MIB)
 
 
 def measure(length: int, k: int) -> Measured:
@@ -68,13 +60,6 @@ def measure(length: int, k: int) -> Measured:
     return Measured(length, min(choosing), min(whole), peak() - before, found.tiles.full + found.tiles.partial, chosen)
 
 
-def _in_its_own_process(length: int, k: int) -> Measured:
-    command = [sys.executable, "-m", "benchmarks.routing_cost", "--one", str(length), "--k", str(k)]
-    environment = {"OMP_WAIT_POLICY": "passive", **os.environ}  # threads that spin slow down a machine with other work
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
-    return Measured(**json.loads(done.stdout.splitlines()[-1]))
-
-
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--length", type=int, default=65536, help="tokens")
@@ -84,7 +69,8 @@ def main(argv: list[str] | None = None) -> int:
     if given.one:
         print(json.dumps(asdict(measure(given.one, given.k))))
         return 0
-    found = [_in_its_own_process(given.length // n, given.k) for n in (8, 4, 2, 1)]
+    lengths = [given.length // n for n in (8, 4, 2, 1)]
+    found = [Measured(**measured_apart("benchmarks.routing_cost", "--one", n, "--k", given.k)) for n in lengths]
     print(
         f"topk_blocks(block={BLOCK}, k={given.k}) and the own block, float32, B = H = 1, D = {D}; forward and backward"
     )

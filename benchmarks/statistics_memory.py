@@ -13,9 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import resource
-import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -25,13 +22,13 @@ from torch import Tensor
 
 import attnir as an
 from attnir.testing.judge import accept
+from benchmarks.apart import MIB, measured_apart, peak
 
 WIDTH, SINKS, D = 1024, 4, 64
 SAMPLED = 16  # rows, and columns
 ROWS = 256  # at a time
 PATTERN = an.causal() & (an.window(WIDTH) | an.mask(lambda q, k: k < SINKS))
 NAMES = ["row-entropy", "received-mass", "sinks"]
-MIB = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +50,6 @@ class Measured:
     def own(self) -> float:
         """MiB that the statistics took."""
         return self.peak - self.before
-
-
-def peak() -> float:
-    """MiB of resident memory at the highest moment of this process."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (MIB / 1024 if sys.platform != "darwin" else MIB)
 
 
 def measure(length: int) -> Measured:
@@ -120,13 +112,6 @@ def _probabilities(q: Tensor, k: Tensor, start: int, stop: int, dtype: torch.dty
     return keys, p, p * (1 + 2 * s.abs() + own.abs() @ others.abs().T * D**-0.5)
 
 
-def _in_its_own_process(length: int) -> Measured:
-    command = [sys.executable, "-m", "benchmarks.statistics_memory", "--one", str(length)]
-    environment = {"OMP_WAIT_POLICY": "passive", **os.environ}  # threads that spin slow down a machine with other work
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
-    return Measured(**json.loads(done.stdout.splitlines()[-1]))
-
-
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--length", type=int, default=65536, help="tokens")
@@ -135,7 +120,8 @@ def main(argv: list[str] | None = None) -> int:
     if given.one:
         print(json.dumps(asdict(measure(given.one))))
         return 0
-    found = [_in_its_own_process(n) for n in (given.length // 4, given.length // 2, given.length)]
+    lengths = given.length // 4, given.length // 2, given.length
+    found = [Measured(**measured_apart("benchmarks.statistics_memory", "--one", n)) for n in lengths]
     print(f"{PATTERN}, float32, B = H = 1, D = {D}: {', '.join(NAMES)}")
     for m in found:
         errors = ", ".join(f"{name} {error:.1e}" for name, error in m.errors.items())
