@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,6 +32,7 @@ from torch import Tensor
 
 from attnir import expr as ex
 from attnir.errors import MissingBindingError, RouteError
+from attnir.heads import Heads, heads_of, spread, summed
 from attnir.limits import name_problem
 from attnir.masks import Mask
 from attnir.ops import LISTED_LIMIT, POSITION_LIMIT, SelectionDecl
@@ -83,8 +84,8 @@ class UnitScore(ABC):
         return ()
 
     @abstractmethod
-    def scores(self, q: Tensor, k: Tensor, units: Units, given: Mapping[str, Any]) -> Scores:
-        """The scores of a call; the keys' heads are as many as the queries'."""
+    def scores(self, q: Tensor, k: Tensor, of: Sequence[int], units: Units, given: Mapping[str, Any]) -> Scores:
+        """The scores of a call; `of` says which key head each query head has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +94,15 @@ class Pooled(UnitScore):
 
     how: str
 
-    def scores(self, q: Tensor, k: Tensor, units: Units, given: Mapping[str, Any]) -> Scores:
+    def scores(self, q: Tensor, k: Tensor, of: Sequence[int], units: Units, given: Mapping[str, Any]) -> Scores:
         of_queries = _pooled(q, units.queries, self.how, units.q_start % units.queries)
-        of_keys = _pooled(k, units.keys, self.how).transpose(-1, -2)
+        of_keys = spread(_pooled(k, units.keys, self.how), of).transpose(-1, -2)
         return lambda rows: of_queries[:, :, rows] @ of_keys
 
 
 @dataclass(frozen=True, slots=True)
 class LowRank(UnitScore):
-    """The product of means after a projection [D, r] or [H, D, r], which a call gives by name."""
+    """The product of means after a projection [D, r], or [Hk, D, r] of key heads, which a call gives by name."""
 
     name: str
 
@@ -109,7 +110,7 @@ class LowRank(UnitScore):
     def names(self) -> tuple[str, ...]:
         return (self.name,)
 
-    def scores(self, q: Tensor, k: Tensor, units: Units, given: Mapping[str, Any]) -> Scores:
+    def scores(self, q: Tensor, k: Tensor, of: Sequence[int], units: Units, given: Mapping[str, Any]) -> Scores:
         p = given[self.name]
         if (
             not isinstance(p, Tensor)
@@ -119,14 +120,15 @@ class LowRank(UnitScore):
         ):
             shown = list(p.shape) if isinstance(p, Tensor) else type(p).__name__
             raise RouteError(
-                f"the projection `{self.name}` is real, [{q.shape[-1]}, r] or [H, {q.shape[-1]}, r], not {shown}"
+                f"the projection `{self.name}` is real, [{q.shape[-1]}, r] or [Hk, {q.shape[-1]}, r], not {shown}"
             )
-        if p.dim() == 3 and p.shape[0] not in (1, q.shape[1]):
+        if p.dim() == 3 and p.shape[0] not in (1, k.shape[1]):
             raise RouteError(
-                f"the projection `{self.name}` has {p.shape[0]} heads; there are {q.shape[1]} (1 is for all)"
+                f"the projection `{self.name}` has {p.shape[0]} heads; there are {k.shape[1]} of k (1 is for all)"
             )
         p = p.detach().float()
-        return Pooled("mean").scores(q.float() @ p, k.float() @ p, units, given)
+        of_queries = p if p.dim() == 2 or p.shape[0] == 1 else spread(p[None], of)[0]
+        return Pooled("mean").scores(q.float() @ of_queries, k.float() @ p, of, units, given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,14 +137,14 @@ class Random(UnitScore):
 
     seed: int
 
-    def scores(self, q: Tensor, k: Tensor, units: Units, given: Mapping[str, Any]) -> Scores:
-        def of(rows: slice) -> Tensor:
+    def scores(self, q: Tensor, k: Tensor, of: Sequence[int], units: Units, given: Mapping[str, Any]) -> Scores:
+        def drawn(rows: slice) -> Tensor:
             index = [torch.arange(n, device=q.device) for n in (q.shape[0], q.shape[1], units.lists, units.members)]
             index[2] = index[2][units.first :][rows]
             b, h, u, m = (i.view([-1 if a == axis else 1 for a in range(4)]) for axis, i in enumerate(index))
             return uniform(torch.full((), self.seed, device=q.device), b, h, u, m).float()
 
-        return of
+        return drawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,7 @@ class Given(UnitScore):
     def names(self) -> tuple[str, ...]:
         return (self.name,)
 
-    def scores(self, q: Tensor, k: Tensor, units: Units, given: Mapping[str, Any]) -> Scores:
+    def scores(self, q: Tensor, k: Tensor, of: Sequence[int], units: Units, given: Mapping[str, Any]) -> Scores:
         t, shape = given[self.name], (q.shape[0], q.shape[1], units.lists, units.members)
         fits = isinstance(t, Tensor) and t.dim() == 4 and tuple(t.shape[2:]) == shape[2:]
         if not fits or any(n not in (1, size) for n, size in zip(t.shape[:2], shape, strict=False)):
@@ -298,47 +300,47 @@ class Route:
 
     @property
     def causality(self) -> str:
-        """ "strict": no list depends on what stands behind its queries; "value-only": it may; "none": keys behind a
-        query are listed.
+        """What lists know of later tokens: "strict", nothing of those behind their queries; "value-only": they may be
+        chosen by such values; "none": they may hold such keys.
         """
         if not self.causal:
             return "none"
         fixed = isinstance(self.score, Random) or (self.queries == 1 and isinstance(self.score, Pooled | LowRank))
         return "strict" if fixed else "value-only"
 
-    def lists(self, q: Tensor, k: Tensor, *, q_start: int | None = None, **given: object) -> Tensor:
+    def lists(
+        self, q: Tensor, k: Tensor, *, q_start: int | None = None, maps: Heads | None = None, **given: object
+    ) -> Tensor:
         """The lists of a call: int32 [B, Hq, query units, places], or [B, query units, places] where all heads share.
 
         q [B, Hq, Sq, D], k [B, Hk, Sk, D]; -1 stands where nothing is chosen. First come the forced ones, then those
-        that were chosen, from the largest score on.
+        that were chosen, from the largest score on. maps are those of an attention's heads.
         """
         start = first_position(q_start, q.shape[2], k.shape[2])
         units = Units(self.queries, self.keys, start, q.shape[2], k.shape[2])
         if missing := [name for name in self.score.names if name not in given]:
             raise MissingBindingError(f"the route reads `{missing[0]}`; give {missing[0]}=... in the call")
         with torch.no_grad():
-            group = q.shape[1] // k.shape[1]
-            scores = self.score.scores(q.detach(), k.detach().repeat_interleave(group, 1), units, given)
+            of = heads_of(maps, q.shape[1], k.shape[1], k.shape[1]).k
+            scores = self.score.scores(q.detach(), k.detach(), of, units, given)
             step = max(1, WORKSPACE // max(1, q.shape[0] * q.shape[1] * units.members))
             rows = units.lists - units.first
-            parts = [
-                self._chosen(self._shared(scores(slice(at, at + step)), group), units, at)
-                for at in range(0, rows, step)
-            ]
+            shared = (self._shared(scores(slice(at, at + step)), of, k.shape[1]) for at in range(0, rows, step))
+            parts = [self._chosen(each, units, at) for each, at in zip(shared, range(0, rows, step), strict=True)]
             found = torch.cat(parts, 2) if parts else self._none(q, units, rows)
             found = torch.nn.functional.pad(found, (0, 0, units.first, 0), value=-1)
             if self.heads == "all":
                 return found[:, 0]
-            return found.repeat_interleave(group, 1) if self.heads == "group" else found
+            return spread(found, of) if self.heads == "group" else found
 
     def _none(self, q: Tensor, units: Units, rows: int) -> Tensor:
         return torch.full((q.shape[0], q.shape[1], rows, self.choice.most(units.members)), -1, device=q.device).int()
 
-    def _shared(self, scores: Tensor, group: int) -> Tensor:
+    def _shared(self, scores: Tensor, of: Sequence[int], key_heads: int) -> Tensor:
         """Those of each head, or their sum over the heads that choose together."""
         if self.heads == "all":
             return scores.sum(1, keepdim=True)
-        return scores.unflatten(1, (-1, group)).sum(2) if self.heads == "group" else scores
+        return summed(scores, of, key_heads) if self.heads == "group" else scores
 
     def _chosen(self, scores: Tensor, units: Units, at: int) -> Tensor:
         """The lists of query units from `at` on, of scores [B, H, rows, key units]."""
@@ -379,7 +381,7 @@ def max_pool() -> UnitScore:
 
 
 def low_rank(name: str) -> UnitScore:
-    """The product of the means of both units after a projection [D, r] or [Hq, D, r] that a call gives as `name=`."""
+    """The product of the means of both units after a projection [D, r], or [Hk, D, r], that a call gives as `name=`."""
     return LowRank(name)
 
 
@@ -483,14 +485,19 @@ def joined(declared: Pattern, routes: tuple[Route, ...]) -> Pattern:
 
 
 def with_lists(
-    routes: tuple[Route, ...], q: Tensor, k: Tensor, q_start: int | None, bindings: Mapping[str, object]
+    routes: tuple[Route, ...],
+    q: Tensor,
+    k: Tensor,
+    q_start: int | None,
+    maps: Heads | None,
+    bindings: Mapping[str, object],
 ) -> Mapping[str, object]:
     """What a call binds, with the lists of routes that are not given, and without what only these read."""
     found = dict(bindings)
     for r in routes:
         own = {name: found[name] for name in r.score.names if name in found}
         if r.name not in found:
-            found[r.name] = r.lists(q, k, q_start=q_start, **own)
+            found[r.name] = r.lists(q, k, q_start=q_start, maps=maps, **own)
     return {name: value for name, value in found.items() if not any(name in r.score.names for r in routes)}
 
 

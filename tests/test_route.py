@@ -261,3 +261,25 @@ def test_bad_tensors_of_routes() -> None:
     with pytest.raises(RouteError, match=r"\[1, 2, 2, 2\]"):
         own(q, k, v, gates=torch.ones(1, 2, 3, 2))
     assert Forced("own") == an.route.own()
+
+
+def test_a_route_follows_head_maps() -> None:
+    """Heads that share a key head need not lie beside each other."""
+    maps = an.Heads(k=(1, 0, 1, 0))
+    g = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(1, h, 64, 16, generator=g) for h in (4, 2, 2))
+    for heads in ("each", "group"):
+        r = an.route.topk_blocks(block=16, k=1, heads=heads)
+        found = an.compile(an.causal(), route=r, heads=maps)(q, k, v)
+        wide = [t[:, list(maps.k)] for t in (k, v)]
+        lists = r.lists(q, k, maps=maps)
+        torch.testing.assert_close(found, an.compile(an.causal() & r.mask)(q, *wide, picks=lists))
+        order = [1, 3, 0, 2]  # in which they do
+        assert torch.equal(lists[:, order], r.lists(q[:, order], k))
+
+
+def test_a_projection_is_of_key_heads() -> None:
+    q, k, p = torch.randn(1, 4, 32, 8), torch.randn(1, 2, 32, 8), torch.randn(2, 8, 3)
+    r = an.route.topk_blocks(block=8, k=2, score=an.route.low_rank("p"))
+    expected = an.route.topk_blocks(block=8, k=2).lists(q @ p[[0, 0, 1, 1]], k @ p)
+    assert torch.equal(r.lists(q, k, p=p), expected)
