@@ -7,7 +7,9 @@ import torch
 
 import attnir as an
 from attnir.codegen.cache import CACHE
+from attnir.testing import Case
 from attnir.testing.judge import judge, run
+from tests.test_selections import CASES as CHOSEN
 from tests.test_weights import case
 
 pytestmark = pytest.mark.gpu
@@ -64,3 +66,24 @@ def test_repeated_runs_are_equal_bit_for_bit() -> None:
 def test_weights_and_their_gradients(normalize: str, factor: str, mask: str, dtype: torch.dtype) -> None:
     one = case(normalize, factor, mask, "changed", dtype=dtype, tile=None, d=64)
     judge(run(an.compile(one.pattern, backend="triton"), one, "cuda"), one, stored=True)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", CHOSEN)
+def test_chosen_blocks_and_their_gradients(name: str, dtype: torch.dtype) -> None:
+    pattern, bindings = CHOSEN[name]
+    one = Case(pattern, q_len=200, batch=2, heads=2, kv_heads=1, bindings=bindings, dtype=dtype)
+    judge(run(an.compile(one.pattern, backend="triton"), one, "cuda"), one, stored=True)
+
+
+def test_choosing_waits_for_nothing() -> None:
+    """Lists, their tiles and what is turned around of them are made on the device."""
+    attention = an.compile(an.causal(), route=an.route.topk_blocks(block=64, k=4, forced=[an.route.own()], causal=True))
+    leaves = qkv(4096)
+    torch.autograd.grad(attention(*leaves).sum(), leaves)  # compiles
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        torch.autograd.grad(attention(*leaves).sum(), leaves)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
