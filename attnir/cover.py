@@ -17,6 +17,7 @@ from attnir.axes import SEQUENCES, Layout, sequence
 from attnir.boxes import Box, box_sweeps
 from attnir.digits import carried
 from attnir.expr import Expr, sym
+from attnir.listing import listing_of
 from attnir.normalise import normalise
 from attnir.ops import TABLES, Op, Side
 from attnir.periods import moduli
@@ -55,6 +56,10 @@ def cover(predicate: Expr, tile: tuple[int, int], *, transposed: bool = False, l
     reason = _needs_list(bands, rows.side, column.token, tile[1])
     if reason and (lists or len(bands) > MOST_UNLISTED):
         visits: tuple[Sweep | Listed, ...] = (Listed(Status.FULL), Listed(Status.PARTIAL))
+        listing = listing_of(predicate)
+        reason = (
+            reason if listing is None else f"block lists: those of `{listing.selection.name}`, which has all live pairs"
+        )
     else:
         visits = sweeps(bands, Tiling(rows, column, tile[1]), names)
         reason = _why(bands, rows.side, columns.side)

@@ -204,6 +204,7 @@ def test_tiles_visited_are_those_selected() -> None:
     found = attn.explain(2048, tile=(64, 64), picks=picks)
     assert (found.tiles.full, found.tiles.partial) == (32 * 8, 0)
     assert found.over_compute == 1.0
+    assert "because block lists: those of `picks`, which has all live pairs" in str(found)
 
 
 def test_other_lists_and_more_places_generate_nothing() -> None:
