@@ -1,7 +1,9 @@
 """Hunt every mutant of the table: which property finds it, after how many cases and seconds, and does it reproduce?
 
     python -m tests.mutants [--only WORD] [--part I/N] [--time SECONDS] [--jobs N] [--seed N] [--out FILE.md]
+                            [--state FILE.json]
 
+What was hunted of one commit is kept in the state, and not hunted again: a hunt of all may be done in several parts.
 Exit 0: all of them are caught, at most a tenth by tests. Exit 1: some survive, or the fuzzer fails
 without any of them: in a run of its own, or in a script that it took for one that shows a bug.
 """
@@ -9,17 +11,21 @@ without any of them: in a run of its own, or in a script that it took for one th
 from __future__ import annotations
 
 import argparse
+import json
+import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor, as_completed
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from tests.mutants.hunt import Outcome, hunt, passes_without
 from tests.mutants.mutant import LEVELS, Mutant
-from tests.mutants.server import workers
+from tests.mutants.server import ROOT, workers
 from tests.mutants.table import ALL
 
 WIDE = 140  # columns of what is piped, so that a mutant is a line
@@ -41,7 +47,7 @@ def main() -> int:
         if control.code != 0:
             console.print(f"the fuzzer fails without any bug planted:\n{control.said}", highlight=False, markup=False)
             return 1
-        outcomes = _hunted(chosen, options, pool, console)
+        outcomes = _hunted(chosen, options, pool, console, State.of(options.state))
     console.print(_table(outcomes), _summary(outcomes), sep="\n")
     if options.out:
         Path(options.out).write_text(_page(outcomes))
@@ -56,6 +62,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=2, help="mutants that are hunted at once")
     parser.add_argument("--seed", type=int, default=0, help="of the fuzzer")
     parser.add_argument("--out", help="a Markdown file for the table")
+    parser.add_argument(
+        "--state", type=Path, help="a file in which outcomes are kept; that of another commit is refused"
+    )
     return parser.parse_args()
 
 
@@ -69,13 +78,52 @@ def _part(text: str) -> tuple[int, int]:
 
 
 def _hunted(
-    chosen: Sequence[Mutant], options: argparse.Namespace, pool: Executor, console: Console
+    chosen: Sequence[Mutant], options: argparse.Namespace, pool: Executor, console: Console, state: State
 ) -> Sequence[Outcome]:
-    """The outcomes in the order of the table; each one is told as it comes."""
-    hunts = [pool.submit(hunt, mutant, limit=options.time, seed=options.seed) for mutant in chosen]
+    """The outcomes in the order of the table; each one that is new is told, and kept, as it comes."""
+    found = {m: state.outcome(m) for m in chosen if m.name in state.kept}
+    left = [m for m in chosen if m not in found]
+    hunts = [pool.submit(hunt, mutant, limit=options.time, seed=options.seed) for mutant in left]
     for ended in as_completed(hunts):
-        _tell(ended.result(), console)
-    return [ended.result() for ended in hunts]
+        outcome = ended.result()
+        found[outcome.mutant] = outcome
+        state.keep(outcome)
+        _tell(outcome, console)
+    return [found[m] for m in chosen]
+
+
+@dataclass
+class State:
+    """The outcomes of one commit, by the names of their mutants, in a file or in none."""
+
+    path: Path | None
+    commit: str = ""
+    kept: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @staticmethod
+    def of(path: Path | None) -> State:
+        """What a file holds; one of another commit is refused."""
+        if path is None:
+            return State(None)
+        command = ["git", "rev-parse", "HEAD"]
+        commit = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+        if not path.exists():
+            return State(path, commit)
+        held = json.loads(path.read_text())
+        if held["commit"] != commit:
+            raise SystemExit(f"{path} holds outcomes of {held['commit']}, this is {commit}; take another file")
+        return State(path, commit, held["outcomes"])
+
+    def outcome(self, mutant: Mutant) -> Outcome:
+        """What is kept of a mutant."""
+        held = self.kept[mutant.name]
+        return Outcome(mutant, **{**held, "alarms": tuple(held["alarms"])})
+
+    def keep(self, o: Outcome) -> None:
+        """Add an outcome."""
+        self.kept[o.mutant.name] = {f.name: getattr(o, f.name) for f in fields(o) if f.name != "mutant"}
+        if self.path is not None:
+            self.path.write_text(json.dumps({"commit": self.commit, "outcomes": self.kept}, indent=1) + "\n")
 
 
 def _tell(o: Outcome, console: Console) -> None:

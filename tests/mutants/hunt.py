@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.mutants.mutant import LEVELS, Mutant
-from tests.mutants.server import Ended, forked
+from tests.mutants.server import ROOT, Ended, forked
 
 SHRINKING = 5  # seconds that the fuzzer may take to make what it found small
 CLOSING = 10  # seconds of a hunt in which no new case begins: for the last one, or for shrinking
@@ -80,10 +80,18 @@ def _tested(mutant: Mutant, folder: Path, limit: int, _: int) -> Outcome:
     return Outcome(mutant, found, 0, seconds, reproduces, _last(ended.said))
 
 
+def suite_of(mutant: Mutant) -> tuple[str, ...]:
+    """The tests that may find a bug: those of its module come first, where it has some."""
+    *folders, name = mutant.module.removeprefix("attnir.codegen.").split(".")
+    folders = ["codegen", *folders] if mutant.module.startswith("attnir.codegen.") else folders
+    own = "/".join(["tests", *folders, f"test_{name}.py"])
+    return (own, *SUITES[mutant.level]) if ROOT.joinpath(own).exists() else SUITES[mutant.level]
+
+
 def _by_suite(missed: Outcome, folder: Path) -> Outcome:
     """What the test suite says of a bug that the fuzzer has missed."""
     arguments = ["-m", "pytest", "-q", "-x", "-n", "0", "--assert=plain"]
-    ended = forked(missed.mutant, [*arguments, *SUITES[missed.mutant.level]], folder, SUITE)
+    ended = forked(missed.mutant, [*arguments, *suite_of(missed.mutant)], folder, SUITE)
     failed = re.search(r"^FAILED (.+?)(?: - |$)", ended.said, re.MULTILINE)
     if ended.code != 1 or failed is None:
         return missed

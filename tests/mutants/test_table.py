@@ -112,6 +112,24 @@ def test_what_the_fuzzer_misses_is_left_to_the_suite(monkeypatch: pytest.MonkeyP
     assert not hunt._by_suite(missed, tmp_path).caught_by
 
 
+def test_the_tests_of_a_module_come_first() -> None:
+    of = {m.module: hunt.suite_of(m) for m in ALL}
+    assert of["attnir.labels"][0] == "tests/attnir/test_labels.py"
+    assert of["attnir.codegen.torch.units"][0].startswith("tests/")
+    assert all(ROOT.joinpath(path).exists() for paths in of.values() for path in paths)
+
+
+def test_what_was_hunted_of_a_commit_is_kept(tmp_path: Path) -> None:
+    state = mutants.State.of(tmp_path / "state.json")
+    outcome = Outcome(ALL[0], "walks, torch", 3, 1.5, True, "said", ("a script",))
+    state.keep(outcome)
+    again = mutants.State.of(tmp_path / "state.json")
+    assert again.outcome(ALL[0]) == outcome and list(again.kept) == [ALL[0].name]
+    (tmp_path / "state.json").write_text('{"commit": "another", "outcomes": {}}')
+    with pytest.raises(SystemExit, match="another"):
+        mutants.State.of(tmp_path / "state.json")
+
+
 def test_every_suite_is_there() -> None:
     assert all(ROOT.joinpath(path).exists() for paths in hunt.SUITES.values() for path in paths)
 
