@@ -23,6 +23,13 @@ def of_part(n: int) -> an.Mask:
     return an.causal() & an.mask(lambda k: PART(k) == n)
 
 
+def both(mask: an.Mask, leaves: list[Tensor], **bindings: object) -> tuple[Tensor, Tensor]:
+    """(o, lse) of the dense meaning."""
+    found = an.reference(mask)(*leaves, return_lse=True, **bindings)
+    assert isinstance(found, tuple)
+    return found
+
+
 def gradients(o: Tensor, lse: Tensor, leaves: list[Tensor], seed: int) -> tuple[Tensor, ...]:
     g = torch.Generator().manual_seed(seed + 1)
     do, dlse = (torch.randn(t.shape, generator=g, dtype=torch.float64) for t in (o, lse))
@@ -36,8 +43,8 @@ def gradients(o: Tensor, lse: Tensor, leaves: list[Tensor], seed: int) -> tuple[
 def test_any_split_in_any_order_is_the_whole(split: list[int], order: list[int], seed: int) -> None:
     """Parts without a key, and rows without a key in a part, among them."""
     leaves, parts = inputs(seed), torch.tensor(split)
-    found = an.merge([an.reference(of_part(n))(*leaves, part=parts, return_lse=True) for n in order])  # type: ignore[misc]  # pairs
-    expected = an.reference(an.causal())(*leaves, return_lse=True)
+    found = an.merge([both(of_part(n), leaves, part=parts) for n in order])
+    expected = both(an.causal(), leaves)
     for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a, b)
     for a, b in zip(gradients(*found, leaves, seed), gradients(*expected, leaves, seed), strict=True):
@@ -50,7 +57,7 @@ def test_parts_of_kernels_merge(target: str) -> None:
     parts = torch.arange(40) // 7 % 3
     each = [an.compile(of_part(n), backend=target)(*leaves, part=parts, return_lse=True) for n in range(3)]
     exact = [t.detach().double().requires_grad_() for t in leaves]
-    found, expected = an.merge(each), an.reference(an.causal())(*exact, return_lse=True)
+    found, expected = an.merge(each), both(an.causal(), exact)
     for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a.double(), b, rtol=1e-5, atol=1e-5)
     for a, b in zip(gradients(*found, leaves, 0), gradients(*expected, exact, 0), strict=True):
@@ -67,7 +74,7 @@ def test_rows_that_no_part_has_are_dead() -> None:
 
 def test_one_part_is_itself() -> None:
     q, k, v = inputs(1)
-    o, lse = an.reference(an.causal())(q, k, v, return_lse=True)
+    o, lse = both(an.causal(), [q, k, v])
     merged, total = an.merge([(o, lse)])
     torch.testing.assert_close(merged, o)
     torch.testing.assert_close(total, lse)
@@ -77,9 +84,9 @@ def test_merging_is_no_mean() -> None:
     """The classic mistake: a part with few keys weighs as much as one with many."""
     q, k, v = inputs(2)
     parts = (torch.arange(40) < 2).long()
-    each = [an.reference(of_part(n))(q, k, v, part=parts, return_lse=True) for n in range(2)]
+    each = [both(of_part(n), [q, k, v], part=parts) for n in range(2)]
     mean = an.combine([(0.5, o) for o, _ in each])
-    assert float((mean - an.merge(each)[0]).detach().abs().amax()) > 0.5  # type: ignore[arg-type]  # pairs
+    assert float((mean - an.merge(each)[0]).detach().abs().amax()) > 0.5
 
 
 def test_gradients_by_differences() -> None:

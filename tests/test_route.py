@@ -27,9 +27,10 @@ def plain_lists(r: Route, q: Tensor, k: Tensor, q_start: int) -> list[list[list[
     }
     of_key = {m: [t for t in range(m * r.keys, (m + 1) * r.keys) if t < k_len] for m in range(members)}
     assert isinstance(r.score, Pooled)
+    how = r.score.how
 
     def pooled(t: Tensor, tokens: list[int]) -> Tensor:
-        return t[tokens].float().mean(0) if r.score.how == "mean" else t[tokens].float().amax(0)  # type: ignore[attr-defined]  # asserted above
+        return t[tokens].float().mean(0) if how == "mean" else t[tokens].float().amax(0)
 
     found = []
     for b in range(q.shape[0]):

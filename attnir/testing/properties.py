@@ -135,7 +135,6 @@ def numbers(case: Case, on: Executor) -> dict[str, float]:
     Keys and values that no visited tile holds are NaN, and so is what lies around padded tensors: none of it leaks.
     """
     calm = case.kind == "normal" and abs(case.factor) * case.d**0.5 <= CALM
-    calm = calm and (case.weights.is_softmax or not case.weights.divided)  # gradients of other quotients cancel more
     return judge(spoilt(case, on), case, roundings=1 if calm else CHANCE, stored=True)
 
 
