@@ -22,8 +22,7 @@ memory with that of units.
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,228 +30,18 @@ import torch
 from torch import Tensor
 
 from attnir import expr as ex
+from attnir.choices import Choice, Forced, Mass, Threshold, TopK
 from attnir.errors import MissingBindingError, RouteError
 from attnir.heads import Heads, heads_of, spread, summed
 from attnir.limits import name_problem
 from attnir.masks import Mask
 from attnir.ops import LISTED_LIMIT, POSITION_LIMIT, SelectionDecl
-from attnir.philox import uniform
 from attnir.scores import Pattern
 from attnir.signature import first_position
+from attnir.unit_scores import Given, LowRank, Pooled, Random, Units, UnitScore
 
 WORKSPACE = 2**22  # scores at once
 SHARED = ("each", "group", "all")
-Scores = Callable[[slice], Tensor]  # of some units of queries with all units of keys, float32 [B, H, units, units]
-
-
-@dataclass(frozen=True, slots=True)
-class Units:
-    """The units of one call. Query unit `first` is the first that has a query."""
-
-    queries: int  # tokens in a unit
-    keys: int
-    q_start: int
-    q_len: int
-    k_len: int
-
-    @property
-    def first(self) -> int:
-        return self.q_start // self.queries
-
-    @property
-    def lists(self) -> int:
-        """Units of queries, those before the first query included."""
-        return -(-(self.q_start + self.q_len) // self.queries) if self.q_len else self.first
-
-    @property
-    def members(self) -> int:
-        """Units of keys."""
-        return -(-self.k_len // self.keys)
-
-    def span(self, units: Tensor) -> tuple[Tensor, Tensor]:
-        """(first, last) position of the queries that there are in units."""
-        low = (units * self.queries).clamp(min=self.q_start)
-        return low, (units * self.queries + self.queries - 1).clamp(max=self.q_start + self.q_len - 1)
-
-
-class UnitScore(ABC):
-    """How well units of keys fit units of queries."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The tensors that a call has to give."""
-        return ()
-
-    @abstractmethod
-    def scores(self, q: Tensor, k: Tensor, of: Sequence[int], units: Units, given: Mapping[str, Any]) -> Scores:
-        """The scores of a call; `of` says which key head each query head has."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pooled(UnitScore):
-    """The product of what units have on average ("mean"), or at most in each channel ("max")."""
-
-    how: str
-
-    def scores(self, q: Tensor, k: Tensor, of: Sequence[int], units: Units, given: Mapping[str, Any]) -> Scores:
-        of_queries = _pooled(q, units.queries, self.how, units.q_start % units.queries)
-        of_keys = spread(_pooled(k, units.keys, self.how), of).transpose(-1, -2)
-        return lambda rows: of_queries[:, :, rows] @ of_keys
-
-
-@dataclass(frozen=True, slots=True)
-class LowRank(UnitScore):
-    """The product of means after a projection [D, r], or [Hk, D, r] of key heads, which a call gives by name."""
-
-    name: str
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return (self.name,)
-
-    def scores(self, q: Tensor, k: Tensor, of: Sequence[int], units: Units, given: Mapping[str, Any]) -> Scores:
-        p = given[self.name]
-        if (
-            not isinstance(p, Tensor)
-            or not p.is_floating_point()
-            or p.dim() not in (2, 3)
-            or p.shape[-2] != q.shape[-1]
-        ):
-            shown = list(p.shape) if isinstance(p, Tensor) else type(p).__name__
-            raise RouteError(
-                f"the projection `{self.name}` is real, [{q.shape[-1]}, r] or [Hk, {q.shape[-1]}, r], not {shown}"
-            )
-        if p.dim() == 3 and p.shape[0] not in (1, k.shape[1]):
-            raise RouteError(
-                f"the projection `{self.name}` has {p.shape[0]} heads; there are {k.shape[1]} of k (1 is for all)"
-            )
-        p = p.detach().float()
-        of_queries = p if p.dim() == 2 or p.shape[0] == 1 else spread(p[None], of)[0]
-        return Pooled("mean").scores(q.float() @ of_queries, k.float() @ p, of, units, given)
-
-
-@dataclass(frozen=True, slots=True)
-class Random(UnitScore):
-    """Random scores: the same ones for the same seed, sample, head and units, whatever the lengths."""
-
-    seed: int
-
-    def scores(self, q: Tensor, k: Tensor, of: Sequence[int], units: Units, given: Mapping[str, Any]) -> Scores:
-        def drawn(rows: slice) -> Tensor:
-            index = [torch.arange(n, device=q.device) for n in (q.shape[0], q.shape[1], units.lists, units.members)]
-            index[2] = index[2][units.first :][rows]
-            b, h, u, m = (i.view([-1 if a == axis else 1 for a in range(4)]) for axis, i in enumerate(index))
-            return uniform(torch.full((), self.seed, device=q.device), b, h, u, m).float()
-
-        return drawn
-
-
-@dataclass(frozen=True, slots=True)
-class Given(UnitScore):
-    """Scores that a call gives by name, [B or 1, H or 1, query units, key units]."""
-
-    name: str
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return (self.name,)
-
-    def scores(self, q: Tensor, k: Tensor, of: Sequence[int], units: Units, given: Mapping[str, Any]) -> Scores:
-        t, shape = given[self.name], (q.shape[0], q.shape[1], units.lists, units.members)
-        fits = isinstance(t, Tensor) and t.dim() == 4 and tuple(t.shape[2:]) == shape[2:]
-        if not fits or any(n not in (1, size) for n, size in zip(t.shape[:2], shape, strict=False)):
-            shown = list(t.shape) if isinstance(t, Tensor) else type(t).__name__
-            raise RouteError(
-                f"the scores `{self.name}` are of all units, {list(shape)} (1 stands for all), not {shown}"
-            )
-        t = t.detach().float().expand(shape)[:, :, units.first :]
-        return lambda rows: t[:, :, rows]
-
-
-def _pooled(t: Tensor, size: int, how: str, before: int = 0) -> Tensor:
-    """What units of t [B, H, S, D] have on average, or at most, float32 [B, H, units, D]; the first lacks `before`."""
-    t = t.detach().float()
-    if size == 1:
-        return t
-    neutral = 0.0 if how == "mean" else -torch.inf
-    after = -(before + t.shape[2]) % size
-    padded: Tensor = torch.nn.functional.pad(t, (0, 0, before, after), value=neutral).unflatten(2, (-1, size))
-    if how == "max":
-        return padded.amax(3)
-    there: Tensor = torch.nn.functional.pad(torch.ones(t.shape[2], device=t.device), (before, after)).unflatten(
-        0, (-1, size)
-    )
-    return padded.sum(3) / there.sum(1).clamp(min=1)[:, None]
-
-
-class Choice(ABC):
-    """Which of the scored units are chosen."""
-
-    @abstractmethod
-    def most(self, members: int) -> int:
-        """How many are chosen at most, of so many."""
-
-    @abstractmethod
-    def kept(self, scores: Tensor, forced: Tensor) -> Tensor:
-        """Which of scores in descending order are chosen, beside so many that are counted and forced."""
-
-
-@dataclass(frozen=True, slots=True)
-class TopK(Choice):
-    """The k with the largest scores."""
-
-    k: int
-
-    def most(self, members: int) -> int:
-        return min(self.k, members)
-
-    def kept(self, scores: Tensor, forced: Tensor) -> Tensor:
-        return torch.arange(scores.shape[-1], device=scores.device) < self.k - forced
-
-
-@dataclass(frozen=True, slots=True)
-class Threshold(Choice):
-    """All with a score of at least tau; of more than `limit` those with the largest scores."""
-
-    tau: float
-    limit: int | None = None
-
-    def most(self, members: int) -> int:
-        return members if self.limit is None else min(self.limit, members)
-
-    def kept(self, scores: Tensor, forced: Tensor) -> Tensor:
-        return scores >= self.tau
-
-
-@dataclass(frozen=True, slots=True)
-class Mass(Choice):
-    """The fewest, from the largest score on, that together have a share p of the softmax over all candidates."""
-
-    p: float
-    limit: int | None = None
-
-    def most(self, members: int) -> int:
-        return members if self.limit is None else min(self.limit, members)
-
-    def kept(self, scores: Tensor, forced: Tensor) -> Tensor:
-        share = torch.where(scores > -torch.inf, scores, -torch.inf).softmax(-1)
-        return share.cumsum(-1) - share < self.p
-
-
-@dataclass(frozen=True, slots=True)
-class Forced:
-    """Units that are always listed: the own ones of a query unit, the first n, or those of `n` tokens before."""
-
-    what: str
-    n: int = 0
-
-    def range(self, units: Units, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, int]:
-        """(first, last, how many at most) for query units whose positions are from low to high."""
-        if self.what == "first":
-            return torch.zeros_like(low), torch.full_like(low, self.n - 1), self.n
-        reach = self.n if self.what == "window" else 0
-        first = (low - reach).clamp(min=0) // units.keys
-        return first, high // units.keys, (units.queries + reach - 1) // units.keys + 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,8 @@ LAYERS: list[tuple[str, set[str]]] = [
             "real_range",
             "selections",
             "route",
+            "unit_scores",
+            "choices",
             "branches",
             "terms",
             "asked",

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import attnir as an
+from attnir.choices import Forced, Mass, Threshold, TopK
 from attnir.errors import AttnirError, MissingBindingError, RouteError
-from attnir.route import Forced, Mass, Pooled, Route, Threshold, TopK
+from attnir.route import Route
+from attnir.unit_scores import Pooled
 
 
 def plain_lists(r: Route, q: Tensor, k: Tensor, q_start: int) -> list[list[list[set[int]]]]:

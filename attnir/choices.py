@@ -1,0 +1,81 @@
+"""Which of the units that were scored are chosen, and which are listed whatever their score."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from attnir.unit_scores import Units
+
+
+class Choice(ABC):
+    """Which of the scored units are chosen."""
+
+    @abstractmethod
+    def most(self, members: int) -> int:
+        """How many are chosen at most, of so many."""
+
+    @abstractmethod
+    def kept(self, scores: Tensor, forced: Tensor) -> Tensor:
+        """Which of scores in descending order are chosen, beside so many that are counted and forced."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopK(Choice):
+    """The k with the largest scores."""
+
+    k: int
+
+    def most(self, members: int) -> int:
+        return min(self.k, members)
+
+    def kept(self, scores: Tensor, forced: Tensor) -> Tensor:
+        return torch.arange(scores.shape[-1], device=scores.device) < self.k - forced
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold(Choice):
+    """All with a score of at least tau; of more than `limit` those with the largest scores."""
+
+    tau: float
+    limit: int | None = None
+
+    def most(self, members: int) -> int:
+        return members if self.limit is None else min(self.limit, members)
+
+    def kept(self, scores: Tensor, forced: Tensor) -> Tensor:
+        return scores >= self.tau
+
+
+@dataclass(frozen=True, slots=True)
+class Mass(Choice):
+    """The fewest, from the largest score on, that together have a share p of the softmax over all candidates."""
+
+    p: float
+    limit: int | None = None
+
+    def most(self, members: int) -> int:
+        return members if self.limit is None else min(self.limit, members)
+
+    def kept(self, scores: Tensor, forced: Tensor) -> Tensor:
+        share = torch.where(scores > -torch.inf, scores, -torch.inf).softmax(-1)
+        return share.cumsum(-1) - share < self.p
+
+
+@dataclass(frozen=True, slots=True)
+class Forced:
+    """Units that are always listed: the own ones of a query unit, the first n, or those of `n` tokens before."""
+
+    what: str
+    n: int = 0
+
+    def range(self, units: Units, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, int]:
+        """(first, last, how many at most) for query units whose positions are from low to high."""
+        if self.what == "first":
+            return torch.zeros_like(low), torch.full_like(low, self.n - 1), self.n
+        reach = self.n if self.what == "window" else 0
+        first = (low - reach).clamp(min=0) // units.keys
+        return first, high // units.keys, (units.queries + reach - 1) // units.keys + 2
