@@ -154,7 +154,7 @@ def sizes(case: Case, *, rounded: bool = False, stored: bool = False) -> Results
     scores = case.changed(before)
     p, lse = weigh(weights, call, scores, live)
     o = torch.where(live, p * factors(weights, call, p, live), 0.0) @ v
-    found = {}
+    found, factor = {}, size_of(weights.factor)
     if weights.is_softmax:
         assert lse is not None
         size = scores.abs() + (size_of(case.score) if rounded else 0.0)
@@ -163,17 +163,24 @@ def sizes(case: Case, *, rounded: bool = False, stored: bool = False) -> Results
         share = p = torch.where(live, p * (1 + size + _finite(lse)[..., None].abs()), 0.0)  # exp magnifies s - lse's
         largest = torch.where(live, size, 0.0).amax(-1)
         found["lse"] = 1 + torch.maximum(largest, _finite(lse).abs())  # of many equal scores lse is larger
+        found["o"] = p * factor @ v.abs()
     else:
         share = torch.ones_like(p) if lse is None else torch.where(lse > -torch.inf, -lse, -torch.inf).exp()[..., None]
         p = size_of(weighed) * share
+        found["o"] = p * factor @ v.abs()
         if lse is not None:
             found["lse"] = 1 + torch.maximum(_finite(lse).abs(), p.sum(-1))
+            if rounded:  # the forward divides by the sum; the backward's share is made of an lse that was rounded
+                p = p + torch.where(
+                    live, case.of_pairs(weighed, before).abs() * share * _finite(lse)[..., None].abs(), 0.0
+                )
+                share = share * (1 + _finite(lse)[..., None].abs())
     of_row = torch.zeros(())
     if lse is not None:
         of_row = (do * o).abs().sum(-1, keepdim=True) if rounded else (do * o).sum(-1, keepdim=True).abs()
         of_row = of_row * (torch.finfo(case.dtype).eps / torch.finfo(torch.float32).eps if stored else 1.0)
         of_row = of_row + dlse.abs()[..., None]
-    dp, factor = product(do, v), size_of(weights.factor)
+    dp = product(do, v)
     ds = torch.where(live, share * (dp * factor + of_row), 0.0)
     if weights.landmarks is not None:
         ds = through_landmarks(weights.landmarks, call, share, ds, sizes=True)
@@ -191,7 +198,7 @@ def sizes(case: Case, *, rounded: bool = False, stored: bool = False) -> Results
     p = p * factor
     dk = summed(ds.transpose(-1, -2) @ q.abs(), maps.k, key_heads)
     dv = summed(p.transpose(-1, -2) @ do.abs(), maps.v, value_heads)
-    found |= {"o": p @ v.abs(), "dq": ds @ k.abs(), "dk": dk, "dv": dv}
+    found |= {"dq": ds @ k.abs(), "dk": dk, "dv": dv}
     return found | {gradient(name): t.view(call.reals[name].shape) for name, t in learned.items()}
 
 
