@@ -13,9 +13,11 @@ from attnir.certificate import certificate as certify
 from attnir.codegen.operator import attend
 from attnir.codegen.plan import BACKENDS, CONFIGURED, Plan
 from attnir.codegen.targets import Config
-from attnir.errors import BackendError, ConfigError, HeadsError
+from attnir.compiled_graph import CompiledGraph, compiled_graph
+from attnir.errors import BackendError, ConfigError, GraphError, HeadsError
 from attnir.explain import explain as explain_attention
 from attnir.factors import Factor
+from attnir.graph.graph import Graph
 from attnir.heads import Heads, check_is_heads
 from attnir.inputs import autocast, check_inputs, check_transforms, factor_of
 from attnir.masks import Mask
@@ -148,6 +150,11 @@ class Attention:
         return f"<div>{self.pattern._repr_html_() or ''}{runs}</div>"
 
 
+@overload
+def compile(pattern: Graph, *, backend: str | None = None, check: bool = False) -> CompiledGraph: ...
+
+
+@overload
 def compile(
     pattern: Mask | Pattern,
     *,
@@ -159,8 +166,23 @@ def compile(
     config: Mapping[str, Config] | None = None,
     heads: Heads | None = None,
     route: Route | Iterable[Route] = (),
-) -> Attention:
-    """The attention of a pattern. Shapes stay dynamic; kernels are generated when they are first needed.
+) -> Attention: ...
+
+
+def compile(
+    pattern: Mask | Pattern | Graph,
+    *,
+    score: Score | Iterable[Score] = (),
+    normalize: Normalizer | None = None,
+    factor: Factor | Iterable[Factor] = (),
+    backend: str | None = None,
+    check: bool = False,
+    config: Mapping[str, Config] | None = None,
+    heads: Heads | None = None,
+    route: Route | Iterable[Route] = (),
+) -> Attention | CompiledGraph:
+    """The attention of a pattern, or of a graph of stages. Shapes stay dynamic; kernels are generated when they are
+    first needed.
 
     score       scores that the pairs get, in their order: an.score(...), an.multiplicity(...)
     normalize   how weights come of scores: an.softmax(sink=...), an.weights(...), or a function of the score; softmax
@@ -180,6 +202,12 @@ def compile(
     True
     """
     routes = tuple(route) if isinstance(route, Iterable) else (route,)
+    if isinstance(pattern, Graph):
+        if routes or heads is not None or any(x not in ((), None) for x in (score, normalize, factor, config)):
+            raise GraphError(
+                "a graph says what its attentions are: score, normalize, factor, heads and route stand there"
+            )
+        return compiled_graph(pattern, lambda a: compile(a.pattern, backend=backend, check=check, heads=a.heads))
     declared = joined(declare(pattern, score=score, normalize=normalize, factor=factor), routes)
     if backend not in (None, *BACKENDS):
         raise BackendError(f"unknown backend {backend!r}; expected one of {', '.join(BACKENDS)}")

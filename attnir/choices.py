@@ -29,6 +29,9 @@ class TopK(Choice):
 
     k: int
 
+    def __str__(self) -> str:
+        return f"the best {self.k}"
+
     def most(self, members: int) -> int:
         return min(self.k, members)
 
@@ -42,6 +45,9 @@ class Threshold(Choice):
 
     tau: float
     limit: int | None = None
+
+    def __str__(self) -> str:
+        return f"those from {self.tau:g} on"
 
     def most(self, members: int) -> int:
         return members if self.limit is None else min(self.limit, members)
@@ -57,6 +63,9 @@ class Mass(Choice):
     p: float
     limit: int | None = None
 
+    def __str__(self) -> str:
+        return f"the fewest with {self.p:.0%} of the mass"
+
     def most(self, members: int) -> int:
         return members if self.limit is None else min(self.limit, members)
 
@@ -71,6 +80,9 @@ class Forced:
 
     what: str
     n: int = 0
+
+    def __str__(self) -> str:
+        return {"own": "the own", "first": f"the first {self.n}"}.get(self.what, f"those of {self.n} tokens before")
 
     def range(self, units: Units, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, int]:
         """(first, last, how many at most) for query units whose positions are from low to high."""

@@ -98,6 +98,10 @@ class RouteError(AttnirError, ValueError):
     """A route whose sizes, choice or tensors do not fit."""
 
 
+class GraphError(AttnirError, TypeError):
+    """Stages of a graph that do not fit together: values of other tokens, or of another kind."""
+
+
 class ParamError(AttnirError, ValueError):
     """A parameter that is no number of its kind, or out of its range."""
 

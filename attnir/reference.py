@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -12,6 +13,9 @@ from attnir.dense import add_learned, factors, no_sums, pulled, through_landmark
 from attnir.errors import NoLseError
 from attnir.evaluate import dense_mask, dense_score
 from attnir.factors import Factor
+from attnir.graph.attending import Attend
+from attnir.graph.graph import Graph
+from attnir.graph.running import dense as dense_graph
 from attnir.heads import Heads, check_is_heads, heads_of, spread, summed
 from attnir.inputs import DTYPES, check_inputs
 from attnir.masks import Mask
@@ -24,7 +28,7 @@ Reference = Callable[..., "Tensor | tuple[Tensor, Tensor]"]
 
 
 def reference(
-    pattern: Mask | Pattern,
+    pattern: Mask | Pattern | Graph,
     *,
     score: Score | Iterable[Score] = (),
     normalize: Normalizer | None = None,
@@ -36,7 +40,7 @@ def reference(
     It takes what a compiled attention takes: q [B, Hq, Sq, D], k [B, Hk, Sk, D], v [B, Hv, Sk, Dv], `scale`,
     `q_start`, `return_lse`, fields and parameters by name; also float64. It computes in float64 and returns
     o [B, Hq, Sq, Dv], and lse [B, Hq, Sq] with `return_lse`, both float64 and differentiable. A row without a live key
-    gives 0 and -inf. heads are head maps, as for `an.compile`.
+    gives 0 and -inf. heads are head maps, as for `an.compile`. That of a graph takes what the graph does.
 
     >>> import attnir as an, torch
     >>> q = k = v = torch.ones(1, 1, 3, 2)
@@ -46,6 +50,8 @@ def reference(
     """
 
     check_is_heads(heads)
+    if isinstance(pattern, Graph):
+        return partial(dense_graph, pattern, _of_stage)
     declared = declare(pattern, score=score, normalize=normalize, factor=factor)
     signature = declared.signature
 
@@ -75,6 +81,12 @@ def reference(
         return o if lse is None or not return_lse else (o, lse)
 
     return dense
+
+
+def _of_stage(stage: Attend) -> Reference:
+    """The dense meaning of an attention of a graph: (o, lse), or o where there is none."""
+    dense = reference(stage.pattern, heads=stage.heads)
+    return partial(dense, scale=stage.scale, return_lse=stage.pattern.weights.divided)
 
 
 def check_lse(pattern: Pattern, wanted: bool) -> None:

@@ -38,7 +38,7 @@ from attnir.masks import Mask
 from attnir.ops import LISTED_LIMIT, POSITION_LIMIT, SelectionDecl
 from attnir.scores import Pattern
 from attnir.signature import first_position
-from attnir.unit_scores import Given, LowRank, Pooled, Random, Units, UnitScore
+from attnir.unit_scores import Given, LowRank, Pooled, Random, Shares, Units, UnitScore, Valued
 
 WORKSPACE = 2**22  # scores at once
 SHARED = ("each", "group", "all")
@@ -56,7 +56,7 @@ class Route:
                their scores; or "all" choose together
     forced     units that are always listed
     counted    whether these count among the k of a choice
-    causal     only units are chosen whose keys all stand before the unit of queries
+    causal     only units are chosen whose keys all stand where the first query of the unit does, or before it
     name       of the selection
     """
 
@@ -77,6 +77,14 @@ class Route:
             raise RouteError(f'heads choose "each", by "group" or "all" together, not {self.heads!r}')
         if problem := name_problem(self.name):
             raise RouteError(problem)
+
+    @property
+    def text(self) -> str:
+        """What it chooses, in a line."""
+        who = {"each": "each head", "group": "a group of heads", "all": "all heads"}[self.heads]
+        forced = "".join(f" and {f}" for f in self.forced)
+        causal = ", causal" if self.causal else ""
+        return f"{self.choice}{forced} by {self.score}, {self.queries} queries to units of {self.keys}, {who}{causal}"
 
     @property
     def selection(self) -> SelectionDecl:
@@ -142,7 +150,7 @@ class Route:
             listed = first[:, None] + torch.arange(most, device=scores.device)
             places.append(torch.where((listed <= last[:, None]) & (listed < units.members), listed, -1))
             forced = forced | ((member >= first[:, None]) & (member <= last[:, None]))
-        outside = forced | ((member + 1) * units.keys > low[:, None]) if self.causal else forced
+        outside = forced | ((member + 1) * units.keys - 1 > low[:, None]) if self.causal else forced
         scores = torch.where(outside | scores.isnan(), -torch.inf, scores)
         order = scores.sort(stable=True, dim=-1, descending=True)  # so that of equal scores the lower unit comes first
         most = self.choice.most(units.members)
@@ -159,9 +167,12 @@ def _positive(what: str, size: object) -> int:
     return size
 
 
-def mean_pool() -> UnitScore:
-    """The product of the means of both units, of the tokens that there are; of single tokens, theirs."""
-    return Pooled("mean")
+def mean_pool(scaled: bool = False) -> UnitScore:
+    """The product of the means of both units, of the tokens that there are; of single tokens, theirs.
+
+    scaled: times D ** -0.5, as scores of attention are; the share of a mass depends on it.
+    """
+    return Pooled("mean", scaled)
 
 
 def max_pool() -> UnitScore:
@@ -172,6 +183,16 @@ def max_pool() -> UnitScore:
 def low_rank(name: str) -> UnitScore:
     """The product of the means of both units after a projection [D, r], or [Hk, D, r], that a call gives as `name=`."""
     return LowRank(name)
+
+
+def values(name: str) -> UnitScore:
+    """A value of each key, whatever the query, given in a call as `name=`, [B or 1, Hq or 1, Sk]; units have means."""
+    return Valued(name)
+
+
+def shares() -> UnitScore:
+    """The weight of each unit of keys in a softmax over those that a query sees whole, of their means: NSA's score."""
+    return Shares()
 
 
 def random(seed: int) -> UnitScore:

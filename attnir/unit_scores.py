@@ -65,9 +65,15 @@ class Pooled(UnitScore):
     """The product of what units have on average ("mean"), or at most in each channel ("max")."""
 
     how: str
+    scaled: bool = False
+
+    def __str__(self) -> str:
+        return {"mean": "products of means", "max": "products of maxima"}[self.how]
 
     def scores(self, q: Tensor, k: Tensor, of: Sequence[int], units: Units, given: Mapping[str, Any]) -> Scores:
         of_queries = _pooled(q, units.queries, self.how, units.q_start % units.queries)
+        if self.scaled:
+            of_queries = of_queries * q.shape[-1] ** -0.5
         of_keys = spread(_pooled(k, units.keys, self.how), of).transpose(-1, -2)
         return lambda rows: of_queries[:, :, rows] @ of_keys
 
@@ -77,6 +83,9 @@ class LowRank(UnitScore):
     """The product of means after a projection [D, r], or [Hk, D, r] of key heads, which a call gives by name."""
 
     name: str
+
+    def __str__(self) -> str:
+        return f"products of means behind {self.name}"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -104,10 +113,59 @@ class LowRank(UnitScore):
 
 
 @dataclass(frozen=True, slots=True)
+class Shares(UnitScore):
+    """The softmax of a unit of queries over the units of keys that its first query sees whole; others have -inf."""
+
+    def __str__(self) -> str:
+        return "weights of means"
+
+    def scores(self, q: Tensor, k: Tensor, of: Sequence[int], units: Units, given: Mapping[str, Any]) -> Scores:
+        products = Pooled("mean", scaled=True).scores(q, k, of, units, given)
+        ends = (torch.arange(units.members, device=q.device) + 1) * units.keys - 1
+        low, _ = units.span(torch.arange(units.first, units.lists, device=q.device))
+
+        def shares(rows: slice) -> Tensor:
+            unseen = ends > low[rows, None]
+            return products(rows).masked_fill(unseen, -torch.inf).softmax(-1).masked_fill(unseen, -torch.inf)
+
+        return shares
+
+
+@dataclass(frozen=True, slots=True)
+class Valued(UnitScore):
+    """The mean of a value of keys, [B or 1, H or 1, Sk], which a call gives by name."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.name,)
+
+    def scores(self, q: Tensor, k: Tensor, of: Sequence[int], units: Units, given: Mapping[str, Any]) -> Scores:
+        t, shape = given[self.name], (q.shape[0], q.shape[1], units.k_len)
+        if (
+            not isinstance(t, Tensor)
+            or t.dim() != 3
+            or any(n not in (1, s) for n, s in zip(t.shape, shape, strict=True))
+        ):
+            shown = list(t.shape) if isinstance(t, Tensor) else type(t).__name__
+            raise RouteError(f"the values `{self.name}` are of all keys, {list(shape)} (1 stands for all), not {shown}")
+        of_units = _pooled(t.expand(shape)[..., None], units.keys, "mean")[..., 0]
+        rows = units.lists - units.first
+        return lambda at: of_units[:, :, None].expand(-1, -1, len(range(rows)[at]), -1)
+
+
+@dataclass(frozen=True, slots=True)
 class Random(UnitScore):
     """Random scores: the same ones for the same seed, sample, head and units, whatever the lengths."""
 
     seed: int
+
+    def __str__(self) -> str:
+        return f"chance, seed {self.seed}"
 
     def scores(self, q: Tensor, k: Tensor, of: Sequence[int], units: Units, given: Mapping[str, Any]) -> Scores:
         def drawn(rows: slice) -> Tensor:
@@ -124,6 +182,9 @@ class Given(UnitScore):
     """Scores that a call gives by name, [B or 1, H or 1, query units, key units]."""
 
     name: str
+
+    def __str__(self) -> str:
+        return self.name
 
     @property
     def names(self) -> tuple[str, ...]:

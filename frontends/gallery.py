@@ -33,6 +33,8 @@ GROUPS = {
     "Series and tables": ("series", "multivariate", "tables"),
     "Scores": ("score_terms",),
     "Weights": ("normalizers",),
+    "Keys chosen from content": ("routed", "clustered"),
+    "Fewer tokens": ("summarised",),
     "Chance": ("sampled_keys",),
     "Plain attention of other tensors": ("prologues",),
     "Without structure": ("benchmark",),
@@ -49,8 +51,8 @@ import attnir as an
 
 In the pictures rows are queries, columns are keys, live pairs are dark. Tiles of {TILE[0]} x {TILE[1]} tokens are green
 where they are proved FULL, yellow where they are PARTIAL, grey where nothing is visited. Over-compute is pairs visited
-to a live pair, inside the picture; at so few tokens it is not the cost at a real length. `attnir gallery` writes this
-page.
+to a live pair, inside the picture; at so few tokens it is not the cost at a real length. What is a graph of several
+stages shows them in the place of a picture. `attnir gallery` writes this page.
 """
 
 
@@ -62,6 +64,9 @@ def write_gallery(out: Path) -> list[Path]:
     for title, entries in grouped().items():
         sections.append(f"## {title}\n")
         for entry in entries:
+            if entry.is_graph:
+                sections.append(_stages(entry))
+                continue
             seen = view_of(entry)
             written.append(pictures / f"{entry.name}.png")
             plot_small(_panels(entry, seen), written[-1])
@@ -131,6 +136,21 @@ def _panels(entry: Entry, seen: View) -> dict[str, Panel]:
     if "b" in read:
         return {f"sample {b}": seen.panel(b, 0) for b in range(min(samples, MOST_PANELS))}
     return {"": seen.panel(0, 0)}
+
+
+def _stages(entry: Entry) -> str:
+    """An entry that is a graph: its stages in the place of a picture."""
+    x = entry.example
+    given = f", with {' and '.join(f'`{name}`' for name in x.bindings)} given" if x.bindings else ""
+    lines = [
+        f"### {entry.name}\n",
+        f"{entry.summary}\n",
+        *(f"{paragraph}\n" for paragraph in description(entry)),
+        f"```python\n{call_of(entry)}\n```\n",
+        f"```text\n{entry.build(**x.params)}\n```\n",
+        f"A graph of stages{given}. Source: {entry.source}.\n",
+    ]
+    return "\n".join(lines)
 
 
 def _section(entry: Entry, seen: View) -> str:

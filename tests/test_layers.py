@@ -75,6 +75,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "unit_scores",
             "choices",
             "branches",
+            "graph",
             "terms",
             "asked",
             "requests",
@@ -150,6 +151,8 @@ LAYERS: list[tuple[str, set[str]]] = [
             "statistics",
             "explanation",
             "explain",
+            "compiled_graph",
+            "graph_explanation",
             "pictures",
             "plot",
             "verify",
@@ -169,6 +172,10 @@ CIRCLES = {
     ("api", "plot"): "plot is a method of Attention; it names the class as a type alone",
     ("api", "statistics"): "statistics is a method of Attention; it names the class as a type alone",
     ("api", "certificate"): "certificate is a method of Attention; it names the class as a type alone",
+    (
+        "api",
+        "compiled_graph",
+    ): "a graph is explained by its attentions; what explains one names the class as a type alone",
     ("verify", "testing.fuzzing"): "testing uses attnir as a user does; it is imported when something is verified",
 }
 

@@ -65,7 +65,7 @@ def plain_lists(r: Route, q: Tensor, k: Tensor, q_start: int) -> list[list[list[
                     forced |= {m for m in range(members) if first <= m <= last}
                 score = {m: sum(alone[g][u][m] for g in together) for m in range(members)}
                 candidates = [
-                    m for m in range(members) if m not in forced and not (r.causal and (m + 1) * r.keys > low)
+                    m for m in range(members) if m not in forced and not (r.causal and (m + 1) * r.keys - 1 > low)
                 ]
                 ordered = sorted(candidates, key=lambda m: (-score[m], m))
                 if isinstance(r.choice, TopK):

@@ -9,6 +9,7 @@ from attnir.catalog import benchmark as benchmark
 from attnir.catalog import block_diffusion as block_diffusion
 from attnir.catalog import branches as branches
 from attnir.catalog import clear as clear
+from attnir.catalog import clustered as clustered
 from attnir.catalog import decoupled_heads as decoupled_heads
 from attnir.catalog import documents as documents
 from attnir.catalog import dual_cross as dual_cross
@@ -27,10 +28,12 @@ from attnir.catalog import normalizers as normalizers
 from attnir.catalog import prologues as prologues
 from attnir.catalog import radial as radial
 from attnir.catalog import regions as regions
+from attnir.catalog import routed as routed
 from attnir.catalog import sampled_keys as sampled_keys
 from attnir.catalog import score_terms as score_terms
 from attnir.catalog import series as series
 from attnir.catalog import shots as shots
+from attnir.catalog import summarised as summarised
 from attnir.catalog import tables as tables
 from attnir.catalog import vision_cross as vision_cross
 from attnir.catalog import windows as windows

@@ -5,15 +5,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from torch import Tensor
 
 from attnir.errors import DeclarationError, UnknownNameError
+from attnir.graph.graph import Graph
 from attnir.masks import Mask
 from attnir.scores import Pattern
 
-Builder = TypeVar("Builder", bound=Callable[..., Mask | Pattern])
+Builder = TypeVar("Builder", bound=Callable[..., Mask | Pattern | Graph])
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +34,10 @@ class Entry:
     """A mechanism. `source` is the paper and the code that define it."""
 
     name: str
-    build: Callable[..., Mask | Pattern]
+    build: Callable[..., Any]  # a mask, a pattern, or a graph
     source: str
     example: Example
+    is_graph: bool = False
 
     @property
     def summary(self) -> str:
@@ -49,20 +51,20 @@ class Entry:
 _ENTRIES: dict[str, Entry] = {}
 
 
-def entry(name: str, *, source: str, example: Example) -> Callable[[Builder], Builder]:
-    """Put the function below into the catalog under a name."""
+def entry(name: str, *, source: str, example: Example, graph: bool = False) -> Callable[[Builder], Builder]:
+    """Put the function below into the catalog under a name; `graph`: it builds a graph of stages, and no pattern."""
 
     def register(build: Builder) -> Builder:
         assert name not in _ENTRIES, f"{name} is there twice"
-        _ENTRIES[name] = Entry(name, build, source, example)
+        _ENTRIES[name] = Entry(name, build, source, example, graph)
         return build
 
     return register
 
 
-def names() -> tuple[str, ...]:
-    """The names of all mechanisms, in alphabetical order."""
-    return tuple(sorted(_ENTRIES))
+def names(*, graphs: bool | None = None) -> tuple[str, ...]:
+    """The names of all mechanisms, in alphabetical order; of those that are graphs of stages, or are none."""
+    return tuple(sorted(name for name, found in _ENTRIES.items() if graphs in (None, found.is_graph)))
 
 
 def get(name: str) -> Entry:
@@ -76,8 +78,8 @@ def get(name: str) -> Entry:
     return _ENTRIES[name]
 
 
-def build(name: str, **params: object) -> Mask | Pattern:
-    """The mask of a mechanism with its parameters, or its pattern where scores change as well.
+def build(name: str, **params: object) -> Any:
+    """The mask of a mechanism with its parameters, its pattern where scores change as well, or its graph of stages.
 
     >>> import attnir as an
     >>> print(an.catalog.build("streaming-llm", sinks=4, window=256))

@@ -72,7 +72,7 @@ def _show(console: Console, entry: Entry) -> None:
             console.print(Padding(escape(" ".join(paragraph.split())), (1, 2, 0, 2)))
     _titled(console, "parameters", _parameters(entry, meanings))
     _titled(console, "example", Syntax(call_of(entry), "python", background_color="default", word_wrap=True))
-    _titled(console, "its pattern", escape(str(entry.build(**x.params))))
+    _titled(console, "its stages" if entry.is_graph else "its pattern", escape(str(entry.build(**x.params))))
     copies = [f"{n} {what}" for n, what in ((x.batch, "samples"), (x.heads, "heads")) if n > 1]
     sizes = ", ".join([f"{x.q_len} queries, {x.k_len or x.q_len} keys", *copies])
     _titled(console, "called with", f"{sizes}; {', '.join(x.bindings)} given" if x.bindings else sizes)

@@ -1,0 +1,181 @@
+"""Attention by way of fewer tokens: projected, pooled, learned; beside tokens, or in their place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from attnir.catalog.registry import Example, entry
+from attnir.catalog.shared import some_numbers
+from attnir.catalog.sizes import whole
+from attnir.errors import ShapeError
+from attnir.graph.edges import Tokens
+from attnir.graph.graph import Graph
+from attnir.graph.tracing import attend, epilogue, graph, merge, project, summarise
+from attnir.masks import causal, full, mask
+
+
+@entry(
+    "linformer",
+    source="Linformer: Self-Attention with Linear Complexity",
+    example=Example(heads=2, bindings={"to_k": some_numbers(8, 64) / 8, "to_v": some_numbers(2, 8, 64) / 8}),
+    graph=True,
+)
+def linformer() -> Graph:
+    """Queries see m sums of keys, by learned matrices along the sequence. Not causal.
+
+    Tensors to_k and to_v: [m, Sk], or [Hk, m, Sk]; for one length, then. They have gradients.
+
+    >>> import attnir as an
+    >>> print(an.catalog.build("linformer"))  # doctest: +ELLIPSIS
+    q  ...
+    """
+    return graph(lambda q, k, v, to_k, to_v: attend(full(), q, project(k, to_k), project(v, to_v)))
+
+
+@entry(
+    "nystrom",
+    source="Nystromformer: A Nystrom-Based Algorithm for Approximating Self-Attention; mlpen/Nystromformer",
+    example=Example({"block": 8}, heads=2),
+    graph=True,
+)
+def nystrom(block: int = 64, steps: int = 6) -> Graph:
+    """Softmax by way of landmarks, the means of blocks: F(q, k~) F(q~, k~)^-1 F(q~, k) v, where F is a softmax.
+
+    The inverse is that of Newton's iteration, differentiable; more steps, nearer. Not causal. There are as many
+    landmarks of queries as of keys.
+
+    block   tokens that a landmark is the mean of
+    steps   of the iteration
+
+    >>> import attnir as an
+    >>> print(an.catalog.build("nystrom", block=8))  # doctest: +ELLIPSIS
+    q  ...
+    """
+    whole(1, block=block, steps=steps)
+
+    def stages(q: Any, k: Any, v: Any) -> Any:
+        q_mean, k_mean = summarise(q, block), summarise(k, block)
+        seen = attend(full(), q_mean, k, v)  # of landmarks of queries: F(q~, k) v
+        mixed = epilogue(_inverted(steps), seen, q_mean, k_mean, gives=Tokens(f"k // {block}"))
+        return attend(full(), q, k_mean, mixed)
+
+    return graph(stages)
+
+
+class _inverted:
+    """F(q~, k~)^-1 times what landmarks see."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    __name__ = "landmarks inverted"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _inverted) and other.steps == self.steps
+
+    def __hash__(self) -> int:
+        return hash((_inverted, self.steps))
+
+    def __call__(self, seen: Tensor, q: Tensor, k: Tensor) -> Tensor:
+        wide = torch.promote_types(q.dtype, torch.float32)
+        k = k.repeat_interleave(q.shape[1] // k.shape[1], 1)
+        weights = (q.to(wide) @ k.to(wide).mT * q.shape[-1] ** -0.5).softmax(-1)
+        return (newton_inverse(weights, self.steps) @ seen.to(wide)).to(seen.dtype)
+
+
+def newton_inverse(a: Tensor, steps: int) -> Tensor:
+    """The inverse of square matrices with rows that sum to 1, nearly: Newton's iteration of third order."""
+    one = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
+    inverse = a.mT / a.abs().sum(-2, keepdim=True).amax(-1, keepdim=True)  # the rows' sums are 1
+    for _ in range(steps):
+        once = a @ inverse
+        inverse = 0.25 * inverse @ (13 * one - once @ (15 * one - once @ (7 * one - once)))
+    return inverse
+
+
+@entry(
+    "isab",
+    source="Set Transformer: A Framework for Attention-based Permutation-Invariant Neural Networks; "
+    "juho-lee/set_transformer",
+    example=Example(heads=2, bindings={"seeds": some_numbers(1, 2, 8, 8)}),
+    graph=True,
+)
+def isab() -> Graph:
+    """A few learned seeds see all tokens, and the tokens see what came of them.
+
+    The attention of an induced set block alone: what lies between its two softmaxes (projections, a normalisation, a
+    feed-forward net) is left out, so what the first gives is keys and values of the second.
+
+    Tokens seeds: [B, Hq, m, D], learned; with gradients. v has the width of k.
+
+    >>> import attnir as an
+    >>> print(an.catalog.build("isab"))  # doctest: +ELLIPSIS
+    q  ...
+    """
+
+    def stages(q: Any, k: Any, v: Any, seeds: Any) -> Any:
+        induced = attend(full(), seeds, k, v)
+        return attend(full(), q, induced, induced)
+
+    return graph(stages, seeds="m")
+
+
+@entry(
+    "pma",
+    source="Set Transformer: A Framework for Attention-based Permutation-Invariant Neural Networks; "
+    "juho-lee/set_transformer",
+    example=Example(q_len=8, k_len=64, heads=2),
+    graph=True,
+)
+def pma() -> Graph:
+    """A set is pooled by a few learned seeds, which are the queries. Keys that pad it are none of the set.
+
+    Tokens q: the seeds, expanded to all samples.
+
+    >>> import attnir as an
+    >>> print(an.catalog.build("pma"))  # doctest: +ELLIPSIS
+    q  ...
+    """
+    return graph(lambda q, k, v: attend(full(), q, k, v))
+
+
+@entry(
+    "combiner",
+    source="Combiner: Full Attention Transformer with Sparse Computation Cost; google-research",
+    example=Example({"segment": 8}, heads=2),
+    graph=True,
+)
+def combiner(segment: int = 64) -> Graph:
+    """Causal; a query sees its own segment up to itself, and one summary of each earlier segment, in one softmax.
+
+    A summary's key is the mean of the segment's keys, its value what the mean of the segment's queries sees in it.
+    Summaries stand for their tokens without a count. All is differentiable. Strict; q and k are of the same tokens.
+
+    segment   tokens in a segment
+
+    >>> import attnir as an
+    >>> print(an.catalog.build("combiner", segment=16))  # doctest: +ELLIPSIS
+    q  ...
+    """
+    whole(1, segment=segment)
+    own = mask(lambda q, k: k // segment == q // segment)
+    within = mask(lambda q, k: k // segment == q)  # of a summary's query, which is its segment's number
+    earlier = mask(lambda q, k: k < q // segment)
+
+    def stages(q: Any, k: Any, v: Any) -> Any:
+        keys = summarise(k, segment)
+        values = epilogue(as_keys, attend(within, summarise(q, segment), k, v), keys, gives=Tokens(f"k // {segment}"))
+        near = attend(own & causal(), q, k, v, return_lse=True)
+        return merge([near, attend(earlier, q, keys, values, return_lse=True)])[0]
+
+    return graph(stages)
+
+
+def as_keys(x: Tensor, keys: Tensor) -> Tensor:
+    """What queries' summaries saw, as values of keys' summaries: there are as many."""
+    if x.shape[2] != keys.shape[2]:
+        raise ShapeError(f"there are {x.shape[2]} segments of queries and {keys.shape[2]} of keys; both are the same")
+    return x

@@ -1,0 +1,1 @@
+"""Graphs of stages: mechanisms that are more than one masked softmax."""

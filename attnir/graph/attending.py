@@ -1,0 +1,68 @@
+"""Attention as a stage: a pattern, with what its fields, tensors and selections are bound to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from attnir.graph.edges import Facts, Given, Kind, Lists, Part, Rows, Tokens
+from attnir.graph.stage import Setting, Stage, Value, expect, wrong
+from attnir.heads import Heads
+from attnir.scores import Pattern
+
+X = TypeVar("X")
+
+
+@dataclass(frozen=True, slots=True)
+class Attend(Stage):
+    """The softmax of a pattern. After q, k and v come the values of its names; of a pair both, one after the other.
+
+    names   what is bound, with how many values each: 1, or 2 for a pair (for queries, for keys)
+    """
+
+    pattern: Pattern
+    names: tuple[tuple[str, int], ...]
+    scale: float | None
+    heads: Heads | None
+
+    @property
+    def text(self) -> str:
+        return f"attend({self.pattern})"
+
+    def said(self, *names: str) -> str:
+        bound = [f"{n}={v[0] if len(v) == 1 else f'({v[0]}, {v[1]})'}" for n, v in self._pairs(names)]
+        return f"{self.text} of {', '.join([*names[:3], *bound])}"
+
+    def kind(self, *given: Kind) -> Kind:
+        q, k, v = (expect(self, x, Tokens) for x in given[:3])
+        if k.axis != v.axis:
+            wrong(self, "keys and values of the same tokens", f"k of {k} and v of {v}")
+        if not q.per == k.per == v.per:
+            wrong(self, "q, k and v with the same samples", f"q of {q}, k of {k} and v of {v}")
+        for name, values in self._pairs(given):
+            for x, side in zip(values, (q, k) if len(values) == 2 else (k,), strict=True):
+                self._check(name, x, side)
+        return Part(q.axis, q.per) if self.pattern.weights.divided else q
+
+    def _check(self, name: str, x: Kind, side: Tokens) -> None:
+        """Raise unless a binding is for these tokens."""
+        if isinstance(x, Facts) and (x.axis, x.per) != (side.axis, side.per):
+            wrong(self, f"`{name}` of {side.axis} with the samples of q", x)
+        if not isinstance(x, Facts | Lists | Given | Rows):
+            wrong(self, f"facts, lists or what a call gives as `{name}`", x)
+
+    def _pairs(self, given: tuple[X, ...]) -> Iterator[tuple[str, tuple[X, ...]]]:
+        """Each name with what it is bound to: one value, or two."""
+        at = 3
+        for name, count in self.names:
+            yield name, given[at : at + count]
+            at += count
+
+    def run(self, setting: Setting, *given: Value) -> Value:
+        q, k, v = given[:3]
+        bindings = {name: values if len(values) == 2 else values[0] for name, values in self._pairs(given)}
+        return setting.attend(self, setting.start(0), q, k, v, bindings)
+
+    def flops(self, given: tuple[Value, ...], found: Value) -> int:
+        raise AssertionError("who computes it says what it takes")

@@ -1,0 +1,180 @@
+"""What is chosen from content: lists of a route, of the nearest centroids, of bits; and hash buckets. No gradient."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from attnir.errors import GraphError, RouteError, ShapeError
+from attnir.graph.edges import CALL, HEAD, Facts, Given, Kind, Lists, Rows, Tokens
+from attnir.graph.moving import ALL, spread_heads
+from attnir.graph.stage import Setting, Stage, Value, expect, wrong
+from attnir.ops import POSITION_LIMIT
+from attnir.route import Route
+from attnir.unit_scores import Random
+
+
+@dataclass(frozen=True, slots=True)
+class Choose(Stage):
+    """The lists of a route. Those that a call gives by its name take their place."""
+
+    route: Route
+
+    @property
+    def text(self) -> str:
+        return f"choose({self.route.text})"
+
+    def kind(self, *given: Kind) -> Kind:
+        q, k = (expect(self, x, Tokens) for x in given[:2])
+        if (q.per, k.per) != (CALL, CALL):
+            wrong(self, "tokens with the samples of the call", f"{q} and {k}")
+        return Lists(_units(q, self.route.queries), _units(k, self.route.keys))
+
+    def run(self, setting: Setting, *given: Value) -> Value:
+        q, k, *named = given
+        if setting.typical:
+            q, k, named = (*(torch.zeros(*t.shape[:3], 1) for t in (q, k)), [])
+        route = replace(self.route, score=Random(0)) if setting.typical else self.route
+        return route.lists(q, k, q_start=setting.start(0), **dict(zip(route.score.names, named, strict=True)))
+
+    def flops(self, given: tuple[Value, ...], found: Value) -> int:
+        q, k = given[:2]
+        units = [-(-n // size) for n, size in ((q.shape[2], self.route.queries), (k.shape[2], self.route.keys))]
+        pairs: int = q.shape[0] * q.shape[1] * units[0] * units[1]
+        return 2 * pairs * int(q.shape[3])
+
+
+@dataclass(frozen=True, slots=True)
+class Clusters(Stage):
+    """For each centroid, [C, D] or [H, C, D], the tokens with the largest products, in ascending order."""
+
+    name: str
+    tokens: int
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.tokens, int) or isinstance(self.tokens, bool) or self.tokens < 1:
+            raise GraphError(f"a cluster has a number of tokens from 1 on, not {self.tokens!r}")
+
+    @property
+    def text(self) -> str:
+        return f"clusters({self.tokens} tokens each)"
+
+    def kind(self, *given: Kind) -> Kind:
+        x, centroids = given
+        x = expect(self, x, Tokens)
+        if not isinstance(centroids, Given) or x.per != CALL:
+            wrong(self, "tokens of the call and centroids that it gives", f"{x} and {centroids}")
+        return Lists(self.name, x.axis)
+
+    def run(self, setting: Setting, *given: Value) -> Value:
+        x, centroids = given
+        if setting.typical:
+            x, centroids = torch.zeros(*x.shape), torch.zeros(*centroids.shape)
+        return nearest(x, centroids, self.tokens, self.name)
+
+    def flops(self, given: tuple[Value, ...], found: Value) -> int:
+        x, centroids = given
+        return 2 * int(x.numel() * centroids.shape[-2])
+
+
+@dataclass(frozen=True, slots=True)
+class Pack(Stage):
+    """The tokens whose bits are set, in their order, of every head: one list, of at most so many places."""
+
+    most: int | None
+
+    @property
+    def text(self) -> str:
+        return "pack" if self.most is None else f"pack(most={self.most})"
+
+    def kind(self, *given: Kind) -> Kind:
+        bits, like = given
+        like = expect(self, like, Tokens)
+        if not isinstance(bits, Given) and not (isinstance(bits, Rows) and bits.axis == like.axis):
+            wrong(self, f"bits of tokens {like.axis}", bits)
+        return Lists(ALL, like.axis)
+
+    def run(self, setting: Setting, *given: Value) -> Value:
+        bits, like = given
+        if setting.typical:
+            bits = torch.arange(like.shape[2]).expand(*like.shape[:3]) % 2 == 0
+        return packed(bits, like, self.most)
+
+
+@dataclass(frozen=True, slots=True)
+class Buckets(Stage):
+    """The hash bucket of every token of every head: the direction, of R [D, n] and -R, that it points to most."""
+
+    @property
+    def text(self) -> str:
+        return "hash_buckets"
+
+    def kind(self, *given: Kind) -> Kind:
+        x, directions, _ = given
+        x = expect(self, x, Tokens)
+        if not isinstance(directions, Given) or x.per != CALL:
+            wrong(self, "tokens of the call and directions that it gives", f"{x} and {directions}")
+        return Facts(x.axis, HEAD)
+
+    def run(self, setting: Setting, *given: Value) -> Value:
+        x, directions, like = given
+        if setting.typical:
+            g = torch.Generator().manual_seed(0)
+            return torch.randint(2 * directions.shape[-1], (like.shape[0] * like.shape[1], x.shape[2]), generator=g)
+        return spread_heads(bucket(x, directions), like.shape[1]).flatten(0, 1)
+
+    def flops(self, given: tuple[Value, ...], found: Value) -> int:
+        x, directions, _ = given
+        return 2 * int(x.numel() * directions.shape[-1])
+
+
+def nearest(x: Tensor, centroids: Tensor, tokens: int, name: str = "centroids") -> Tensor:
+    """For each centroid the tokens of x [B, H, S, D] with the largest products, int32 [B, H, C, tokens], ascending.
+
+    Centroids may be those of more heads than x has, of each group's. Of equal products the lower token wins. Where
+    there are fewer tokens all are taken, and -1 fills the places.
+    """
+    fits = isinstance(centroids, Tensor) and centroids.dim() in (2, 3) and centroids.shape[-1] == x.shape[3]
+    if not fits or (centroids.dim() == 3 and centroids.shape[0] != 1 and centroids.shape[0] % x.shape[1]):
+        shown = list(centroids.shape) if isinstance(centroids, Tensor) else type(centroids).__name__
+        raise RouteError(f"`{name}` are centroids [C, {x.shape[3]}] or [{x.shape[1]}, C, {x.shape[3]}], not {shown}")
+    with torch.no_grad():
+        x = spread_heads(x, max(x.shape[1], centroids.shape[0] if centroids.dim() == 3 else 1))
+        scores = centroids.float() @ x.float().transpose(-1, -2)
+        order = scores.sort(stable=True, dim=-1, descending=True).indices[..., :tokens].sort(-1).values
+        return torch.nn.functional.pad(order, (0, tokens - order.shape[-1]), value=-1).int()
+
+
+def packed(bits: Tensor, like: Tensor, most: int | None = None) -> Tensor:
+    """The places of bits [B, H, S], or [B, S], that are set, ascending and then -1: int32 [B, H, 1, places].
+
+    Bits may be those of more heads than `like` has.
+    """
+    shape = like.shape[:3]
+    wide = bits[:, None] if isinstance(bits, Tensor) and bits.dim() == 2 else bits
+    if not isinstance(wide, Tensor) or wide.dim() != 3 or wide.shape[2] != shape[2] or wide.shape[0] != shape[0]:
+        shown = list(bits.shape) if isinstance(bits, Tensor) else type(bits).__name__
+        raise ShapeError(f"bits are [{shape[0]}, {shape[1]}, {shape[2]}], or [{shape[0]}, {shape[2]}], not {shown}")
+    bits = spread_heads(wide, max(wide.shape[1], shape[1])) > 0
+    order = (~bits).sort(stable=True, dim=-1).indices
+    places = torch.where(bits.gather(-1, order), order, -1)[:, :, None]
+    return places[..., : shape[2] if most is None else most].int()
+
+
+def bucket(x: Tensor, directions: Tensor) -> Tensor:
+    """argmax of [x R, -x R] for x [B, H, S, D] and R [D, n]: int64 [B, H, S]. Of equal ones the first."""
+    fits = isinstance(directions, Tensor) and directions.dim() in (2, 3) and directions.shape[-2] == x.shape[3]
+    if not fits:
+        shown = list(directions.shape) if isinstance(directions, Tensor) else type(directions).__name__
+        raise RouteError(f"directions are [{x.shape[3]}, n] or [{x.shape[1]}, {x.shape[3]}, n], not {shown}")
+    with torch.no_grad():
+        along = x.float() @ directions.float()
+        return torch.cat([along, -along], -1).max(-1).indices
+
+
+def _units(x: Tokens, size: int) -> str:
+    if size == 1:
+        return x.axis
+    return ALL if size == POSITION_LIMIT else f"{x.axis} // {size}"

@@ -1,0 +1,139 @@
+"""The graph of stages: frozen nodes, each behind what it takes, with a verifier and a schedule.
+
+networkx knows it as a directed graph whose edges carry the kinds of what runs along them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import networkx
+
+from attnir.errors import GraphError
+from attnir.graph.attending import Attend
+from attnir.graph.choosing import Choose
+from attnir.graph.edges import Kind
+from attnir.graph.inputs import Input
+from attnir.graph.stage import Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A stage, the numbers of the nodes whose values it takes, and the kind of what it gives."""
+
+    stage: Stage
+    args: tuple[int, ...]
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A stage of the schedule: the node to run, and those whose values nobody needs behind it."""
+
+    node: int
+    frees: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """Stages that make one attention of several: `an.graph` traces it, `an.compile` makes it callable.
+
+    nodes    in an order in which each comes after those that it takes; the first ones are inputs
+    outputs  the numbers of those whose values a call gives
+    alone    whether a call gives one value, and no tuple
+    """
+
+    nodes: tuple[Node, ...]
+    outputs: tuple[int, ...]
+    alone: bool = True
+
+    def __post_init__(self) -> None:
+        self.verify()
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What a call gives, by name."""
+        return tuple(n.stage.name for n in self.nodes if isinstance(n.stage, Input))
+
+    @property
+    def choices(self) -> dict[str, int]:
+        """The lists that a call may give in the place of those that are computed: their nodes, by name."""
+        return {n.stage.route.name: i for i, n in enumerate(self.nodes) if isinstance(n.stage, Choose)}
+
+    @property
+    def attends(self) -> tuple[Attend, ...]:
+        """The attentions in it."""
+        return tuple(dict.fromkeys(n.stage for n in self.nodes if isinstance(n.stage, Attend)))
+
+    @property
+    def network(self) -> networkx.MultiDiGraph:
+        """The graph as networkx has it: nodes by number with their `stage`, edges with their `kind` and `slot`."""
+        found = networkx.MultiDiGraph()
+        for i, node in enumerate(self.nodes):
+            found.add_node(i, stage=node.stage, kind=node.kind)
+            for slot, arg in enumerate(node.args):
+                found.add_edge(arg, i, slot=slot, kind=self.nodes[arg].kind if arg < len(self.nodes) else None)
+        return found
+
+    def verify(self) -> None:
+        """Raise GraphError unless every stage can take what it is given, and all of them lead to what a call gives."""
+        for i, node in enumerate(self.nodes):
+            if any(not 0 <= arg < i for arg in node.args):
+                raise GraphError(f"node {i}, {node.stage.text}, takes what comes behind it: {node.args}")
+            found = node.stage.kind(*(self.nodes[arg].kind for arg in node.args))
+            if found != node.kind:
+                raise GraphError(f"node {i}, {node.stage.text}, gives {found}, and is said to give {node.kind}")
+        if not self.outputs or any(not 0 <= i < len(self.nodes) for i in self.outputs):
+            raise GraphError(f"a graph gives the values of some of its nodes, not {self.outputs}")
+        network, needed = self.network, set(self.outputs)
+        for i in self.outputs:
+            needed |= networkx.ancestors(network, i)
+        if idle := sorted(set(network) - needed):
+            said = ", ".join(_name(self.nodes[i], i) for i in idle)
+            raise GraphError(f"nothing comes of {said}; leave it out, or return it")
+        names = [*self.inputs, *(n.stage.route.name for n in self.nodes if isinstance(n.stage, Choose))]
+        if again := sorted({n for n in names if names.count(n) > 1}):
+            raise GraphError(f"several nodes have the name `{again[0]}`; give each route its own: name='near'")
+
+    @property
+    def schedule(self) -> tuple[Step, ...]:
+        """The order in which stages run, and what may be forgotten behind each: those of one level stand together."""
+        last: dict[int, int] = {}
+        order = [i for level in networkx.topological_generations(self.network) for i in sorted(level)]
+        for i in order:
+            last |= dict.fromkeys((i, *self.nodes[i].args), i)
+        kept = set(self.outputs)
+        frees: dict[int, list[int]] = {i: [] for i in order}
+        for i, at in last.items():
+            if i not in kept:
+                frees[at].append(i)
+        return tuple(Step(i, tuple(frees[i])) for i in order)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What nodes are called: inputs and lists as in a call, others by their stage and a number."""
+        return tuple(_name(node, i) for i, node in enumerate(self.nodes))
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def lines(self) -> Iterator[str]:
+        """A line for each node, with what it takes and gives; then what a call gives."""
+        names = self.names
+        rows = [
+            (names[i], node.stage.said(*(names[arg] for arg in node.args)), str(node.kind))
+            for i, node in enumerate(self.nodes)
+        ]
+        widths = [max(len(row[i]) for row in rows) for i in range(2)]
+        for name, text, kind in rows:
+            yield f"{name:{widths[0]}} = {text:{widths[1]}}   # {kind}"
+        yield f"return {', '.join(names[i] for i in self.outputs)}"
+
+
+def _name(node: Node, number: int) -> str:
+    if isinstance(node.stage, Input):
+        return node.stage.name
+    if isinstance(node.stage, Choose):
+        return node.stage.route.name
+    return f"{type(node.stage).__name__.lower()}_{number}"

@@ -1,0 +1,335 @@
+"""Graphs of stages: what they refuse, print and schedule, and what each stage makes of tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+import attnir as an
+from attnir.errors import AttnirError, GraphError, MissingBindingError, RouteError, ShapeError, UnknownBindingError
+from attnir.graph.graph import Node
+from attnir.graph.inputs import Input
+from attnir.graph.joining import Output
+from tests.checks import refused
+
+NEAR = an.window(3, 0)
+
+
+def two_scales(q: Any, k: Any, v: Any, gate: Any) -> Any:
+    near = an.attend(NEAR, q, k, v)
+    far = an.attend(an.mask(lambda q, k: 4 * k + 3 <= q), q, an.summarise(k, 4), an.summarise(v, 4))
+    return an.combine([(gate, near), (0.5, far)])
+
+
+def test_a_graph_prints_its_stages_with_what_they_take_and_give() -> None:
+    assert str(an.graph(two_scales)).splitlines() == [
+        "q           = input                                                   # tokens q",
+        "k           = input                                                   # tokens k",
+        "v           = input                                                   # tokens k",
+        "gate        = input                                                   # given",
+        "attend_4    = attend((q - k <= 3) & (k <= q)) of q, k, v              # part q",
+        "output_5    = o of attend_4                                           # tokens q",
+        "summarise_6 = summarise(block=4, 'mean') of k                         # tokens k // 4",
+        "summarise_7 = summarise(block=4, 'mean') of v                         # tokens k // 4",
+        "attend_8    = attend(q >= k * 4 + 3) of q, summarise_6, summarise_7   # part q",
+        "output_9    = o of attend_8                                           # tokens q",
+        "combine_10  = gate * output_5 + 0.5 * output_9                        # tokens q",
+        "return combine_10",
+    ]
+
+
+def test_equal_functions_give_equal_graphs_and_equal_stages_stand_once() -> None:
+    assert an.graph(two_scales) == an.graph(two_scales)
+    twice = an.graph(lambda q, k, v: an.combine([(1.0, an.attend(NEAR, q, k, v)), (1.0, an.attend(NEAR, q, k, v))]))
+    assert [type(n.stage).__name__ for n in twice.nodes].count("Attend") == 1
+
+
+def test_the_schedule_runs_each_stage_behind_what_it_takes_and_forgets_what_nobody_needs() -> None:
+    graph = an.graph(two_scales)
+    done: set[int] = set()
+    alive: set[int] = set()
+    most = 0
+    for step in graph.schedule:
+        assert set(graph.nodes[step.node].args) <= alive
+        alive.add(step.node)
+        most = max(most, len(alive))
+        alive -= set(step.frees)
+        done.add(step.node)
+    assert done == set(range(len(graph.nodes))) and alive == set(graph.outputs) and most < len(graph.nodes)
+    kinds = {str(data["kind"]) for *_, data in graph.network.edges(data=True)}
+    assert kinds == {"tokens q", "tokens k", "given", "part q", "tokens k // 4"}
+
+
+def traced(function: Any, **axes: str) -> Any:
+    return lambda: an.graph(function, **axes)
+
+
+ROUTE = an.route.topk_blocks(block=4, k=2)
+BAD: dict[str, tuple[type[AttnirError], str, Any]] = {
+    "no function": (GraphError, "not 3", traced(3)),
+    "no edge": (GraphError, "a graph gives what its stages give, not 3", traced(lambda q: 3)),
+    "an axis of nothing": (GraphError, "no such argument", traced(lambda q, k, v: an.attend(NEAR, q, k, v), m="m")),
+    "an idle input": (GraphError, "nothing comes of gate", traced(lambda q, k, v, gate: an.attend(NEAR, q, k, v))),
+    "keys and values of other tokens": (
+        GraphError,
+        "keys and values of the same tokens; it is given k of tokens k // 4 and v of tokens k",
+        traced(lambda q, k, v: an.attend(NEAR, q, an.summarise(k, 4), v)),
+    ),
+    "values are merged": (
+        GraphError,
+        "merge takes part; it is given tokens q",
+        traced(lambda q, k, v: an.merge([an.attend(NEAR, q, k, v), an.attend(NEAR, q, k, v)])),
+    ),
+    "parts are combined": (
+        GraphError,
+        "combine takes tokens; it is given part q",
+        traced(lambda q, k, v: an.combine([(1.0, an.attend(NEAR, q, k, v, return_lse=True))])),
+    ),
+    "parts of other queries": (
+        GraphError,
+        "parts of the same queries; it is given part q and part q // 2",
+        traced(
+            lambda q, k, v: an.merge(
+                [an.attend(NEAR, x, k, v, return_lse=True) for x in (q, an.summarise(q, 2))],
+            )
+        ),
+    ),
+    "scattered by other lists": (
+        GraphError,
+        "what was gathered by these lists",
+        traced(lambda q, k, v, a: an.scatter(q, an.clusters(q, a, 3), q)),
+    ),
+    "gathered keys, all queries": (
+        GraphError,
+        "q, k and v with the same samples",
+        traced(lambda q, k, v, a: an.attend(NEAR, q, *(an.gather(x, an.clusters(k, a, 3)) for x in (k, v)))),
+    ),
+    "tokens gathered by lists of others": (
+        GraphError,
+        "tokens q by these lists; it is given tokens k",
+        traced(lambda q, k, v, a: an.gather(k, an.clusters(q, a, 3))),
+    ),
+    "tensors": (GraphError, "made by an.graph", lambda: an.attend(NEAR, *(torch.zeros(1, 1, 2, 3),) * 3)),
+    "bound to nothing": (
+        GraphError,
+        "`doc` is bound, but the pattern reads nothing",
+        traced(lambda q, k, v, doc: an.attend(NEAR, q, k, v, doc=doc)),
+    ),
+    "a block of nothing": (GraphError, "from 1 on, not 0", traced(lambda q, k, v: an.summarise(k, 0))),
+    "another way to pool": (GraphError, "mean, max, sum", traced(lambda q, k, v: an.summarise(k, 2, "median"))),
+    "another way to scatter": (GraphError, "set, sum, mean, merge", traced(lambda q, a: an.scatter(q, a, q, "max"))),
+    "an eps of no mean": (
+        GraphError,
+        'beside the count of a "mean"',
+        traced(lambda q, a: an.scatter(q, a, q, eps=1.0)),
+    ),
+    "no route": (GraphError, "not 8", traced(lambda q, k, v: an.choose(8, q, k))),
+    "two routes of one name": (
+        GraphError,
+        "several nodes have the name `picks`",
+        traced(lambda q, k: (an.choose(ROUTE, q, k), an.choose(an.route.topk_keys(k=3), q, k))),
+    ),
+    "half of a part": (GraphError, "o at 0 and lse at 1", traced(lambda q, k, v: an.attend(NEAR, q, k, v)[1])),
+    "the value of an edge": (GraphError, "has no value", traced(lambda q: bool(q))),
+    "of two graphs": (
+        GraphError,
+        "what one graph gives",
+        traced(lambda q: an.graph(lambda k, v: an.attend(NEAR, q, k, v))),
+    ),
+    "an lse of no sum": (
+        GraphError,
+        "have no lse",
+        traced(lambda q, k, v: an.attend(NEAR, q, k, v, normalize=an.weights(an.relu2, divide=False), return_lse=True)),
+    ),
+    "options of a pattern": (GraphError, "stand there", lambda: an.compile(an.graph(two_scales), heads=an.Heads((0,)))),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_does_not_fit_is_refused(name: str) -> None:
+    refused(*BAD[name])
+
+
+Q = torch.zeros(1, 1, 8, 4)
+CALLS: dict[str, tuple[type[AttnirError], str, Any]] = {
+    "nothing for the gate": (MissingBindingError, "reads `gate`; give gate=", lambda a: a(Q, Q, Q)),
+    "what nobody reads": (UnknownBindingError, "`gte` given", lambda a: a(Q, Q, Q, Q[..., 0], gte=3)),
+    "twice": (UnknownBindingError, "`q` is given twice", lambda a: a(Q, Q, Q, q=Q, gate=Q[..., 0])),
+    "too many": (UnknownBindingError, "5 values", lambda a: a(Q, Q, Q, Q, Q)),
+    "no tokens": (ShapeError, "`k` are tokens k, [B, H, S, D], not [8, 4]", lambda a: a(Q, Q[0, 0], Q, gate=Q[..., 0])),
+    "a gate of others": (ShapeError, "a weight has the shape", lambda a: a(Q, Q, Q, gate=torch.zeros(1, 1, 7))),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_call_that_does_not_fit_is_refused(name: str) -> None:
+    kind, says, call = CALLS[name]
+    refused(kind, says, lambda: call(an.compile(an.graph(two_scales))))
+
+
+def test_a_verifier_sees_what_was_not_traced() -> None:
+    q = Node(Input("q", an.Tokens("q")), (), an.Tokens("q"))
+    with pytest.raises(GraphError, match="takes what comes behind it"):
+        an.Graph((q, Node(Output("o"), (1,), an.Tokens("q"))), (1,))
+    with pytest.raises(GraphError, match="is said to give tokens k"):
+        an.Graph((Node(Input("q", an.Tokens("q")), (), an.Tokens("k")),), (0,))
+    with pytest.raises(GraphError, match="some of its nodes"):
+        an.Graph((q,), ())
+
+
+@pytest.mark.parametrize("target", ["torch", "triton"])
+def test_a_graph_and_its_gradients_are_its_dense_meaning(target: str) -> None:
+    graph = an.graph(two_scales)
+    g = torch.Generator().manual_seed(0)
+    given = [torch.randn(2, 2, 50, 16, generator=g).requires_grad_() for _ in range(3)]
+    given.append(torch.rand(2, 2, 50, generator=g).requires_grad_())
+    do = torch.randn(2, 2, 50, 16, generator=g)
+    o, dense = an.compile(graph, backend=target)(*given), an.reference(graph)(*given)
+    torch.testing.assert_close(o.double(), dense, atol=1e-5, rtol=1e-5)
+    found, wanted = (torch.autograd.grad(x, given, do.to(x.dtype)) for x in (o, dense))
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a, b.float(), atol=2e-5, rtol=2e-5)
+
+
+def test_queries_have_the_positions_of_the_call() -> None:
+    """The last queries of a sequence see what they see in all of it."""
+    g = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(1, 2, 40, 16, generator=g) for _ in range(3))
+    gate = torch.rand(1, 2, 40, generator=g)
+    attn = an.compile(an.graph(two_scales))
+    whole = attn(q, k, v, gate)
+    torch.testing.assert_close(attn(q[:, :, 30:], k, v, gate[:, :, 30:]), whole[:, :, 30:])
+    torch.testing.assert_close(attn(q[:, :, 20:30], k, v, gate[:, :, 20:30], q_start=20), whole[:, :, 20:30])
+
+
+def test_given_lists_take_the_place_of_chosen_ones() -> None:
+    attn = an.compile(an.graph(lambda q, k, v: an.attend(an.causal(), q, k, v, route=ROUTE)))
+    g = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(1, 2, 20, 8, generator=g) for _ in range(3))
+    assert torch.equal(attn(q, k, v), attn(q, k, v, picks=ROUTE.lists(q, k)))
+    other = torch.zeros(1, 2, 5, 1, dtype=torch.int32)
+    expected = an.compile(an.causal() & an.mask(lambda k: k < 4))(q, k, v)
+    torch.testing.assert_close(attn(q, k, v, picks=other), expected)
+
+
+def test_explain_says_what_every_stage_costs() -> None:
+    explained = an.compile(an.graph(two_scales)).explain(
+        256, heads=2, d=16, dtype=torch.float32, gate=torch.rand(1, 2, 256)
+    )
+    cost = {c.name: c for c in explained.costs}
+    assert cost["summarise_6"].shape == (1, 2, 64, 16)
+    assert cost["summarise_6"].bytes == 4 * 2 * 16 * (256 + 64)
+    near = an.compile(NEAR).explain(256, heads=2, d=16, dtype=torch.float32)
+    assert cost["attend_4"].flops == near.flops and explained.attentions[0].visited_pairs == near.visited_pairs
+    assert explained.flops == sum(c.flops for c in explained.costs)
+    assert "pairs visited" in str(explained) and str(an.graph(two_scales)) in str(explained)
+
+
+@st.composite
+def lists(draw: st.DrawFn) -> tuple[Tensor, Tensor]:
+    """Tokens [2, 2, S, 3], and lists of them: some empty, with members twice, of each head or of all."""
+    length, count, places = draw(st.integers(1, 6)), draw(st.integers(1, 4)), draw(st.integers(1, 4))
+    g = torch.Generator().manual_seed(draw(st.integers(0, 99)))
+    shape = (2, 2, count, places) if draw(st.booleans()) else (2, count, places)
+    return torch.randn(2, 2, length, 3, generator=g, dtype=torch.float64), torch.randint(-1, length, shape, generator=g)
+
+
+@given(lists(), st.sampled_from(["set", "sum", "mean", "merge"]))
+@settings(max_examples=120)
+def test_gathered_and_scattered_one_by_one(drawn: tuple[Tensor, Tensor], how: str) -> None:
+    """Token by token: what stands in a list once is gathered; what comes back is its first, its sum or its mean."""
+    x, members = drawn
+    wide = members if members.dim() == 4 else members[:, None].expand(-1, 2, -1, -1)
+    rows, at = an.gather(x, members), an.places(members, x)
+    assert rows.shape == (4 * wide.shape[2], 1, wide.shape[3], 3) and at.shape == (4 * wide.shape[2], wide.shape[3])
+    g = torch.Generator().manual_seed(0)
+    o, lse = (
+        torch.randn(rows.shape, generator=g, dtype=torch.float64),
+        torch.randn(rows.shape[:3], generator=g).double(),
+    )
+    found = an.scatter((o, lse) if how == "merge" else o, members, x, how, **({"eps": 0.5} if how == "mean" else {}))
+    for b in range(2):
+        for h in range(2):
+            come: dict[int, list[tuple[Tensor, Tensor]]] = {}
+            for n in range(wide.shape[2]):
+                sample = (b * 2 + h) * wide.shape[2] + n
+                seen: set[int] = set()
+                for place, member in enumerate(wide[b, h, n].tolist()):
+                    there = member >= 0 and member not in seen
+                    assert at[sample, place] == (member if there else -1)
+                    if there:
+                        seen.add(member)
+                        assert torch.equal(rows[sample, 0, place], x[b, h, member])
+                        come.setdefault(member, []).append((o[sample, 0, place], lse[sample, 0, place]))
+            for token in range(x.shape[2]):
+                some = come.get(token, [])
+                if how == "merge":
+                    total = (
+                        torch.stack([s for _, s in some]).logsumexp(0) if some else torch.tensor(-torch.inf).double()
+                    )
+                    each = [(s - total).exp() * r for r, s in some]
+                    torch.testing.assert_close(found[1][b, h, token], total)
+                    torch.testing.assert_close(found[0][b, h, token], sum(each, torch.zeros(3).double()))
+                    continue
+                total = sum((r for r, _ in some), torch.zeros(3).double())
+                if how == "mean" and some:
+                    total = total / (len(some) + 0.5)
+                if how == "set" and some:
+                    total = some[0][0]
+                torch.testing.assert_close(found[b, h, token], total)
+
+
+@given(lists(), st.sampled_from(["set", "sum", "mean", "merge"]))
+@settings(max_examples=30)
+def test_gathers_and_scatters_have_the_gradients_of_differences(drawn: tuple[Tensor, Tensor], how: str) -> None:
+    x, members = drawn
+    x = x.requires_grad_()
+
+    def moved(x: Tensor) -> Tensor:
+        rows = an.gather(x, members)
+        if how != "merge":
+            return an.scatter(rows * rows, members, x, how)
+        o, lse = an.scatter((rows * rows, rows[..., 0]), members, x, how)
+        return o + torch.where(lse > -torch.inf, lse, 0.0)[..., None]
+
+    assert torch.autograd.gradcheck(moved, (x,))
+
+
+@given(st.integers(1, 20), st.integers(1, 7), st.sampled_from(["mean", "max", "sum"]))
+def test_summaries_of_every_block(length: int, block: int, how: str) -> None:
+    x = torch.randn(1, 2, length, 3, generator=torch.Generator().manual_seed(length)).double()
+    parts = x.split(block, 2)
+    expected = torch.stack([{"mean": p.mean(2), "max": p.amax(2), "sum": p.sum(2)}[how] for p in parts], 2)
+    torch.testing.assert_close(an.summarise(x, block, how), expected)
+    torch.testing.assert_close(
+        an.repeat(expected, block, x),
+        torch.cat([e.repeat_interleave(p.shape[2], 2) for e, p in zip(expected.split(1, 2), parts, strict=True)], 2),
+    )
+
+
+def test_packed_tokens_stand_in_their_order() -> None:
+    bits = torch.tensor([[[0, 1, 1, 0, 1], [0, 0, 0, 0, 0]]])
+    like = torch.zeros(1, 2, 5, 3)
+    assert an.pack(bits, like).tolist() == [[[[1, 2, 4, -1, -1]], [[-1] * 5]]]
+    assert an.pack(bits, like, most=2).tolist() == [[[[1, 2]], [[-1, -1]]]]
+    with pytest.raises(ShapeError, match=r"bits are \[1, 2, 5\]"):
+        an.pack(bits[..., :4], like)
+    with pytest.raises(GraphError, match="a number of places"):
+        an.pack(bits, like, most=0)
+
+
+def test_hash_buckets_and_clusters_by_hand() -> None:
+    x = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 2.0], [0.0, -2.0]])[None, None]
+    assert an.hash_buckets(x, torch.eye(2)).tolist() == [[0, 2, 1, 3]]
+    centroids = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
+    assert an.clusters(x, centroids, 2).tolist() == [[[[0, 2], [0, 1]]]]  # of equal products the lower token
+    assert an.clusters(x[:, :, :1], centroids, 2).tolist() == [[[[0, -1], [0, -1]]]]
+    with pytest.raises(RouteError, match=r"\[C, 2\]"):
+        an.clusters(x, torch.zeros(3, 5), 2)
+    with pytest.raises(RouteError, match=r"\[2, n\]"):
+        an.hash_buckets(x, torch.zeros(3, 5))
