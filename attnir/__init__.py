@@ -21,6 +21,7 @@ from attnir.errors import AttnirError
 from attnir.factors import Factor, dropout, factor
 from attnir.facts import Field, Selection, field, param, selection, tensor
 from attnir.functions import clip, exp, log, maximum, minimum, random, sigmoid, sqrt, tanh, where
+from attnir.graph.choosing import csr
 from attnir.graph.edges import Facts, Lists, Part, Rows, Tokens
 from attnir.graph.graph import Graph
 from attnir.graph.tracing import (
@@ -102,6 +103,7 @@ __all__ = [
     "combine",
     "compile",
     "concat",
+    "csr",
     "dropout",
     "epilogue",
     "exp",

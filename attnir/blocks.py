@@ -31,6 +31,7 @@ from attnir.selections import rank
 from attnir.tile_bounds import Tensors, decide_tiles
 from attnir.traverse import reads
 
+FEW = 16  # columns of tiles that are looked at where chance says which of them are live
 WORKSPACE = 2**22  # elements evaluated at once
 
 
@@ -66,6 +67,8 @@ def sampled_visits(program: TileProgram, call: Call, rows: int = 5, columns: int
         of_first = {name: lists[:1, :1] for name, lists in call.selections.items()}
         blocks = _Lister(program, replace(call, batch=1, heads=1, selections=of_first)).build()
         return float(sum(int(offsets[-1]) for offsets, _ in (blocks.full, blocks.partial)) * call.batch * call.heads)
+    if call.selections:  # their members come from everywhere in a nominal call: few tiles say as much as many
+        columns = FEW
     chosen, (every, left) = _spread(lister.rows, rows), (lister.columns, _spread(lister.columns, columns))
     if len(left) < every:
         lister.keep(torch.tensor(left, device=call.device))

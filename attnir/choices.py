@@ -11,6 +11,20 @@ from torch import Tensor
 from attnir.unit_scores import Units
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What is forced and counted beside the candidates of each row.
+
+    scores   of all units, those that are neither forced nor candidates -inf
+    forced   which of them are forced and counted
+    rows     how many rows choose together
+    """
+
+    scores: Tensor
+    forced: Tensor
+    rows: int = 1
+
+
 class Choice(ABC):
     """Which of the scored units are chosen."""
 
@@ -19,8 +33,8 @@ class Choice(ABC):
         """How many are chosen at most, of so many."""
 
     @abstractmethod
-    def kept(self, scores: Tensor, forced: Tensor) -> Tensor:
-        """Which of scores in descending order are chosen, beside so many that are counted and forced."""
+    def kept(self, scores: Tensor, beside: Beside) -> Tensor:
+        """Which of scores in descending order are chosen, beside those that are forced and counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +49,9 @@ class TopK(Choice):
     def most(self, members: int) -> int:
         return min(self.k, members)
 
-    def kept(self, scores: Tensor, forced: Tensor) -> Tensor:
-        return torch.arange(scores.shape[-1], device=scores.device) < self.k - forced
+    def kept(self, scores: Tensor, beside: Beside) -> Tensor:
+        left = self.k * beside.rows - beside.forced.sum(-1, keepdim=True)
+        return torch.arange(scores.shape[-1], device=scores.device) < left
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +67,7 @@ class Threshold(Choice):
     def most(self, members: int) -> int:
         return members if self.limit is None else min(self.limit, members)
 
-    def kept(self, scores: Tensor, forced: Tensor) -> Tensor:
+    def kept(self, scores: Tensor, beside: Beside) -> Tensor:
         return scores >= self.tau
 
 
@@ -69,9 +84,37 @@ class Mass(Choice):
     def most(self, members: int) -> int:
         return members if self.limit is None else min(self.limit, members)
 
-    def kept(self, scores: Tensor, forced: Tensor) -> Tensor:
+    def kept(self, scores: Tensor, beside: Beside) -> Tensor:
         share = torch.where(scores > -torch.inf, scores, -torch.inf).softmax(-1)
         return share.cumsum(-1) - share < self.p
+
+
+@dataclass(frozen=True, slots=True)
+class Portion(Choice):
+    """The fewest, one at least, that reach a share tau of all scores together with the forced ones.
+
+    Scores count from the least of those that choose together, which is 0, to the largest, which is 1.
+    """
+
+    tau: float
+    limit: int | None = None
+
+    def __str__(self) -> str:
+        return f"the fewest with {self.tau:.0%} of all scores"
+
+    def most(self, members: int) -> int:
+        return members if self.limit is None else min(self.limit, members)
+
+    def kept(self, scores: Tensor, beside: Beside) -> Tensor:
+        there = beside.scores > -torch.inf
+        low = torch.where(there, beside.scores, torch.inf).amin(-1, keepdim=True)
+        width = (beside.scores.amax(-1, keepdim=True) - low).clamp(min=torch.finfo(torch.float32).tiny)
+        whole = torch.where(there, (beside.scores - low) / width, 0.0)
+        total = whole.sum(-1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
+        remaining = (self.tau - torch.where(beside.forced, whole, 0.0).sum(-1, keepdim=True) / total).clamp(min=0)
+        each = torch.where(scores > -torch.inf, (scores - low) / width, 0.0) / total
+        before = each.cumsum(-1) - each
+        return (before < remaining) | (torch.arange(scores.shape[-1], device=scores.device) == 0)
 
 
 @dataclass(frozen=True, slots=True)

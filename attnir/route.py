@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 
 from attnir import expr as ex
-from attnir.choices import Choice, Forced, Mass, Threshold, TopK
+from attnir.choices import Beside, Choice, Forced, Mass, Portion, Threshold, TopK
 from attnir.errors import MissingBindingError, RouteError
 from attnir.heads import Heads, heads_of, spread, summed
 from attnir.limits import name_problem
@@ -38,10 +38,11 @@ from attnir.masks import Mask
 from attnir.ops import LISTED_LIMIT, POSITION_LIMIT, SelectionDecl
 from attnir.scores import Pattern
 from attnir.signature import first_position
-from attnir.unit_scores import Given, LowRank, Pooled, Random, Shares, Units, UnitScore, Valued
+from attnir.unit_scores import Given, LowRank, Pooled, Random, Relative, Shares, Units, UnitScore, Valued
 
 WORKSPACE = 2**22  # scores at once
 SHARED = ("each", "group", "all")
+SCOPES = ("row", "head", "overall")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,8 @@ class Route:
     counted    whether these count among the k of a choice
     causal     only units are chosen whose keys all stand where the first query of the unit does, or before it
     name       of the selection
+    scope      what chooses together: each "row", which is a unit of queries; all rows of a "head"; or all heads of a
+               sample, "overall". The k of a choice is that of a row on average, then; lists are as wide as all units
     """
 
     score: UnitScore
@@ -69,12 +72,15 @@ class Route:
     counted: bool = False
     causal: bool = False
     name: str = "picks"
+    scope: str = "row"
 
     def __post_init__(self) -> None:
         for what, size in (("queries", self.queries), ("keys", self.keys)):
             _positive(f"a unit of {what}", size)
         if self.heads not in SHARED:
             raise RouteError(f'heads choose "each", by "group" or "all" together, not {self.heads!r}')
+        if self.scope not in SCOPES:
+            raise RouteError(f"units compete in a {', a '.join(SCOPES[:2])} or overall, not {self.scope!r}")
         if problem := name_problem(self.name):
             raise RouteError(problem)
 
@@ -102,7 +108,8 @@ class Route:
         """
         if not self.causal:
             return "none"
-        fixed = isinstance(self.score, Random) or (self.queries == 1 and isinstance(self.score, Pooled | LowRank))
+        alone = self.queries == 1 and isinstance(self.score, Pooled | LowRank | Shares)
+        fixed = self.scope == "row" and (alone or isinstance(self.score, Random))
         return "strict" if fixed else "value-only"
 
     def lists(
@@ -120,8 +127,10 @@ class Route:
         with torch.no_grad():
             of = heads_of(maps, q.shape[1], k.shape[1], k.shape[1]).k
             scores = self.score.scores(q.detach(), k.detach(), of, units, given)
-            step = max(1, WORKSPACE // max(1, q.shape[0] * q.shape[1] * units.members))
             rows = units.lists - units.first
+            step = max(1, WORKSPACE // max(1, q.shape[0] * q.shape[1] * units.members))
+            if self.scope != "row":
+                step = max(1, rows)
             shared = (self._shared(scores(slice(at, at + step)), of, k.shape[1]) for at in range(0, rows, step))
             parts = [self._chosen(each, units, at) for each, at in zip(shared, range(0, rows, step), strict=True)]
             found = torch.cat(parts, 2) if parts else self._none(q, units, rows)
@@ -150,15 +159,33 @@ class Route:
             listed = first[:, None] + torch.arange(most, device=scores.device)
             places.append(torch.where((listed <= last[:, None]) & (listed < units.members), listed, -1))
             forced = forced | ((member >= first[:, None]) & (member <= last[:, None]))
-        outside = forced | ((member + 1) * units.keys - 1 > low[:, None]) if self.causal else forced
-        scores = torch.where(outside | scores.isnan(), -torch.inf, scores)
-        order = scores.sort(stable=True, dim=-1, descending=True)  # so that of equal scores the lower unit comes first
-        most = self.choice.most(units.members)
-        counted = forced.sum(-1, keepdim=True) if self.counted else torch.zeros_like(number)[:, None]
-        kept = self.choice.kept(order.values, counted) & (order.values > -torch.inf)
-        chosen = torch.where(kept, order.indices, -1)[..., :most]
+        unseen = (member + 1) * units.keys - 1 > low[:, None] if self.causal else torch.zeros_like(forced)
+        scores = torch.where(scores.isnan(), -torch.inf, scores)
+        chosen = self._best(scores, forced, unseen)
         own = torch.cat([*places, torch.zeros(len(number), 0, dtype=torch.int64, device=scores.device)], 1)
         return torch.cat([own.expand(*chosen.shape[:2], -1, -1), chosen], -1).to(torch.int32)
+
+    def _best(self, scores: Tensor, forced: Tensor, unseen: Tensor) -> Tensor:
+        """The chosen units of every row, [B, H, rows, places], -1 where there is none."""
+        shape, dims = scores.shape, {"row": 0, "head": 1, "overall": 2}[self.scope]
+
+        def together(t: Tensor) -> Tensor:
+            """[..., all that choose together]."""
+            return t.expand(shape).flatten(-1 - dims)
+
+        candidates = torch.where(forced | unseen, -torch.inf, scores)
+        # Sorted so that of equal scores the lower unit comes first, of the lower row, of the lower head.
+        order = together(candidates).sort(stable=True, dim=-1, descending=True)
+        counted = forced if self.counted else torch.zeros_like(forced)
+        rows = math.prod(shape[-1 - dims : -1])
+        beside = Beside(together(torch.where(unseen & ~forced, -torch.inf, scores)), together(counted), rows)
+        kept = self.choice.kept(order.values, beside) & (order.values > -torch.inf)
+        if self.scope == "row":
+            return torch.where(kept, order.indices, -1)[..., : self.choice.most(shape[-1])]
+        # Back to rows: a row may have all of its units, or none.
+        there = torch.zeros_like(kept).scatter(-1, order.indices, kept).view(shape)
+        inside = torch.where(there, candidates, -torch.inf).sort(stable=True, dim=-1, descending=True)
+        return torch.where(inside.values > -torch.inf, inside.indices, -1)
 
 
 def _positive(what: str, size: object) -> int:
@@ -183,6 +210,11 @@ def max_pool() -> UnitScore:
 def low_rank(name: str) -> UnitScore:
     """The product of the means of both units after a projection [D, r], or [Hk, D, r], that a call gives as `name=`."""
     return LowRank(name)
+
+
+def relative(score: UnitScore) -> UnitScore:
+    """Other scores, less the largest one of each unit of queries: so that rows compete fairly, in a scope of a head."""
+    return Relative(score)
 
 
 def values(name: str) -> UnitScore:
@@ -229,6 +261,16 @@ def mass(p: float, *, most: int | None = None) -> Choice:
     return Mass(float(p), None if most is None else topk(most).most(LISTED_LIMIT))
 
 
+def portion(tau: float, *, most: int | None = None) -> Choice:
+    """The fewest units, one at least, that reach a share tau of all scores, together with the forced and counted ones.
+
+    Scores count from 0, the least of those that choose together, to 1, the largest.
+    """
+    if isinstance(tau, bool) or not isinstance(tau, int | float) or not 0.0 < tau <= 1.0:
+        raise RouteError(f"a share of the scores lies in (0, 1], not {tau!r}")
+    return Portion(float(tau), None if most is None else topk(most).most(LISTED_LIMIT))
+
+
 def own() -> Forced:
     """The units of keys that a unit of queries stands in are always listed."""
     return Forced("own")
@@ -255,11 +297,12 @@ def blocks(
     counted: bool = False,
     causal: bool = False,
     name: str = "picks",
+    scope: str = "row",
 ) -> Route:
     """Blocks of keys for each block of queries: `Route` with a size for both, mean pooling where no score is said."""
     queries = block if query_block is None else query_block
     pooling = mean_pool() if score is None else score
-    return Route(pooling, choice, queries, block, heads, tuple(forced), counted, causal, name)
+    return Route(pooling, choice, queries, block, heads, tuple(forced), counted, causal, name, scope)
 
 
 def topk_blocks(*, block: int, k: int, **more: Any) -> Route:

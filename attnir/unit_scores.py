@@ -132,6 +132,29 @@ class Shares(UnitScore):
 
 
 @dataclass(frozen=True, slots=True)
+class Relative(UnitScore):
+    """Other scores, less the largest one of each unit of queries."""
+
+    score: UnitScore
+
+    def __str__(self) -> str:
+        return f"{self.score}, less the largest of a row"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.score.names
+
+    def scores(self, q: Tensor, k: Tensor, of: Sequence[int], units: Units, given: Mapping[str, Any]) -> Scores:
+        whole = self.score.scores(q, k, of, units, given)
+
+        def relative(rows: slice) -> Tensor:
+            found = whole(rows)
+            return found - found.amax(-1, keepdim=True).clamp(min=torch.finfo(torch.float32).min)
+
+        return relative
+
+
+@dataclass(frozen=True, slots=True)
 class Valued(UnitScore):
     """The mean of a value of keys, [B or 1, H or 1, Sk], which a call gives by name."""
 

@@ -8,6 +8,7 @@
 from attnir.catalog import benchmark as benchmark
 from attnir.catalog import block_diffusion as block_diffusion
 from attnir.catalog import branches as branches
+from attnir.catalog import chosen_regions as chosen_regions
 from attnir.catalog import clear as clear
 from attnir.catalog import clustered as clustered
 from attnir.catalog import decoupled_heads as decoupled_heads
@@ -16,11 +17,14 @@ from attnir.catalog import dual_cross as dual_cross
 from attnir.catalog import edits as edits
 from attnir.catalog import head_groups as head_groups
 from attnir.catalog import head_windows as head_windows
+from attnir.catalog import hip as hip
 from attnir.catalog import image_positions as image_positions
 from attnir.catalog import image_windows as image_windows
 from attnir.catalog import infilling as infilling
 from attnir.catalog import latent as latent
 from attnir.catalog import latent_thoughts as latent_thoughts
+from attnir.catalog import levels as levels
+from attnir.catalog import listed as listed
 from attnir.catalog import long_documents as long_documents
 from attnir.catalog import multivariate as multivariate
 from attnir.catalog import neighborhoods as neighborhoods

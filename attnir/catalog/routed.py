@@ -27,7 +27,6 @@ from attnir.graph.tracing import (
     gather,
     graph,
     places,
-    positions,
     summarise,
     unfold,
 )
@@ -280,7 +279,7 @@ def tangnn(m: int = 64) -> Graph:
     def stages(q: Any, k: Any, v: Any, direction: Any) -> Any:
         lists = choose(chosen, q, k, along=epilogue(cosine, k, direction, q, gives=Rows("k")))
         rows, keys, values = fold(q), gather(k, lists), gather(v, lists)
-        return unfold(attend(there, rows, keys, values, at=(positions(q, q), places(lists, q))), q)
+        return unfold(attend(there, rows, keys, values, at=places(lists, q)), q)
 
     return graph(stages)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -59,25 +60,17 @@ def nystrom(block: int = 64, steps: int = 6) -> Graph:
     def stages(q: Any, k: Any, v: Any) -> Any:
         q_mean, k_mean = summarise(q, block), summarise(k, block)
         seen = attend(full(), q_mean, k, v)  # of landmarks of queries: F(q~, k) v
-        mixed = epilogue(_inverted(steps), seen, q_mean, k_mean, gives=Tokens(f"k // {block}"))
+        mixed = epilogue(_Inverted(steps), seen, q_mean, k_mean, gives=Tokens(f"k // {block}"))
         return attend(full(), q, k_mean, mixed)
 
     return graph(stages)
 
 
-class _inverted:
+@dataclass(frozen=True, slots=True)
+class _Inverted:
     """F(q~, k~)^-1 times what landmarks see."""
 
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
-
-    __name__ = "landmarks inverted"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _inverted) and other.steps == self.steps
-
-    def __hash__(self) -> int:
-        return hash((_inverted, self.steps))
+    steps: int
 
     def __call__(self, seen: Tensor, q: Tensor, k: Tensor) -> Tensor:
         wide = torch.promote_types(q.dtype, torch.float32)

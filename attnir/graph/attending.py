@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeVar
 
+from torch import Tensor
+
+from attnir.expr import side_of
 from attnir.graph.edges import Facts, Given, Kind, Lists, Part, Rows, Tokens
 from attnir.graph.stage import Setting, Stage, Value, expect, wrong
 from attnir.heads import Heads
+from attnir.ops import FieldDecl, Side
 from attnir.scores import Pattern
+from attnir.traverse import nodes
 
 X = TypeVar("X")
 
@@ -62,7 +68,18 @@ class Attend(Stage):
     def run(self, setting: Setting, *given: Value) -> Value:
         q, k, v = given[:3]
         bindings = {name: values if len(values) == 2 else values[0] for name, values in self._pairs(given)}
+        for name in _of_keys_alone(self.pattern) & bindings.keys():
+            if isinstance(keys := bindings[name], Tensor):
+                bindings[name] = keys.new_zeros(1).expand(q.shape[2]), keys
         return setting.attend(self, setting.start(0), q, k, v, bindings)
 
     def flops(self, given: tuple[Value, ...], found: Value) -> int:
         raise AssertionError("who computes it says what it takes")
+
+
+@lru_cache(maxsize=256)
+def _of_keys_alone(pattern: Pattern) -> frozenset[str]:
+    """The fields that are read of keys, and not of queries: those need no values."""
+    read = [n for root in pattern.roots for n in nodes(root) if isinstance(n.value, FieldDecl)]
+    of_queries = {n.value.name for n in read if side_of(n.args[0]) is Side.QUERIES}
+    return frozenset(n.value.name for n in read) - of_queries

@@ -147,6 +147,37 @@ def nearest(x: Tensor, centroids: Tensor, tokens: int, name: str = "centroids") 
         return torch.nn.functional.pad(order, (0, tokens - order.shape[-1]), value=-1).int()
 
 
+def csr(offsets: Tensor, indices: Tensor, *values: Tensor, most: int | None = None) -> Tensor | tuple[Tensor, ...]:
+    """Lists of a graph in compressed form: the neighbours of node n are indices[offsets[n] : offsets[n + 1]].
+
+    offsets [nodes + 1] and indices [edges] are integers, values [edges] what edges have, such as a bias. Gives lists
+    int32 [nodes, places], -1 where there is none, and the values beside them, 0 there; differentiable in the values.
+    There are `most` places, and what is beyond is left out; where it is not said as many as a node has at most, which
+    waits for the device.
+
+    >>> import torch
+    >>> lists, bias = csr(torch.tensor([0, 2, 2, 3]), torch.tensor([1, 2, 0]), torch.tensor([0.5, 0.25, 1.0]))
+    >>> lists.tolist(), bias.tolist()
+    ([[1, 2], [-1, -1], [0, -1]], [[0.5, 0.25], [0.0, 0.0], [1.0, 0.0]])
+    """
+    if (
+        offsets.dim() != 1
+        or indices.dim() != 1
+        or offsets.shape[0] < 1
+        or any(v.shape != indices.shape for v in values)
+    ):
+        shown = ", ".join(str(list(t.shape)) for t in (offsets, indices, *values))
+        raise ShapeError(f"a graph has offsets [nodes + 1], indices [edges] and values [edges], not {shown}")
+    count = offsets[1:] - offsets[:-1]
+    width = int(count.max()) if most is None and len(count) else most or 0
+    at = offsets[:-1, None] + torch.arange(max(1, width), device=offsets.device)
+    there = at < offsets[1:, None]
+    at = torch.where(there, at, len(indices))  # behind the last edge, where one is added that is none
+    lists = torch.nn.functional.pad(indices, (0, 1), value=-1)[at].int()
+    beside = [torch.nn.functional.pad(v, (0, 1))[at] for v in values]
+    return (lists, *beside) if beside else lists
+
+
 def packed(bits: Tensor, like: Tensor, most: int | None = None) -> Tensor:
     """The places of bits [B, H, S], or [B, S], that are set, ascending and then -1: int32 [B, H, 1, places].
 

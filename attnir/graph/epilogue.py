@@ -19,7 +19,7 @@ class Epilogue(Stage):
 
     @property
     def text(self) -> str:
-        name = getattr(self.function, "__name__", type(self.function).__name__)
+        name = getattr(self.function, "__name__", type(self.function).__name__).strip("_").lower()
         return "epilogue" if name == "<lambda>" else f"epilogue({name})"
 
     def kind(self, *given: Kind) -> Kind:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 import attnir as an
+from attnir.catalog.levels import _sample
 
 D = 8
 GRAPHS = an.catalog.names(graphs=True)
@@ -78,7 +79,7 @@ def scores_of(q: Tensor, k: Tensor) -> Tensor:
     return q @ k.mT * D**-0.5
 
 
-def best(scores: dict[int, float], k: int) -> set[int]:
+def best(scores: dict[Any, float], k: int) -> set[Any]:
     """The k members with the largest scores; of equal ones the lower."""
     return set(sorted(scores, key=lambda m: (-scores[m], m))[:k])
 
@@ -375,6 +376,254 @@ def test_combiner(n: int) -> None:
     check("combiner", {"segment": segment}, [q, key, v], softmax(live, s, torch.cat([wide_v, values], 2)))
 
 
+def blocks_of(n: int, size: int) -> int:
+    return -(-n // size)
+
+
+def means_of(x: Tensor, size: int) -> Tensor:
+    return torch.stack([part.mean(2) for part in x.split(size, 2)], 2)
+
+
+@pytest.mark.parametrize("coarse", [True, False])
+@pytest.mark.parametrize("diagonal", [True, False])
+@pytest.mark.parametrize("n", [32, 37])
+def test_mra(n: int, coarse: bool, diagonal: bool) -> None:
+    """The pairs of blocks of a head that fit best, exactly so many; the others by their means, from mean queries."""
+    block, k = 8, 2
+    q, key, v = tensors(2, 4, 2, n, n)
+    wide_q, wide_k, wide_v = q.double(), *spread(key, v, heads=4)
+    low = scores_of(means_of(wide_q, block), means_of(wide_k, block))
+    relative = low - low.amax(-1, keepdim=True)
+    rows = blocks_of(n, block)
+    exact = torch.zeros(2, 4, rows, rows, dtype=torch.bool)
+    for b in range(2):
+        for h in range(4):
+            forced = {(r, r) for r in range(rows)} if diagonal else set()
+            pairs = {(r, c): float(relative[b, h, r, c]) for r in range(rows) for c in range(rows)}
+            others = sorted(pairs.keys() - forced, key=lambda p: (-pairs[p], p))[: max(0, k * rows - len(forced))]
+            for r, c in forced | set(others):
+                exact[b, h, r, c] = True
+    at = torch.arange(n) // block
+    fine = exact[:, :, at][..., at]
+    counts = torch.tensor([len(part) for part in torch.arange(n).split(block)])
+    s = torch.cat([scores_of(wide_q, wide_k), (low + counts.log())[:, :, at]], -1)
+    live = torch.cat([fine, ~exact[:, :, at] if coarse else torch.zeros_like(exact[:, :, at])], -1)
+    expected = softmax(live, s, torch.cat([wide_v, means_of(wide_v, block)], 2))
+    params = {"block": block, "k": k, "coarse": coarse, "diagonal": diagonal}
+    check("mra", params, [q, key, v], expected)
+
+
+@pytest.mark.parametrize("past", [True, False])
+@pytest.mark.parametrize(("q_len", "k_len"), [(64, 64), (21, 50)])
+def test_psa_sees_each_block_at_its_level(q_len: int, k_len: int, past: bool) -> None:
+    """Levels by rank, from the importance that the entry itself measures; what is seen at a level, by hand."""
+    query_block, block, quotas, start = 16, 8, (0.25, 0.25, 0.125, 0.25), k_len - q_len
+    params = {"query_block": query_block, "block": block, "quotas": quotas, "past": past}
+    graph = an.catalog.build("psa", **params)
+    ranked = next(n.stage.function for n in graph.nodes if "ranked" in n.stage.text)
+    q, key, v = tensors(2, 4, 2, q_len, k_len)
+    wide_q, wide_k, wide_v = q.double(), *spread(key, v, heads=4)
+    importance = ranked.importance(q, key)
+    units = torch.arange(start, start + q_len) // query_block
+    parts, values, lives = [], [], []
+    for level, (low, high) in zip((1, 2, 4, 8), ((0.0, 0.25), (0.25, 0.5), (0.5, 0.625), (0.625, 0.875)), strict=True):
+        keys = means_of(wide_k, level)
+        live = torch.zeros(2, 4, q_len, keys.shape[2], dtype=torch.bool)
+        for b in range(2):
+            for h in range(4):
+                for row in range(q_len):
+                    worth = importance[b, h, units[row]].tolist()
+                    order = sorted((m for m in range(len(worth)) if worth[m] > -1), key=lambda m: (-worth[m], m))
+                    first, stop = (int(torch.tensor(x * len(order)).round()) for x in (low, high))
+                    for j in range(keys.shape[2]):
+                        seen = j * level // block in order[first:stop]
+                        live[b, h, row, j] = seen and (not past or (j + 1) * level - 1 <= start + row)
+        parts.append(scores_of(wide_q, keys) + torch.tensor(float(level)).log())
+        values.append(means_of(wide_v, level))
+        lives.append(live)
+    check("psa", params, [q, key, v], softmax(torch.cat(lives, -1), torch.cat(parts, -1), torch.cat(values, 2)))
+
+
+def test_psa_measures_importance_as_its_definition_says() -> None:
+    """All tokens sampled, where a block is 4 and its quarter 1, at the tokens that are drawn."""
+    ranked = next(
+        n.stage.function for n in an.catalog.build("psa", query_block=16, block=8).nodes if "ranked" in n.stage.text
+    )
+    q, key, _ = tensors(1, 2, 1, 32, 32)
+    rows, keys = _sample(0, 32, 16, 0, q.device), _sample(0, 32, 8, 1, q.device)
+    assert rows.shape == (2, 4) and keys.shape == (4, 2)
+    assert all(set((r // 16).tolist()) == {i} for i, r in enumerate(rows)) and len(set(rows.flatten().tolist())) == 8
+    s = scores_of(q.double(), key.double().repeat_interleave(2, 1))
+    for b, at in enumerate(rows):
+        largest = s[0][:, at][:, :, keys.flatten()].amax(-1)
+        for m, of in enumerate(keys):
+            expected = (s[0][:, at][:, :, of].amax(-1) - largest).exp().amax(-1)
+            torch.testing.assert_close(ranked.importance(q, key)[0, :, b, m].double(), expected, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("height", "width", "regions"), [(8, 8, 4), (7, 9, 3), (5, 4, 7)])
+@pytest.mark.parametrize("k", [1, 3, 99])
+def test_biformer(height: int, width: int, regions: int, k: int) -> None:
+    n, high, wide = height * width, blocks_of(height, regions), blocks_of(width, regions)
+    q, key, v = tensors(2, 2, 2, n, n)
+    wide_q, wide_k, wide_v = q.double(), key.double(), v.double()
+    across = blocks_of(width, wide)
+    region = torch.tensor([(i // width) // high * across + i % width // wide for i in range(n)])
+    count = int(region.max()) + 1
+    mean = [torch.stack([x[:, :, region == r].mean(2) for r in range(count)], 2) for x in (wide_q, wide_k)]
+    affinity = (mean[0] @ mean[1].mT).sum(1)
+
+    def keys(b: int, h: int, t: int) -> set[int]:
+        picked = best({r: float(affinity[b, region[t], r]) for r in range(count)}, k)
+        return {j for j in range(n) if int(region[j]) in picked}
+
+    s = wide_q @ wide_k.mT * (2 * D) ** -0.5
+    params = {"height": height, "width": width, "regions": regions, "k": k, "channels": 2 * D}
+    check("biformer", params, [q, key, v], softmax(chosen(keys, q.shape, n), s, wide_v))
+
+
+def vmoba_pairs(gates: Tensor, own: Tensor, scope: str, k: int | None, tau: float | None) -> Tensor:
+    """Which chunks each query of [B, H, S, chunks] sees, by a search over all that compete."""
+    live = torch.zeros_like(gates, dtype=torch.bool)
+    heads, rows, count = gates.shape[1:]
+    for b in range(gates.shape[0]):
+        every = [(h, t, n) for h in range(heads) for t in range(rows) for n in range(count)]
+        sort = {"row": lambda p: p[:2], "head": lambda p: p[:1], "overall": lambda p: ()}[scope]
+        for group in {sort(p) for p in every}:
+            among = [p for p in every if sort(p) == group]
+            value = {p: float(gates[b][p]) for p in among}
+            forced = [p for p in among if int(own[p[1]]) == p[2]]
+            others = sorted((p for p in among if p not in set(forced)), key=lambda p: (-value[p], p))
+            if tau is None:
+                assert k is not None
+                taken = others[: k * len(forced) - len(forced)]
+            else:
+                low, high = min(value.values()), max(value.values())
+                share = {p: (x - low) / max(high - low, 1e-30) for p, x in value.items()}
+                total = max(sum(share.values()), 1e-30)
+                remaining, cumulated, taken = max(0.0, tau - sum(share[p] for p in forced) / total), 0.0, []
+                for p in others:
+                    taken.append(p)
+                    cumulated += share[p] / total
+                    if cumulated >= remaining:
+                        break
+            for h, t, n in (*forced, *taken):
+                live[b, h, t, n] = True
+    return live
+
+
+@pytest.mark.parametrize("scope", ["row", "head", "overall"])
+@pytest.mark.parametrize(("k", "tau"), [(1, None), (2, None), (9, None), (1, 0.3), (1, 0.8)])
+@pytest.mark.parametrize("chunk", [(1, 4, 4), (2, 2, 4), (2, 2, 2)])
+def test_vmoba(scope: str, k: int, tau: float | None, chunk: tuple[int, int, int]) -> None:
+    sizes = (2, 4, 4)
+    n = 32
+    q, key, v = tensors(2, 2, 1, n, n)
+    wide_q, wide_k, wide_v = q.double(), *spread(key, v, heads=2)
+    counts = [size // part for size, part in zip(sizes, chunk, strict=True)]
+    place = [(i // 16, i // 4 % 4, i % 4) for i in range(n)]
+    cell = [[x // part for x, part in zip(at, chunk, strict=True)] for at in place]
+    own = torch.tensor([(t * counts[1] + y) * counts[2] + x for t, y, x in cell])
+    count = int(own.max()) + 1
+    # Of equal scores the lower comes first in the order of chunks, in which queries stand as well.
+    order = sorted(range(n), key=lambda i: (int(own[i]), place[i]))
+    gates = wide_q @ torch.stack([wide_k[:, :, own == c].mean(2) for c in range(count)], 2).mT
+    sorted_pairs = vmoba_pairs(gates[:, :, order], own[order], scope, None if tau else k, tau)
+    chunks = torch.empty_like(sorted_pairs)
+    chunks[:, :, order] = sorted_pairs
+    params = {"frames": 2, "height": 4, "width": 4, "chunk": chunk, "k": k, "scope": scope, "tau": tau}
+    check("vmoba", params, [q, key, v], softmax(chunks[..., own], scores_of(wide_q, wide_k), wide_v))
+
+
+def test_portion_of_the_sheet() -> None:
+    """Own .5, others .9 .4 .2: a share of .25 takes one other, .75 takes two; the least and the largest are 0 and 1."""
+    gates = torch.tensor([0.5, 0.9, 0.4, 0.2, 0.0, 1.0])[None, None, None]
+    q, k = torch.zeros(1, 1, 1, 2), torch.zeros(1, 1, 6, 2)
+    for tau, expected in ((0.1, {0, 5}), (0.5, {0, 5}), (0.75, {0, 5, 1}), (0.9, {0, 5, 1, 2})):
+        r = an.route.blocks(
+            an.route.portion(tau),
+            block=1,
+            query_block=1,
+            score=an.route.given("gates"),
+            forced=[an.route.first()],
+            counted=True,
+        )
+        assert {m for m in r.lists(q, k, q_start=0, gates=gates).flatten().tolist() if m >= 0} == expected, tau
+
+
+@pytest.mark.parametrize(("q_len", "k_len"), [(64, 64), (30, 90)])
+def test_hip(q_len: int, k_len: int) -> None:
+    """The search of the paper, one block of queries at a time, in plain Python."""
+    bq, bk, budget, window, sinks, start = 8, 4, 16, 8, 2, k_len - q_len
+    q, key, v = tensors(2, 2, 1, q_len, k_len)
+    wide_q, wide_k, wide_v = q.double(), *spread(key, v, heads=2)
+
+    def found(b: int, h: int, unit: int) -> list[int]:
+        low, high = max(start, unit * bq), min(k_len, (unit + 1) * bq)
+        blocks, groups = blocks_of(max(0, high - window), bk), budget // bk
+        if blocks <= groups:
+            return list(range(blocks))
+        probes = list(range(low, high))[1::2] if high - low > 1 else [low]
+        firsts = [blocks * g // groups for g in range(groups)]
+        left = [(a, z - a) for a, z in zip(firsts, [*firsts[1:], blocks], strict=True)]
+        while max(size for _, size in left) > 1:
+            halves = [h for a, size in left for h in ((a, size // 2), (a + size // 2, size - size // 2)) if h[1]]
+
+            worth = {}
+            for half in halves:
+                keys = [j for j in range(half[0] * bk, (half[0] + 1) * bk) if j < k_len]
+                worth[half] = max(float(wide_q[b, h, t - start] @ wide_k[b, h, j]) for t in probes for j in keys)
+            left = sorted(best(worth, groups))
+        return [a for a, _ in left]
+
+    lists = {
+        (b, h, u): set(found(b, h, u))
+        for b in range(2)
+        for h in range(2)
+        for u in range(start // bq, blocks_of(k_len, bq))
+    }
+
+    def keys(b: int, h: int, t: int) -> set[int]:
+        at = start + t
+        return {j for j in range(at + 1) if at - j < window or j < sinks or j // bk in lists[b, h, at // bq]}
+
+    params = {"query_block": bq, "block": bk, "budget": budget, "window": window, "sinks": sinks}
+    check("hip", params, [q, key, v], softmax(chosen(keys, q.shape, k_len), scores_of(wide_q, wide_k), wide_v))
+
+
+def test_edges_of_a_graph_in_compressed_form() -> None:
+    """Nodes with many neighbours and with none, a bias of each edge with its gradient."""
+    g = torch.Generator().manual_seed(0)
+    adjacency = torch.rand(30, 30, generator=g) < torch.linspace(0, 0.4, 30)[:, None]
+    offsets = torch.nn.functional.pad(adjacency.sum(1).cumsum(0), (1, 0))
+    neighbours = adjacency.nonzero()[:, 1]
+    bias = torch.randn(int(adjacency.sum()), generator=g, requires_grad=True)
+    lists, beside = an.csr(offsets, neighbours, bias)
+    q, key, v = tensors(2, 4, 2, 30, 30)
+    attn = an.compile(an.catalog.build("graph-edges"))
+    dense = torch.zeros(30, 30, dtype=torch.float64).masked_scatter(adjacency, bias.double())
+    wide_q, wide_k, wide_v = q.double(), *spread(key, v, heads=4)
+    expected = softmax(adjacency.expand(2, 4, -1, -1), scores_of(wide_q, wide_k) + dense, wide_v)
+    found = attn(q, key, v, edges=lists, bias=beside)
+    torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=1e-5)
+    do = torch.randn(found.shape, generator=g)
+    (a,), (b,) = torch.autograd.grad(found, bias, do), torch.autograd.grad(expected, bias, do.double())
+    torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
+    assert an.csr(torch.tensor([0, 0]), torch.tensor([], dtype=torch.int64)).tolist() == [[-1]]
+    assert an.csr(offsets, neighbours, most=2).shape == (30, 2)
+
+
+def test_spans_that_overlap_or_are_empty() -> None:
+    q, key, v = tensors(1, 2, 2, 30, 30)
+    g = torch.Generator().manual_seed(0)
+    low, high = (torch.randint(0, 31, (2, 30), generator=g) for _ in range(2))
+    places = torch.arange(30)
+    live = ((low[..., None] <= places) & (places < high[..., None])).any(0) & causal_of(30, 30, 0)
+    given = {f"{name}{n}": t[n] for name, t in (("low", low), ("high", high)) for n in range(2)}
+    expected = softmax(live.expand(1, 2, -1, -1), scores_of(q.double(), key.double()), v.double())
+    check("ltri", {"spans": 2}, [q, key, v], expected, **given)
+
+
 STRICT = {
     "moba": {"chunk": 8, "k": 3},
     "nsa": {"block": 8, "k": 3, "window": 12},
@@ -388,7 +637,12 @@ STRICT = {
     "moh-skipping": {},
     "combiner": {"segment": 8},
 }
-LATER = {"dma": {"k": 6, "by_row": False}, "routing-transformer": {"tokens": 16}}
+LATER = {
+    "dma": {"k": 6, "by_row": False},
+    "routing-transformer": {"tokens": 16},
+    "hip": {"query_block": 8, "block": 4, "budget": 16, "window": 8, "sinks": 2},
+    "psa": {"query_block": 16, "block": 8, "past": True},
+}
 
 
 def changed_by_later(name: str, params: dict[str, Any]) -> int:

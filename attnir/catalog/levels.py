@@ -1,0 +1,221 @@
+"""Keys of several resolutions in one softmax: tokens where it matters, means of blocks where it does not."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from attnir import route
+from attnir.catalog.registry import Example, entry
+from attnir.catalog.sizes import divides, whole
+from attnir.errors import DeclarationError
+from attnir.facts import field, selection
+from attnir.graph.edges import Facts, Lists
+from attnir.graph.graph import Graph
+from attnir.graph.tracing import attend, choose, epilogue, graph, merge, repeat, summarise
+from attnir.masks import Mask, mask
+from attnir.philox import uniform
+from attnir.scores import multiplicity
+
+
+@entry(
+    "mra",
+    source="Multi Resolution Analysis (MRA) for Approximate Self-Attention; mlpen/mra-attention",
+    example=Example({"block": 8, "k": 2}, heads=2),
+    graph=True,
+)
+def mra(block: int = 32, k: int = 4, coarse: bool = True, diagonal: bool = False) -> Graph:
+    """Pairs of blocks that fit best are seen token by token, all others by their means: one softmax. Not causal.
+
+    Blocks fit by the product of their means, less the largest one of the block's row; those of a head compete. What a
+    query sees of the other blocks is what its block's mean query sees of their mean keys, each as often as it has
+    tokens. The choice has no gradient, both parts have theirs.
+
+    block      tokens in a block
+    k          blocks that a block sees token by token, on average
+    coarse     whether the other blocks are seen by their means; else they are not seen
+    diagonal   whether a block always sees itself token by token, counted among those
+
+    >>> import attnir as an
+    >>> print(an.catalog.build("mra", block=16))  # doctest: +ELLIPSIS
+    q  ...
+    """
+    whole(1, block=block, k=k)
+    best = route.topk_blocks(
+        block=block,
+        k=k,
+        score=route.relative(route.mean_pool(scaled=True)),
+        forced=[route.own()] if diagonal else [],
+        counted=True,
+        scope="head",
+    )
+    picks, count = selection("picks", "b", "h"), field("count")
+    others = mask(lambda q, k: picks(q, k) == 0)
+
+    def stages(q: Any, k: Any, v: Any) -> Any:
+        lists = choose(best, q, k)
+        fine = attend(best.mask, q, k, v, picks=lists, return_lse=True)
+        if not coarse:
+            return fine[0]
+        means = [summarise(x, block) for x in (q, k, v)]
+        counts = epilogue(_Counts(block), k, gives=Facts(f"k // {block}"))
+        far = attend(others, *means, score=multiplicity(lambda k: count(k)), picks=lists, count=counts, return_lse=True)
+        return merge([fine, repeat(far, block, q)])[0]
+
+    return graph(stages)
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    """How many tokens every block of keys has."""
+
+    block: int
+
+    def __call__(self, k: Tensor) -> Tensor:
+        first = torch.arange(0, k.shape[2], self.block, device=None if k.is_meta else k.device)
+        return (k.shape[2] - first).clamp(max=self.block)
+
+
+LEVELS = (1, 2, 4, 8)
+
+
+@entry(
+    "psa",
+    source="PSA: Pyramid Sparse Attention for Efficient Video Understanding and Generation; "
+    "ziplab/Pyramid-Sparse-Attention",
+    example=Example({"query_block": 16, "block": 8, "quotas": (0.25, 0.25, 0.125, 0.125)}, heads=2),
+    graph=True,
+)
+def psa(
+    query_block: int = 128,
+    block: int = 64,
+    quotas: tuple[float, float, float, float] = (0.1, 0.05, 0.0, 0.2),
+    past: bool = False,
+    seed: int = 0,
+) -> Graph:
+    """The better a block of keys fits, the finer it is seen: by tokens, by means of 2, 4 or 8, or not at all.
+
+    A mean of l keys has the score of its product plus log l; all that is seen is in one softmax. Blocks of keys are
+    ranked by the largest weight that a random quarter of the queries gives them, measured at a random quarter of their
+    keys; the first share of them is seen by tokens, the next by means of 2, and so on. No gradient through the choice;
+    keys and values have theirs through the means. Queries are the last positions.
+
+    query_block   queries that see the same
+    block         keys in a block, a multiple of 8
+    quotas        the shares of the blocks that are seen by tokens, and by means of 2, 4 and 8
+    past          a mean is seen if its last key stands at the query's position or before it
+    seed          of the random quarter
+
+    >>> import attnir as an
+    >>> print(an.catalog.build("psa"))  # doctest: +ELLIPSIS
+    q  ...
+    """
+    whole(1, query_block=query_block, block=block)
+    divides("8", 8, block=block)
+    whole(0, seed=seed)
+    fits = isinstance(quotas, tuple) and len(quotas) == len(LEVELS)
+    if not fits or any(isinstance(x, bool) or not isinstance(x, int | float) or not 0 <= x <= 1 for x in quotas):
+        raise DeclarationError(f"quotas are {len(LEVELS)} shares, from 0 to 1, not {quotas!r}")
+    if sum(quotas) > 1 + 1e-9:
+        raise DeclarationError(f"quotas are shares of the blocks, which make 1 at most, not {sum(quotas):g}: {quotas}")
+
+    def stages(q: Any, k: Any, v: Any) -> Any:
+        kind, parts = Lists(f"q // {query_block}", f"k // {block}"), []
+        ranked = epilogue(_Ranked(query_block, block, bool(past), seed), q, k, gives=kind)
+        for at, level in enumerate(LEVELS):
+            if quotas[at] == 0:
+                continue
+            lists = epilogue(_Quota(sum(quotas[:at]), sum(quotas[: at + 1])), ranked, gives=kind)
+            keys, values = (summarise(x, level) if level > 1 else x for x in (k, v))
+            seen = _seen(query_block, block, level, bool(past))
+            counted = multiplicity(level)
+            parts.append(attend(seen, q, keys, values, score=counted, return_lse=True, **{f"by_{level}": lists}))
+        return merge(parts)[0]
+
+    return graph(stages)
+
+
+def _seen(query_block: int, block: int, level: int, past: bool) -> Mask:
+    """Which means of so many keys a query sees: those of listed blocks; that are past, where it asks for it."""
+    listed = selection(f"by_{level}", "b", "h")
+    chosen = mask(lambda q, k: listed(q // query_block, k // (block // level)) > 0)
+    return chosen & mask(lambda q, k: (k + 1) * level - 1 <= q) if past else chosen
+
+
+@dataclass(frozen=True, slots=True)
+class _Quota:
+    """The members of ranked lists between two shares of those that there are."""
+
+    low: float
+    high: float
+
+    def __call__(self, ranked: Tensor) -> Tensor:
+        """int32 [B, H, lists, places] of ranked lists [B, H, lists, members]."""
+        members = ranked.shape[-1]
+        count = (ranked >= 0).sum(-1, keepdim=True)
+        first, stop = ((share * count).round().long() for share in (self.low, self.high))
+        places = first + torch.arange(
+            min(members, math.ceil((self.high - self.low) * members) + 1), device=ranked.device
+        )
+        found = ranked.gather(-1, places.clamp(max=members - 1))
+        return torch.where(places < stop, found, -1).int()
+
+
+@dataclass(frozen=True, slots=True)
+class _Ranked:
+    """The blocks of keys of every block of queries, best first: int32 [B, Hq, query blocks, members], -1 unseen."""
+
+    query_block: int
+    block: int
+    past: bool
+    seed: int
+
+    def __call__(self, q: Tensor, k: Tensor) -> Tensor:
+        if q.is_meta:
+            members = torch.arange(-(-k.shape[2] // self.block), dtype=torch.int32)
+            units = -(-max(q.shape[2], k.shape[2]) // self.query_block)
+            return members.expand(q.shape[0], q.shape[1], units, -1)
+        order = self.importance(q.detach(), k.detach()).sort(stable=True, dim=-1, descending=True)
+        return torch.where(order.values > -torch.inf, order.indices, -1).int()
+
+    def importance(self, q: Tensor, k: Tensor) -> Tensor:
+        """The largest exp(score - largest of the row) of sampled queries and keys: float32 [B, Hq, rows, members].
+
+        -inf where no sampled key of a block may be seen.
+        """
+        k = k.repeat_interleave(q.shape[1] // k.shape[1], 1).float()
+        q = q.float()
+        start = max(0, k.shape[2] - q.shape[2])
+        rows = _sample(start, start + q.shape[2], self.query_block, self.seed, q.device)
+        keys = _sample(0, k.shape[2], self.block, self.seed + 1, k.device)
+        found = []
+        for drawn in rows:  # a block of queries at a time: memory goes with the sampled keys
+            at = drawn[drawn >= 0]
+            s = q[:, :, at - start] @ k[:, :, keys.flatten().clamp(min=0)].mT * q.shape[-1] ** -0.5
+            live = (keys.flatten() >= 0)[None]
+            if self.past:
+                live = live & (keys.flatten() <= at[:, None])
+            s = s.masked_fill(~live, -torch.inf).unflatten(-1, keys.shape)
+            largest = s.amax((-1, -2), keepdim=True).clamp(min=torch.finfo(torch.float32).min)
+            none = (s == -torch.inf).all(-1).all(2)
+            of_block = (s.amax(-1) - largest[..., 0]).exp().amax(2) if len(at) else torch.zeros_like(none).float()
+            found.append(torch.where(none, -torch.inf, of_block))
+        return torch.stack(found, 2)
+
+
+def _sample(first: int, stop: int, block: int, seed: int, device: torch.device) -> Tensor:
+    """A random quarter of the tokens of every block, one at least, of those from `first` on: [blocks, tokens].
+
+    -1 stands where a block has fewer.
+    """
+    at = torch.arange(block, device=device)
+    number = torch.arange(-(-stop // block), device=device)[:, None]
+    chance = uniform(torch.full((), seed, device=device), number, at, torch.zeros_like(at), torch.zeros_like(at))
+    place = number * block + at
+    there = (place >= first) & (place < stop)
+    order = torch.where(there, chance, 2.0).argsort(-1)[:, : max(1, block // 4)]
+    return torch.where(there.gather(-1, order), place.gather(-1, order), -1)
