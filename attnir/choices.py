@@ -133,4 +133,7 @@ class Forced:
             return torch.zeros_like(low), torch.full_like(low, self.n - 1), self.n
         reach = self.n if self.what == "window" else 0
         first = (low - reach).clamp(min=0) // units.keys
-        return first, high // units.keys, (units.queries + reach - 1) // units.keys + 2
+        aligned = not reach and (units.queries % units.keys == 0 or units.keys % units.queries == 0)
+        tokens = units.queries + reach
+        most = max(1, tokens // units.keys) if aligned else (tokens + units.keys - 2) // units.keys + 1
+        return first, high // units.keys, most

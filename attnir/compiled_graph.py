@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from attnir.graph.attending import Attend
+from attnir.graph.by_unit import by_unit
 from attnir.graph.graph import Graph
 from attnir.graph.running import named, run, start_of
 from attnir.graph.stage import Setting, Value
@@ -53,5 +54,6 @@ class CompiledGraph:
 
 
 def compiled_graph(graph: Graph, compile: Callable[[Attend], Any]) -> CompiledGraph:
-    """A graph with the attention of each of its patterns."""
+    """A graph with the attention of each of its patterns; those by lists of single queries go by units of keys."""
+    graph = by_unit(graph)
     return CompiledGraph(graph, {stage: compile(stage) for stage in graph.attends})

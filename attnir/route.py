@@ -37,6 +37,7 @@ from attnir.limits import name_problem
 from attnir.masks import Mask
 from attnir.ops import LISTED_LIMIT, POSITION_LIMIT, SelectionDecl
 from attnir.scores import Pattern
+from attnir.selections import distinct
 from attnir.signature import first_position
 from attnir.unit_scores import Given, LowRank, Pooled, Random, Relative, Shares, Units, UnitScore, Valued
 
@@ -162,8 +163,15 @@ class Route:
         unseen = (member + 1) * units.keys - 1 > low[:, None] if self.causal else torch.zeros_like(forced)
         scores = torch.where(scores.isnan(), -torch.inf, scores)
         chosen = self._best(scores, forced, unseen)
-        own = torch.cat([*places, torch.zeros(len(number), 0, dtype=torch.int64, device=scores.device)], 1)
-        return torch.cat([own.expand(*chosen.shape[:2], -1, -1), chosen], -1).to(torch.int32)
+        if not places:
+            return chosen.to(torch.int32)
+        own = distinct(torch.cat(places, 1))
+        listed = torch.cat([own.expand(*chosen.shape[:2], -1, -1), chosen], -1).to(torch.int32)
+        if not self.counted or not isinstance(self.choice, TopK) or self.scope != "row":
+            return listed
+        # Places that are forced are none of the k: those that hold something move to the front, and fit.
+        order = (listed < 0).sort(stable=True, dim=-1).indices
+        return listed.gather(-1, order)[..., : max(self.choice.k, own.shape[-1])]
 
     def _best(self, scores: Tensor, forced: Tensor, unseen: Tensor) -> Tensor:
         """The chosen units of every row, [B, H, rows, places], -1 where there is none."""

@@ -22,3 +22,11 @@ def rank(lists: Tensor, samples: Tensor, heads: Tensor, at: Tensor, member: Tens
     for place in range(places, 0, -1):  # the first one counts
         found = torch.where(exists & (lists[samples, heads, at, place - 1] == member), place, found)
     return found
+
+
+def distinct(lists: Tensor) -> Tensor:
+    """Lists [..., places] as sets: a member that stood in the list before becomes -1."""
+    ordered, order = lists.sort(stable=True, dim=-1)
+    again = torch.zeros_like(lists, dtype=torch.bool)
+    again[..., 1:] = ordered[..., 1:] == ordered[..., :-1]
+    return torch.where(torch.zeros_like(again).scatter(-1, order, again), -1, lists.clamp(min=-1))

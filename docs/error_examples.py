@@ -144,6 +144,12 @@ read_program("tiles of 64 q by 64 k\nsweep k tiles in [0, 4) full\nsweep k tiles
         advice="from 1",
     ),
     Example(
+        errors.GraphError,
+        "an.graph(lambda q, k, v: an.attend(an.causal(), q, an.summarise(k, 4), v))",
+        given="k of tokens k // 4 and v of tokens k",
+        advice="keys and values of the same tokens",
+    ),
+    Example(
         errors.SelectionError,
         'an.compile(an.mask(lambda q, k: an.selection("p")(q // 4, k // 4) > 0))(q, k, v, p=torch.ones(8).int())',
         given="[8]",

@@ -164,6 +164,9 @@ class _Boxes:
         if x.shape[2] != self.sizes[0] * self.sizes[1] * self.sizes[2]:
             raise ShapeError(f"the video has {' x '.join(map(str, self.sizes))} tokens, not {x.shape[2]}")
         if self.back:
-            return x.unflatten(2, (*counts, *self.box)).permute(0, 1, 2, 5, 3, 6, 4, 7, 8).flatten(2, 7)
-        apart = [n for pair in zip(counts, self.box, strict=True) for n in pair]
-        return x.unflatten(2, apart).permute(0, 1, 2, 4, 6, 3, 5, 7, 8).flatten(2, 7)
+            sizes, order = [*counts, *self.box], (0, 1, 2, 5, 3, 6, 4, 7, 8)
+        else:
+            sizes = [n for pair in zip(counts, self.box, strict=True) for n in pair]
+            order = (0, 1, 2, 4, 6, 3, 5, 7, 8)
+        moved: Tensor = x.unflatten(2, sizes).permute(order).flatten(2, 7)
+        return moved

@@ -120,21 +120,21 @@ def scfa_hash() -> Graph:
 
 
 @entry(
-    "moh-skipping",
+    "moh",
     source="MoH: Multi-Head Attention as Mixture-of-Head Attention; SkyworkAI/MoH",
     example=Example(heads=2, bindings={"gate": some_numbers(1, 2, 64).relu()}),
     graph=True,
 )
-def moh_skipping(past: bool = True) -> Graph:
+def moh(past: bool = True) -> Graph:
     """Each token has a gate for every head; where it is 0 the head is not computed for the token. Strict.
 
     Tensor gate: [B, Hq, Sq], such as the k largest of a softmax over heads, renormalised; its gradient is that of the
-    heads that are kept. The dense form of the same is a factor: see the entry "moh".
+    heads that are kept. The dense form, where every head is computed, is a factor: the entry "gated".
 
     past   only keys up to the query's own position are seen
 
     >>> import attnir as an
-    >>> print(an.catalog.build("moh-skipping"))  # doctest: +ELLIPSIS
+    >>> print(an.catalog.build("moh"))  # doctest: +ELLIPSIS
     q  ...
     """
     seen = _seen(bool(past))

@@ -37,7 +37,7 @@ class Attend(Stage):
         return f"attend({self.pattern})"
 
     def said(self, *names: str) -> str:
-        bound = [f"{n}={v[0] if len(v) == 1 else f'({v[0]}, {v[1]})'}" for n, v in self._pairs(names)]
+        bound = [f"{n}={v[0] if len(v) == 1 else f'({v[0]}, {v[1]})'}" for n, v in self.bound(names)]
         return f"{self.text} of {', '.join([*names[:3], *bound])}"
 
     def kind(self, *given: Kind) -> Kind:
@@ -46,7 +46,7 @@ class Attend(Stage):
             wrong(self, "keys and values of the same tokens", f"k of {k} and v of {v}")
         if not q.per == k.per == v.per:
             wrong(self, "q, k and v with the same samples", f"q of {q}, k of {k} and v of {v}")
-        for name, values in self._pairs(given):
+        for name, values in self.bound(given):
             for x, side in zip(values, (q, k) if len(values) == 2 else (k,), strict=True):
                 self._check(name, x, side)
         return Part(q.axis, q.per) if self.pattern.weights.divided else q
@@ -58,7 +58,7 @@ class Attend(Stage):
         if not isinstance(x, Facts | Lists | Given | Rows):
             wrong(self, f"facts, lists or what a call gives as `{name}`", x)
 
-    def _pairs(self, given: tuple[X, ...]) -> Iterator[tuple[str, tuple[X, ...]]]:
+    def bound(self, given: tuple[X, ...]) -> Iterator[tuple[str, tuple[X, ...]]]:
         """Each name with what it is bound to: one value, or two."""
         at = 3
         for name, count in self.names:
@@ -67,7 +67,7 @@ class Attend(Stage):
 
     def run(self, setting: Setting, *given: Value) -> Value:
         q, k, v = given[:3]
-        bindings = {name: values if len(values) == 2 else values[0] for name, values in self._pairs(given)}
+        bindings = {name: values if len(values) == 2 else values[0] for name, values in self.bound(given)}
         for name in _of_keys_alone(self.pattern) & bindings.keys():
             if isinstance(keys := bindings[name], Tensor):
                 bindings[name] = keys.new_zeros(1).expand(q.shape[2]), keys
@@ -80,6 +80,6 @@ class Attend(Stage):
 @lru_cache(maxsize=256)
 def _of_keys_alone(pattern: Pattern) -> frozenset[str]:
     """The fields that are read of keys, and not of queries: those need no values."""
-    read = [n for root in pattern.roots for n in nodes(root) if isinstance(n.value, FieldDecl)]
-    of_queries = {n.value.name for n in read if side_of(n.args[0]) is Side.QUERIES}
-    return frozenset(n.value.name for n in read) - of_queries
+    read = [(n.value.name, n.args[0]) for e in pattern.roots for n in nodes(e) if isinstance(n.value, FieldDecl)]
+    of_queries = {name for name, token in read if side_of(token) is Side.QUERIES}
+    return frozenset(name for name, _ in read) - of_queries

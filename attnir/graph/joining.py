@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from attnir.branches import combine, merge
 from attnir.graph.edges import Given, Kind, Part, Rows, Tokens
-from attnir.graph.stage import Setting, Stage, Value, expect, wrong
+from attnir.graph.stage import Setting, Stage, Value, View, expect, wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Combine(Stage):
 
 
 @dataclass(frozen=True, slots=True)
-class Output(Stage):
+class Output(View):
     """o of a part, or its lse."""
 
     which: str
@@ -84,9 +84,3 @@ class Output(Stage):
     def run(self, setting: Setting, *given: Value) -> Value:
         o, lse = given[0]
         return o if self.which == "o" else lse
-
-    def moved(self, given: tuple[Value, ...], found: Value) -> int:
-        return 0  # a view
-
-    def flops(self, given: tuple[Value, ...], found: Value) -> int:
-        return 0

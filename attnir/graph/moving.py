@@ -14,7 +14,8 @@ from torch import Tensor
 
 from attnir.errors import GraphError, ShapeError
 from attnir.graph.edges import CALL, HEAD, Facts, Kind, Lists, Part, Rows, Tokens
-from attnir.graph.stage import Setting, Stage, Value, bytes_of, expect, wrong
+from attnir.graph.stage import Free, Setting, Stage, Value, View, bytes_of, expect, wrong
+from attnir.selections import distinct
 
 ALL = "all"  # what the lists of queries all together are of: there is one for each head
 WAYS = ("set", "sum", "mean", "merge")
@@ -26,7 +27,7 @@ def name_of(lists: Lists) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Gather(Stage):
+class Gather(Free):
     """The tokens of every list."""
 
     @property
@@ -43,15 +44,12 @@ class Gather(Stage):
         x, lists = given
         return gathered(x, lists)
 
-    def flops(self, given: tuple[Value, ...], found: Value) -> int:
-        return 0
-
     def moved(self, given: tuple[Value, ...], found: Value) -> int:
         return 2 * bytes_of(found)
 
 
 @dataclass(frozen=True, slots=True)
-class Places(Stage):
+class Places(Free):
     """The positions of what is gathered: facts, -1 where there is none."""
 
     @property
@@ -69,15 +67,12 @@ class Places(Stage):
         at = distinct(spread_lists(lists, like.shape[1])).flatten(0, 2)
         return torch.where(at < 0, -1, at + setting.start(0))
 
-    def flops(self, given: tuple[Value, ...], found: Value) -> int:
-        return 0
-
     def moved(self, given: tuple[Value, ...], found: Value) -> int:
         return 2 * bytes_of(found)
 
 
 @dataclass(frozen=True, slots=True)
-class Positions(Stage):
+class Positions(Free):
     """The positions of folded tokens, for each head: facts."""
 
     @property
@@ -94,9 +89,6 @@ class Positions(Stage):
         x, like = given
         at = setting.start(0) + torch.arange(x.shape[2], device=None if x.is_meta else x.device)
         return at.expand(like.shape[0] * like.shape[1], -1)
-
-    def flops(self, given: tuple[Value, ...], found: Value) -> int:
-        return 0
 
     def moved(self, given: tuple[Value, ...], found: Value) -> int:
         return bytes_of(found)
@@ -141,7 +133,7 @@ class Scatter(Stage):
 
 
 @dataclass(frozen=True, slots=True)
-class Fold(Stage):
+class Fold(View):
     """Each head as a sample of its own, [B * H, 1, ...]: a view, so that facts may differ from head to head."""
 
     @property
@@ -158,15 +150,9 @@ class Fold(Stage):
         x, like = given
         return spread_heads(x, like.shape[1]).flatten(0, 1)[:, None]
 
-    def moved(self, given: tuple[Value, ...], found: Value) -> int:
-        return 0  # a view
-
-    def flops(self, given: tuple[Value, ...], found: Value) -> int:
-        return 0
-
 
 @dataclass(frozen=True, slots=True)
-class Unfold(Stage):
+class Unfold(View):
     """Samples that are heads as heads again, as many as `like` has."""
 
     @property
@@ -184,20 +170,6 @@ class Unfold(Stage):
         if isinstance(x, tuple):
             return tuple(self.run(setting, t, like) for t in x)
         return x[:, 0].unflatten(0, like.shape[:2])
-
-    def moved(self, given: tuple[Value, ...], found: Value) -> int:
-        return 0  # a view
-
-    def flops(self, given: tuple[Value, ...], found: Value) -> int:
-        return 0
-
-
-def distinct(lists: Tensor) -> Tensor:
-    """Lists [..., places] as sets: a member that stood in the list before becomes -1."""
-    ordered, order = lists.sort(stable=True, dim=-1)
-    again = torch.zeros_like(lists, dtype=torch.bool)
-    again[..., 1:] = ordered[..., 1:] == ordered[..., :-1]
-    return torch.where(torch.zeros_like(again).scatter(-1, order, again), -1, lists.clamp(min=-1))
 
 
 def spread_lists(lists: Tensor, heads: int) -> Tensor:

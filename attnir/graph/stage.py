@@ -67,6 +67,20 @@ class Stage(ABC):
         return sum(t.numel() for value in given for t in tensors(value))
 
 
+class Free(Stage):
+    """A stage that moves what it is given, and computes nothing."""
+
+    def flops(self, given: tuple[Value, ...], found: Value) -> int:
+        return 0
+
+
+class View(Free):
+    """A stage whose result is what it is given, seen in another way."""
+
+    def moved(self, given: tuple[Value, ...], found: Value) -> int:
+        return 0
+
+
 def tensors(value: Value) -> tuple[Tensor, ...]:
     """The tensors of a value."""
     parts = value if isinstance(value, tuple) else (value,)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from attnir.errors import GraphError, ShapeError
 from attnir.graph.edges import Given, Kind, Part, Tokens
-from attnir.graph.stage import Setting, Stage, Value, expect, wrong
+from attnir.graph.stage import Free, Setting, Stage, Value, expect, wrong
 
 POOLS = ("mean", "max", "sum")
 
@@ -67,7 +67,7 @@ class Project(Stage):
 
 
 @dataclass(frozen=True, slots=True)
-class Repeat(Stage):
+class Repeat(Free):
     """What stands for a block, for each token of it."""
 
     block: int
@@ -88,9 +88,6 @@ class Repeat(Stage):
 
     def _one(self, t: Tensor, like: Tensor) -> Tensor:
         return t.repeat_interleave(self.block, 2)[:, :, : like.shape[2]]
-
-    def flops(self, given: tuple[Value, ...], found: Value) -> int:
-        return 0
 
 
 def pooled(x: Tensor, block: int, how: str) -> Tensor:

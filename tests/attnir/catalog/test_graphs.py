@@ -326,13 +326,13 @@ def test_scfa_hash() -> None:
 
 
 @pytest.mark.parametrize("past", [True, False])
-def test_moh_skipping(past: bool) -> None:
+def test_moh(past: bool) -> None:
     q, key, v = tensors(2, 4, 2, 30, 30)
     gate = torch.randn(2, 4, 30, generator=torch.Generator().manual_seed(5)).relu()
     wide_q, wide_k, wide_v = q.double(), *spread(key, v, heads=4)
     live = (causal_of(30, 30, 0) if past else torch.ones(30, 30).bool()).expand(2, 4, -1, -1)
     expected = gate.double()[..., None] * softmax(live, scores_of(wide_q, wide_k), wide_v)
-    check("moh-skipping", {"past": past}, [q, key, v], expected, gate=gate)
+    check("moh", {"past": past}, [q, key, v], expected, gate=gate)
 
 
 def test_linformer_and_nystrom() -> None:
@@ -634,7 +634,7 @@ STRICT = {
     "dma": {"k": 6},
     "scfa-qk": {},
     "scfa-hash": {},
-    "moh-skipping": {},
+    "moh": {},
     "combiner": {"segment": 8},
 }
 LATER = {

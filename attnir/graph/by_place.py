@@ -1,0 +1,137 @@
+"""Stages of queries that stand once for each place of their lists: what `by_unit.py` puts in the place of an attention.
+
+All that they make has a key head as a sample: [B * Hk, 1, ...].
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from attnir.branches import merge
+from attnir.graph.edges import Facts, Kind, Lists, Part, Tokens
+from attnir.graph.moving import spread_lists
+from attnir.graph.stage import Free, Setting, Stage, Value, View, expect
+from attnir.selections import distinct
+
+PER = "key head"  # what samples are here: each key head of each sample
+
+
+def _axis(q: Kind, lists: Kind) -> str:
+    assert isinstance(q, Tokens) and isinstance(lists, Lists)
+    return f"{q.axis} by {lists.members}"
+
+
+@dataclass(frozen=True, slots=True)
+class Spread(Free):
+    """The queries of every key head, once for each place of their lists: [B * Hk, 1, Sq * G * places, D]."""
+
+    @property
+    def text(self) -> str:
+        return "spread"
+
+    def kind(self, *given: Kind) -> Kind:
+        q, _, lists = given
+        return Tokens(_axis(q, lists), PER)
+
+    def run(self, setting: Setting, *given: Value) -> Value:
+        q, k, lists = given
+        places = lists.shape[-1]
+        of_heads = q.unflatten(1, (k.shape[1], -1)).transpose(2, 3)  # [B, Hk, Sq, G, D]
+        return of_heads[..., None, :].expand(-1, -1, -1, -1, places, -1).flatten(2, 4).flatten(0, 1)[:, None]
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen(Free):
+    """What each of them chose: facts [B * Hk, Sq * G * places], -1 where nothing."""
+
+    @property
+    def text(self) -> str:
+        return "chosen"
+
+    def kind(self, *given: Kind) -> Kind:
+        q, _, lists = given
+        return Facts(_axis(q, lists), PER)
+
+    def run(self, setting: Setting, *given: Value) -> Value:
+        q, k, lists = given
+        start, each = setting.start(0), distinct(spread_lists(lists, q.shape[1]))
+        short = max(0, start + q.shape[2] - each.shape[2])
+        each = torch.nn.functional.pad(each, (0, 0, 0, short), value=-1)[:, :, start : start + q.shape[2]]
+        return each.unflatten(1, (k.shape[1], -1)).transpose(2, 3).flatten(2).flatten(0, 1).int()
+
+
+@dataclass(frozen=True, slots=True)
+class Standing(Free):
+    """The position of each of them: facts [B * Hk, Sq * G * places]."""
+
+    @property
+    def text(self) -> str:
+        return "standing"
+
+    def kind(self, *given: Kind) -> Kind:
+        q, _, lists = given
+        return Facts(_axis(q, lists), PER)
+
+    def run(self, setting: Setting, *given: Value) -> Value:
+        q, k, lists = given
+        times = q.shape[1] // k.shape[1] * lists.shape[-1]
+        at = torch.arange(q.shape[2], dtype=torch.int32, device=lists.device) + setting.start(0)
+        return at.repeat_interleave(times)
+
+
+@dataclass(frozen=True, slots=True)
+class UnitOf(Free):
+    """The unit of so many keys that each key is of: facts [Sk]."""
+
+    keys: int
+
+    @property
+    def text(self) -> str:
+        return f"unit(keys={self.keys})"
+
+    def kind(self, *given: Kind) -> Kind:
+        return Facts(expect(self, given[0], Tokens).axis, PER)
+
+    def run(self, setting: Setting, *given: Value) -> Value:
+        (k,) = given
+        return torch.arange(k.shape[2], dtype=torch.int32, device=None if k.is_meta else k.device) // self.keys
+
+
+@dataclass(frozen=True, slots=True)
+class ByHead(View):
+    """Each key head as a sample, [B * Hk, 1, Sk, D]: a view."""
+
+    @property
+    def text(self) -> str:
+        return "by_head"
+
+    def kind(self, *given: Kind) -> Kind:
+        return replace(expect(self, given[0], Tokens), per=PER)
+
+    def run(self, setting: Setting, *given: Value) -> Value:
+        return given[0].flatten(0, 1)[:, None]
+
+
+@dataclass(frozen=True, slots=True)
+class Merged(Stage):
+    """One softmax over the places of each query: (o, lse) of [B, Hq, Sq]."""
+
+    @property
+    def text(self) -> str:
+        return "merge_places"
+
+    def kind(self, *given: Kind) -> Kind:
+        expect(self, given[0], Part)
+        return Part(expect(self, given[1], Tokens).axis)
+
+    def run(self, setting: Setting, *given: Value) -> Value:
+        (o, lse), q, k, lists = given
+        if setting.typical:
+            return q.new_empty(*q.shape[:3], o.shape[-1]), lse.new_empty(q.shape[:3])
+        shape = (*k.shape[:2], q.shape[2], q.shape[1] // k.shape[1], lists.shape[-1])
+        o, lse = (
+            t[:, 0].unflatten(1, shape[2:]).unflatten(0, shape[:2]).transpose(2, 3).flatten(1, 2) for t in (o, lse)
+        )
+        return merge(zip(o.unbind(3), lse.unbind(3), strict=True))

@@ -1,0 +1,114 @@
+"""Lists of single queries, turned round: for each unit of keys, the queries that chose it. A pass over graphs.
+
+Where every query has a list of its own, a tile of queries has to visit the union of their lists, which is nearly
+everything. So the queries of a key head stand once for each place of their lists, and what they chose there is their
+label; keys have the number of their unit. Queries see the keys of their label, which is a program over tokens in the
+order of their labels (`labels.py`): a tile has queries that chose the same units. The parts of one query, one for each
+place, share one softmax: they are merged by their lse. What costs is that queries are read once for each place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from attnir import expr as ex
+from attnir.choices import TopK
+from attnir.expr import Expr
+from attnir.graph.attending import Attend
+from attnir.graph.by_place import ByHead, Chosen, Merged, Spread, Standing, UnitOf
+from attnir.graph.choosing import Choose
+from attnir.graph.graph import Graph, Node
+from attnir.graph.stage import Stage
+from attnir.ops import FieldDecl, Op, SelectionDecl
+from attnir.scores import Pattern
+from attnir.traverse import nodes, reads, selections_of, substitute, tensors_of
+
+SHORTEST = 16  # keys of a unit, below which its tile would be mostly empty
+MOST = 32  # places, beyond which queries would be read too often
+
+
+def by_unit(graph: Graph) -> Graph:
+    """The same graph, in which attention by lists of single queries is attention by units of keys."""
+    found: list[Node] = []
+    number: dict[int, int] = {}
+
+    def add(stage: Stage, *args: int) -> int:
+        node = Node(stage, args, stage.kind(*(found[i].kind for i in args)))
+        if node not in found:
+            found.append(node)
+        return found.index(node)
+
+    for i, node in enumerate(graph.nodes):
+        args = tuple(number[a] for a in node.args)
+        listed = _listed(graph, node)
+        number[i] = add(node.stage, *args) if listed is None else _turned(listed, args, add)
+    return Graph(tuple(found), tuple(number[i] for i in graph.outputs), graph.alone)
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """An attention by lists of single queries: the lists' name, `rank > 0` of them, and how many keys a unit has."""
+
+    stage: Attend
+    name: str
+    listed: Expr
+    keys: int
+
+
+def _listed(graph: Graph, node: Node) -> _Listed | None:
+    """What is to be turned round; None where nothing is, or the turned form would not be the same."""
+    stage = node.stage
+    if not isinstance(stage, Attend) or stage.heads is not None:
+        return None
+    weights = stage.pattern.weights
+    if not weights.is_softmax or weights.sink is not None or weights.landmarks is not None:
+        return None
+    for e in nodes(stage.pattern.predicate):
+        if e.op is not Op.GT or e.args[0].op is not Op.RANK or e.args[1] is not ex.const(0):
+            continue
+        (at, unit, *_), chosen = e.args[0].args, e.args[0].value
+        whole = unit.op is Op.FLOORDIV and unit.args[0] is ex.K and unit.args[1].op is Op.CONST
+        if isinstance(chosen, SelectionDecl) and at is ex.Q and whole and unit.args[1].const >= SHORTEST:
+            (lists,) = dict(stage.bound(node.args))[chosen.name]
+            if _few(graph.nodes[lists].stage) and _alone(stage.pattern, e):
+                return _Listed(stage, chosen.name, e, unit.args[1].const)
+    return None
+
+
+def _few(lists: Stage) -> bool:
+    """Whether lists have few places, whatever the call."""
+    return isinstance(lists, Choose) and isinstance(lists.route.choice, TopK) and lists.route.choice.k <= MOST
+
+
+def _alone(pattern: Pattern, listed: Expr) -> bool:
+    """Whether only listed pairs are live, and all else is of positions, parameters and the score alone."""
+    if any(pattern.spaces) or substitute(pattern.predicate, {listed: ex.FALSE}) is not ex.FALSE:
+        return False
+    for root in pattern.roots:
+        e = substitute(root, {listed: ex.TRUE})
+        if selections_of(e) or tensors_of(e) or not reads(e) <= {"q", "k"}:
+            return False
+        if any(n.op in (Op.FIELD, Op.READ) for n in nodes(e)):
+            return False
+    return True
+
+
+def _turned(listed: _Listed, args: tuple[int, ...], add: Callable[..., int]) -> int:
+    """The stages in the place of an attention."""
+    stage, pattern, (q, k, v) = listed.stage, listed.stage.pattern, args[:3]
+    bound = dict(stage.bound(args))
+    (lists,) = bound.pop(listed.name)
+    unit, at = FieldDecl(f"unit_of_{listed.name}"), FieldDecl(f"position_of_{listed.name}")
+    same = ex.compare(Op.EQ, ex.field(unit, ex.Q), ex.field(unit, ex.K))
+    change = {listed.listed: same, ex.Q: ex.field(at, ex.Q)}
+    mask = replace(pattern.mask, predicate=substitute(pattern.predicate, change))
+    weights = replace(pattern.weights, factor=substitute(pattern.weights.factor, change))
+    turned = replace(pattern, mask=mask, score=substitute(pattern.score, change), weights=weights)
+    bound[unit.name] = add(Chosen(), q, k, lists), add(UnitOf(listed.keys), k)
+    if at.name in turned.signature.names:
+        bound[at.name] = add(Standing(), q, k, lists), add(UnitOf(1), k)
+    names = tuple((name, len(bound[name])) for name in turned.signature.names)
+    given = (i for name, _ in names for i in bound[name])
+    queries, keys, values = add(Spread(), q, k, lists), add(ByHead(), k), add(ByHead(), v)
+    return add(Merged(), add(Attend(turned, names, stage.scale, None), queries, keys, values, *given), q, k, lists)
