@@ -20,7 +20,7 @@ GPU_RUN   := PYTHONPATH=$(CURDIR) $(PYTHON)
 GPU_READY :=
 endif
 
-.PHONY: help demo test lint mutants bench over-compute bench-gpu test-gpu inspect score-cost docs wheel clean statistics routing-cost
+.PHONY: help demo test lint mutants bench over-compute bench-gpu test-gpu inspect score-cost docs wheel clean statistics routing-cost bench-routed
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -48,6 +48,9 @@ bench: $(READY)  ## measure the torch backend on this CPU
 statistics: $(READY)  ## statistics where P would take 16 GiB, beside dense float64 on samples; their memory
 	$(RUN) -m benchmarks.statistics_memory
 
+bench-routed: $(READY)  ## MoBA and BiFormer beside dense attention and FlexAttention on this CPU
+	$(RUN) -m benchmarks.bench_routed
+
 routing-cost: $(READY)  ## a route's time and memory, forward and backward, as the length grows to 65,536
 	$(RUN) -m benchmarks.routing_cost
 
@@ -56,6 +59,7 @@ over-compute: $(READY)  ## pairs computed to a live pair, beside FlexAttention's
 
 bench-gpu: $(GPU_READY)  ## measure the Triton kernels on this GPU
 	$(GPU_RUN) -m benchmarks.bench_gpu
+	$(GPU_RUN) -m benchmarks.bench_routed --device cuda
 
 # What is left out asks for packages of the command line and the docs, which a machine for kernels need not have.
 test-gpu: $(GPU_READY)  ## the tests that need a GPU

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from types import TracebackType
 
@@ -20,7 +19,7 @@ class Watch:
     """A bar over the time, or the cases, with counts beside it; on a terminal alone."""
 
     def __init__(self, console: Console, limits: Limits) -> None:
-        self.limits, self.began = limits, time.monotonic()
+        self.limits, self.began = limits, limits.clock()
         counts = TextColumn(
             "{task.fields[cases]} cases, {task.fields[checks]} checks, {task.fields[failures]} failures"
         )
@@ -38,7 +37,7 @@ class Watch:
         self.bar.stop()
 
     def __call__(self, tally: Tally) -> None:
-        done = time.monotonic() - self.began if self.limits.seconds else tally.cases
+        done = self.limits.clock() - self.began if self.limits.seconds else tally.cases
         counts = f"{tally.cases} cases, {tally.checks.total():,} checks, {len(tally.failures)} failures"
         self.bar.update(self.task, completed=done, description=counts)
 

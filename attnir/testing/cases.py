@@ -55,7 +55,8 @@ def cases(
     params = {p.name: draw(_param(p)) for p in declared.params}
     q_len, k_len, q_start = draw(_lengths(declared, params))
     heads, kv_heads, of_heads = draw(_heads(declared.heads if maps is None else len(maps.k), maps))
-    batch = draw(st.sampled_from([1, 1, 2, 3]))
+    differs = bool(declared.fields or declared.selections)  # from sample to sample, perhaps
+    batch = draw(st.sampled_from([1, 2, 2, 3] if differs else [1, 1, 2, 3]))
     sizes: dict[str, Any] = {"batch": batch, "heads": heads, "q_len": q_len, "k_len": k_len}
     assume(batch * heads * q_len * k_len <= MOST_PAIRS)
     given = {t.name: Values(draw(_per_copy(t, batch, heads, k_len))) for t in declared.tensors}
@@ -187,7 +188,7 @@ def _tokens(draw: st.DrawFn, f: FieldDecl, batch: int, length: int, k_len: int) 
         modulus = 0 if f.sorted else draw(st.sampled_from([0, 2, 3, 5]))
         if length // run + 3 < 127:
             return Values(Runs(length, run, low, modulus), torch.int64 if dtype is torch.bool else dtype)
-    shape = draw(st.sampled_from([(length,), (1, length), (batch, length)]))
+    shape = draw(st.sampled_from([(length,), (1, length), (batch, length), (batch, length)]))
     most = 60 if dtype in (torch.bool, torch.int8) else max(60, k_len)
     high = 1 if dtype is torch.bool else low + draw(st.one_of(st.integers(0, 4), st.integers(0, 60), st.just(most)))
     return Values(Drawn(shape, 0 if dtype is torch.bool else low, high, draw(st.integers(0, 99)), f.sorted), dtype)

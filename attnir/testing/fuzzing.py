@@ -21,12 +21,21 @@ PATIENCE = 20.0  # seconds for a failure that somebody waits for
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When a run ends: after a number of seconds or of cases, or at the first failure unless it is to go on."""
+    """When a run ends: after a number of seconds or of cases, or at the first failure unless it is to go on.
+
+    Seconds are those of the clock; with `busy` those in which the process computes, whatever else the machine does.
+    """
 
     seconds: float | None = None
     cases: int | None = None
     keep_going: bool = False
     shrinking: float = SHRINKING  # seconds for each failure
+    busy: bool = False
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """What seconds are read from."""
+        return time.process_time if self.busy else time.monotonic
 
 
 def fuzz(
@@ -43,11 +52,11 @@ def fuzz(
     cases, as far as the limits let it; in a checkout hypothesis draws constants of loaded modules as well. No case is
     checked twice, so there may be fewer of them than the limits allow: a round that meets no new one is the last.
     """
-    tally, end = Tally(), time.monotonic() + (limits.seconds or float("inf"))
+    tally, end = Tally(), limits.clock() + (limits.seconds or float("inf"))
 
     def done() -> bool:
         watch(tally)
-        return time.monotonic() >= end or (limits.cases is not None and tally.cases >= limits.cases)
+        return limits.clock() >= end or (limits.cases is not None and tally.cases >= limits.cases)
 
     with one_thread():
         number, known = 0, -1

@@ -74,16 +74,20 @@ def _pieces(n: int, m: int, size: int) -> list[list[Callable[..., Any]]]:
         lambda q, k: (KIND(k) == 1) | (KIND(q) == 1),
         lambda q, k: KIND(k) > m % 4,
     ]
+    place = m % 3  # a member that stands twice has its first place
     chosen: list[Callable[..., Any]] = [
         lambda q, k: PICKS(q // size, k // size) > 0,
-        lambda q, k: (PICKS(q // 16, k // 16) > 0) & (k <= q),
-        lambda q, k: PICKS(q // size, k // (m + 1)) >= 1,
-        lambda q, k: 0 < OWN(q, k // size),
+        lambda q, k: PICKS(q // size, k // size) > place,
+        lambda q, k: (PICKS(q // 16, k // 16) > place) & (k <= q),
+        lambda q, k: PICKS(q // size, k // (m + 1)) >= 1 + place,
+        lambda q, k: place < OWN(q, k // size),
         lambda q, k: (OWN(q // 32, k // 16) > 0) & (q - k <= n),
         lambda q, k: OWN(k // size, q // size) != 0,
         lambda q, k: (PICKS(q // size, k // size) > 0) & (PICKS(q // size, k // size) <= m),
-        lambda q, k: PICKS(q // size, k // size) == 0,
+        lambda q, k: PICKS(q // size, k // size) == place,
         lambda q, k: PICKS(q % size, n - k) > 0,
+        lambda q, k: PICKS(q // size, (k - n) // size) > 0,
+        lambda q, k: OWN((q - n) // size, k - m) > place,
         lambda q, k: (k <= n) | (OWN(q // size, k // size) > 0),
         lambda q, k: PICKS(0, k) > 0,
     ]
@@ -94,7 +98,7 @@ def _pieces(n: int, m: int, size: int) -> list[list[Callable[..., Any]]]:
         lambda q, k, b: k < n * (b + 1),
         lambda q, k, b: k < KV_LEN[b],
     ]
-    return [bounds, bounds, classes, pairwise, fields, fields, copies, chosen]
+    return [bounds, bounds, classes, pairwise, fields, fields, copies, chosen, chosen]
 
 
 @st.composite

@@ -29,6 +29,7 @@ def fuzz(
     corpus: Annotated[Path, typer.Option(help="scripts to replay first; where new ones go")] = Path("tests/corpus"),
     shrink: Annotated[float, typer.Option(help="seconds, at most, to make a failure small", min=0)] = 60,
     keep_going: Annotated[bool, typer.Option("--keep-going", help="go on after a failure, for others")] = False,
+    busy: Annotated[bool, typer.Option("--busy", help="count seconds of computing, not those of the clock")] = False,
 ) -> None:
     """Draw random patterns and calls, check every property on every target, shrink what fails to a script.
 
@@ -38,7 +39,7 @@ def fuzz(
     with in_words():
         executors = [Executor.of(name) for name in _targets(target)]
     seed = random.randrange(1_000_000) if seed is None else seed
-    limits = Limits(60.0 if time is None and cases is None else time, cases, keep_going, shrink)
+    limits = Limits(60.0 if time is None and cases is None else time, cases, keep_going, shrink, busy)
     with in_words():
         failed = _replayed(console, corpus)
     console.print(f"fuzzing {', '.join(map(str, executors))}, seed {seed}", highlight=False)

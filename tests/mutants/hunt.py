@@ -8,7 +8,6 @@ analysis, not to those that hold texts.
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,7 +32,7 @@ COMPUTED = (
 )
 COMPUTED = (*COMPUTED, "selections", "route", "statistics", "wide_heads", "compositions")
 SUITES = {level: tuple(f"tests/test_{name}.py" for name in COMPUTED) for level in LEVELS}
-SUITES |= dict.fromkeys(("language", "analysis", "program"), ("tests/attnir",))
+SUITES |= dict.fromkeys(("language", "analysis", "program"), ("tests/attnir", *SUITES["torch"]))
 BEYOND = 180  # seconds for a script, a test, or the fuzzer without a bug, beyond what they should take
 
 
@@ -44,7 +43,7 @@ class Outcome:
     caught_by   the property that it broke and on what, "crash" of the fuzzer, the test of the table, or that one of the
                 suite which found what the fuzzer had not; empty: nothing
     cases       how many cases the last run of the fuzzer tried; 0 where it did not say
-    seconds     until the fuzzer had found it, and shrunk it
+    seconds     of computing until the fuzzer had found it, and shrunk it
     reproduces  whether the shrunk script, or the test, fails with the bug and passes without it
     said        the last lines of the child
     alarms      scripts that the fuzzer found and that fail without the bug: bugs of its own, or of the package
@@ -71,13 +70,11 @@ def hunt(mutant: Mutant, *, limit: int, seed: int) -> Outcome:
 
 
 def _tested(mutant: Mutant, folder: Path, limit: int, _: int) -> Outcome:
-    began = time.monotonic()
     arguments = ["-m", "pytest", "-q", "-x", "-n", "0", "--assert=plain", mutant.test]
     ended = forked(mutant, arguments, folder, limit)
-    seconds = time.monotonic() - began
     found = f"test {mutant.test.rpartition('::')[2]}" if ended.code == 1 else ""
     reproduces = bool(found) and forked(None, arguments, folder, BEYOND).code == 0
-    return Outcome(mutant, found, 0, seconds, reproduces, _last(ended.said))
+    return Outcome(mutant, found, 0, ended.seconds, reproduces, _last(ended.said))
 
 
 def suite_of(mutant: Mutant) -> tuple[str, ...]:
@@ -103,10 +100,9 @@ def _fuzzed(mutant: Mutant, folder: Path, limit: int, seed: int) -> Outcome:
     seconds, alarms = 0.0, []
     while True:
         corpus = folder / str(len(alarms))
-        began = time.monotonic()
         arguments = _fuzzer(corpus, limit - seconds - CLOSING, seed + len(alarms), target_of(mutant))
         ended = forked(mutant, arguments, folder, limit - seconds)
-        seconds += time.monotonic() - began
+        seconds += ended.seconds
         scripts = sorted(corpus.glob("*.py"))
         caught_by, cases = _told(ended, scripts)
         alarm = bool(scripts) and forked(None, [str(scripts[0])], folder, BEYOND).code != 0
@@ -133,7 +129,7 @@ def passes_without(*, limit: int, seed: int) -> Ended:
 
 def _fuzzer(corpus: Path, limit: float, seed: int, target: str) -> list[str]:
     options = {"--target": target, "--time": limit, "--shrink": SHRINKING, "--seed": seed, "--corpus": corpus}
-    return ["-m", "attnir.frontends.cli", "fuzz", *(str(word) for pair in options.items() for word in pair)]
+    return ["-m", "attnir.frontends.cli", "fuzz", "--busy", *(str(word) for pair in options.items() for word in pair)]
 
 
 def _told(ended: Ended, scripts: Sequence[Path]) -> tuple[str, int]:

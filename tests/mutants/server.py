@@ -35,14 +35,16 @@ IMPORTED = (
     *("hypothesis", "pytest", "networkx", "typer", "rich.console", "rich.progress", "rich.syntax", "rich.table"),
 )
 PAUSE = 0.05  # seconds between two looks at a child
+SHARED = 3  # times as long as it should, by the clock, a child may take
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A child process that has ended. code is None where it took too long."""
+    """A child process that has ended. code is None where it took too long; seconds are those in which it computed."""
 
     code: int | None
     said: str
+    seconds: float = 0.0
 
 
 def workers(number: int) -> Executor:
@@ -58,13 +60,16 @@ def _import() -> None:
 
 
 def forked(mutant: Mutant | None, arguments: Sequence[str], folder: Path, limit: float) -> Ended:
-    """Run a module or a script in a child of this process, with a bug or without; all its files lie in the folder."""
+    """Run a module or a script in a child of this process, with a bug or without; all its files lie in the folder.
+
+    It is stopped where it takes SHARED times as long as it should: on a machine that others use, too.
+    """
     said = folder / "said"
     child = os.fork()
     if not child:
         _child(mutant, arguments, folder, said)
-    code = _code(child, time.monotonic() + limit)
-    return Ended(code, said.read_text(errors="replace"))
+    code, seconds = _code(child, time.monotonic() + SHARED * limit)
+    return Ended(code, said.read_text(errors="replace"), seconds)
 
 
 def _child(mutant: Mutant | None, arguments: Sequence[str], folder: Path, said: Path) -> NoReturn:
@@ -89,15 +94,16 @@ def _child(mutant: Mutant | None, arguments: Sequence[str], folder: Path, said: 
         os._exit(code)
 
 
-def _code(child: int, end: float) -> int | None:
-    """How a child ends. One that has not by then is killed, with those of its own."""
-    ended, status = 0, 0
+def _code(child: int, end: float) -> tuple[int | None, float]:
+    """(how a child ends, the seconds in which it computed). One that has not by then is killed, with its children."""
+    ended, status, used = 0, 0, None
     try:
         while not ended and time.monotonic() < end:
             time.sleep(PAUSE)
-            ended, status = os.waitpid(child, os.WNOHANG)
+            ended, status, used = os.wait4(child, os.WNOHANG)
     finally:
         if not ended:
             os.killpg(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status) if ended else None
+            _, _, used = os.wait4(child, 0)
+    seconds = used.ru_utime + used.ru_stime if used is not None else 0.0
+    return os.waitstatus_to_exitcode(status) if ended else None, seconds
