@@ -108,10 +108,11 @@ def biformer(device: str) -> Case:
 def _mask(seen: Tensor, block: int, mask: Any) -> BlockMask:
     """A block mask whose blocks are FULL, or PARTIAL where there is a mask."""
     count = seen.sum(-1).int()
-    indices = seen.int().argsort(-1, descending=True, stable=True).int()
+    indices = seen.int().sort(stable=True, dim=-1, descending=True).indices.int()
     none = torch.zeros_like(count), torch.zeros_like(indices)
-    parts = (count, indices, *none) if mask is not None else (*none, count, indices)
-    return BlockMask.from_kv_blocks(*parts, BLOCK_SIZE=block, mask_mod=mask)
+    partial_blocks, full_blocks = ((count, indices), none) if mask is not None else (none, (count, indices))
+    (count, indices), (full, whole) = partial_blocks, full_blocks
+    return BlockMask.from_kv_blocks(count, indices, full, whole, BLOCK_SIZE=block, mask_mod=mask)
 
 
 def measured(case: Case, repeats: int, device: str) -> dict[str, float]:
@@ -119,7 +120,8 @@ def measured(case: Case, repeats: int, device: str) -> dict[str, float]:
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
     g = torch.Generator(device).manual_seed(0)
     q, k, v, do = (torch.randn(1, HEADS, case.length, D, generator=g, device=device, dtype=dtype) for _ in range(4))
-    attention, compiled = an.compile(case.graph), torch.compile(flex_attention, dynamic=False)
+    attention: Runner = an.compile(case.graph)
+    compiled: Runner = torch.compile(flex_attention, dynamic=False)
     lists = case.lists(q, k)
     blocks, ordered = case.blocks(lists), [t[:, :, case.order] for t in (q, k, v)]
     runners: dict[str, Runner] = {

@@ -34,7 +34,8 @@ class Sized:
 
 
 def of(name: str, **params: object) -> an.Mask | an.Pattern:
-    return an.catalog.build(name, **params)
+    found: an.Mask | an.Pattern = an.catalog.build(name, **params)
+    return found
 
 
 def promised() -> dict[str, Sized]:

@@ -69,10 +69,15 @@ def _pieces(n: int, m: int, size: int) -> list[list[Callable[..., Any]]]:
         lambda q, k: abs(k - KIND(q)) <= m,
         lambda q, k, h: k - START(q) < n * (h + 1),
         lambda q, k, h: DOC(q) - DOC(k) == h,
-        lambda q, k: KIND(q) == KIND(k),
-        lambda q, k: (KIND(q) == KIND(k)) & (k <= q),
         lambda q, k: (KIND(k) == 1) | (KIND(q) == 1),
         lambda q, k: KIND(k) > m % 4,
+    ]
+    labels: list[Callable[..., Any]] = [  # which queries have that no key has, and the other way round
+        lambda q, k: KIND(q) == KIND(k),
+        lambda q, k: (KIND(q) == KIND(k)) & (k <= q),
+        lambda q, k: (KIND(q) == KIND(k)) & (abs(q - k) <= n),
+        lambda q, k: (KIND(q) // 2 == KIND(k) // 2) & (k // size <= q // size),
+        lambda q, k: (KIND(q) == KIND(k)) & (k >= m) | (KIND(q) == KIND(k)) & (k < START(q)),
     ]
     place = m % 3  # a member that stands twice has its first place
     chosen: list[Callable[..., Any]] = [
@@ -98,7 +103,7 @@ def _pieces(n: int, m: int, size: int) -> list[list[Callable[..., Any]]]:
         lambda q, k, b: k < n * (b + 1),
         lambda q, k, b: k < KV_LEN[b],
     ]
-    return [bounds, bounds, classes, pairwise, fields, fields, copies, chosen, chosen]
+    return [bounds, bounds, classes, pairwise, fields, fields, copies, labels, chosen, chosen]
 
 
 @st.composite
