@@ -165,6 +165,8 @@ def _of_fields() -> dict[str, Sized]:
     iteration = marks(TOKENS, (12288, TOKENS))
     none, every = marks(TOKENS), 64
     images = torch.arange(TOKENS) // 256 + 1
+    span = torch.arange(TOKENS) // 1024 * 512
+    ring = torch.stack([(torch.arange(TOKENS) + away) % TOKENS for away in (0, 1, -1, 97, -97, 1024)], 1)
 
     def row(
         name: str,
@@ -183,6 +185,7 @@ def _of_fields() -> dict[str, Sized]:
         ),
         "duo-causal": row("duo-causal", position=position, iteration=iteration, pad=none),
         "design-edit": row("design-edit", erased=marks(TOKENS, (0, TOKENS // 8))),
+        "graph-edges": Sized(of("graph-edges"), bindings={"edges": ring, "bias": torch.zeros(TOKENS, ring.shape[1])}),
         "holocine": row("holocine", params={"first": 1560}, shot_start=starts(shots)),
         "holocine-cross": row(
             "holocine-cross",
@@ -192,6 +195,7 @@ def _of_fields() -> dict[str, Sized]:
         ),
         "ir-isolation": row("ir-isolation", subject=painted((16, 80, 8, 50, 1), (48, 112, 60, 116, 2))),
         "ladir": row("ladir", thought=thoughts, pad=none),
+        "ltri": row("ltri", low0=span, high0=span + 256),
         "longformer": row("longformer", is_global=marks(TOKENS, (0, 1), (5000, 5016), (11000, 11016))),
         "nbp-video": row("nbp-video", params={"prefix": 512, "block": 16}, pad=marks(TOKENS, (400, 512))),
         "orion-msp": row("orion-msp", params={"length": TOKENS}, pad=marks(TOKENS, (15000, TOKENS))),
@@ -202,6 +206,7 @@ def _of_fields() -> dict[str, Sized]:
             "region-joint", len(page), params={"text": 512, "image": TOKENS, "instances": 2}, regions=page
         ),
         "sasrec": row("sasrec", pad=padded),
+        "spa": row("spa", image=(numbered(torch.tensor([5000, 4000, 3000, 2000, 2384])) + 1) % 5 - 1),
         "shared-prefix": row("shared-prefix", branch=numbered(torch.tensor([8192, *[1024] * 8]))),
         "text-infilling": row("text-infilling", place=place),
         "text-infilling-joint": row("text-infilling-joint", place=place, template=template.long()),

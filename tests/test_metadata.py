@@ -19,6 +19,7 @@ import attnir as an
 from attnir.arrange import WORTH_A_LIST
 from attnir.call import Call
 from attnir.codegen.triton.metadata import metadata
+from attnir.labels import label_of
 from attnir.program import Launches
 from attnir.testing import case as testing
 from attnir.testing import check
@@ -90,6 +91,7 @@ LISTED_FACTS = {
     "bert4rec",
     "blockrank, 16384",
     "duo-causal",
+    "graph-edges",
     "holocine",
     "holocine-cross",
     "ir-isolation",
@@ -129,10 +131,13 @@ def judge(found: Metadata, sized: Sized) -> None:
     fields, tensors = sized.mask.fields, sized.mask.tensors
     q_len, k_len = sized.q_len, sized.q_len if sized.k_len is None else sized.k_len
     of_fields = VALUE * len(fields) * (q_len + k_len) * sized.batch
-    of_tables = POSITION * MOST_TABLES * q_len * sized.batch * any(d.sorted for d in fields)
+    ordered = label_of(sized.mask.predicate) is not None  # tokens are taken in the order of their labels
+    searched = ordered or any(d.sorted for d in fields)
+    of_tables = POSITION * MOST_TABLES * q_len * sized.batch * searched
+    of_order = POSITION * (q_len + k_len) * sized.batch * ordered  # which token stands at a place
     of_tensors = VALUE * len(tensors) * sized.heads * sized.batch
     of_reals = sum(t.nbytes for t in (sized.bindings[d.name] for d in sized.mask.reals) if isinstance(t, Tensor))
-    assert found.bytes <= of_fields + of_tables + of_tensors + of_reals
+    assert found.bytes <= of_fields + of_tables + of_order + of_tensors + of_reals
 
 
 def handed(launches: Launches, call: Call) -> int:
