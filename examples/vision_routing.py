@@ -76,7 +76,8 @@ class Classifier(nn.Module):
             q, k, v = qkv(norm(x)).unflatten(-1, (3, HEADS, -1)).permute(2, 0, 3, 1, 4)
             x = x + out(attend(q, k, v).transpose(1, 2).flatten(2))
             x = x + mix(x)
-        return self.kind(x.mean(1))
+        logits: Tensor = self.kind(x.mean(1))
+        return logits
 
 
 @dataclass
@@ -125,14 +126,16 @@ def routed(side: int, watch: list[Tensor] | None = None) -> Attend:
         an.catalog.build("biformer", height=side, width=side, regions=REGIONS, k=CHOSEN, channels=WIDTH)
     )
     if watch is None:
-        return attention
+        plain: Attend = attention
+        return plain
     chosen = an.route.topk_keys(k=CHOSEN, heads="all")
 
     def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         step = side // REGIONS
         means = [t.unflatten(2, (REGIONS, step, REGIONS, step)).mean((3, 5)).flatten(2, 3) for t in (q, k)]
         watch.append(chosen.lists(*means))
-        return attention(q, k, v, picks=watch[-1])
+        o: Tensor = attention(q, k, v, picks=watch[-1])
+        return o
 
     return attend
 

@@ -30,6 +30,7 @@ from attnir.testing.judge import judge
 from attnir.testing.laws import merges, permutes, recalls, shifts, slices
 from attnir.testing.meaning import meaning, some_pairs
 from attnir.testing.probes import counts_keys, gives_ones, spoilt
+from attnir.testing.routes import routed
 from attnir.testing.statistics import judge_statistics, measured
 from attnir.testing.walks import MEANINGS, findings, visited
 
@@ -178,6 +179,7 @@ PROPERTIES: dict[str, Property] = {
         Property("merges", "kernel", "keys that are split in two merge by their lse", merges, SOME_PAIRS, 3),
         Property("history", "kernel", "calls with other values in between change nothing", recalls, SOME_PAIRS, 4),
         Property("statistics", "kernel", "statistics are near dense float64, row by row", statistics, SOME_PAIRS, 2),
+        Property("routed", "kernel", "a graph that chooses computes what its lists say", routed, SOME_PAIRS, 4),
         Property("numbers", "kernel", "o, lse and gradients are near dense float64, row by row; no NaN leaks", numbers),
     )
 }

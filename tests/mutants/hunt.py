@@ -32,6 +32,12 @@ COMPUTED = (
 )
 COMPUTED = (*COMPUTED, "selections", "route", "statistics", "wide_heads", "compositions")
 SUITES = {level: tuple(f"tests/test_{name}.py" for name in COMPUTED) for level in LEVELS}
+SUITES["graph"] = (
+    "tests/test_graph.py",
+    "tests/test_by_unit.py",
+    "tests/attnir/catalog/test_graphs.py",
+    *SUITES["graph"],
+)
 SUITES |= dict.fromkeys(("language", "analysis", "program"), ("tests/attnir", *SUITES["torch"]))
 BEYOND = 180  # seconds for a script, a test, or the fuzzer without a bug, beyond what they should take
 

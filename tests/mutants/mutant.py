@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-LEVELS = ("language", "analysis", "program", "kernel", "kernel, listed", "torch")
+LEVELS = ("language", "analysis", "program", "kernel", "kernel, listed", "torch", "graph")
 
 
 class NoLongerAppliesError(Exception):

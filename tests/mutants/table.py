@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.mutants import analysis, kernels, language, products, programs, statistics, weights
+from tests.mutants import analysis, graphs, kernels, language, products, programs, statistics, weights
 from tests.mutants.mutant import Mutant
 
 ALL: tuple[Mutant, ...] = (
@@ -13,5 +13,6 @@ ALL: tuple[Mutant, ...] = (
     *products.MUTANTS,
     *statistics.MUTANTS,
     *weights.MUTANTS,
+    *graphs.MUTANTS,
 )
 MUTANTS = {m.name: m for m in ALL}
