@@ -13,6 +13,7 @@ import torch
 from attnir.api import compile
 from attnir.graph.graph import Graph
 from attnir.graph.tracing import attend, graph
+from attnir.masks import causal, full, mask, window
 from attnir.route import Route, first, joined, own, topk_blocks
 from attnir.scores import pattern
 from attnir.testing.case import Case, DoesNotApply
@@ -20,6 +21,8 @@ from attnir.testing.executor import Executor
 from attnir.testing.judge import judge, run
 
 NAME = "chosen_blocks"
+PLAIN = 0.5  # of the cases take a mask of positions, whose lists are turned round
+MASKS = (causal(), full(), window(20, 5), mask(lambda q, k: (q - k) % 3 != 1))
 CHANCE = 8  # roundings, as for random calls of peaked inputs
 
 
@@ -29,7 +32,10 @@ def routed(case: Case, on: Executor) -> dict[str, float]:
         raise DoesNotApply("a graph's attention has plain heads here, and no blocks with landmarks")
     if case.learned and on.device != "cpu":
         raise DoesNotApply("gradients of tensors are compared on a CPU")
-    route = route_of(case)
+    drawn = random.Random(case.seed)
+    if case.pattern.heads is None and drawn.random() < PLAIN and not any(case.pattern.spaces):
+        case = case.of(pattern(drawn.choice(MASKS)))
+    route = route_of(drawn)
     lists = route.lists(*case.tensors()[:2], q_start=case.call.q_start)
     listed = case.of(joined(pattern(case.pattern), (route,)), **{NAME: lists.long()})
     if not int(listed.live.sum()):
@@ -45,12 +51,11 @@ def routed(case: Case, on: Executor) -> dict[str, float]:
     return judge(found, listed, roundings=CHANCE, stored=True)
 
 
-def route_of(case: Case) -> Route:
-    """A route by chance: that of the case's seed."""
-    drawn = random.Random(case.seed)
+def route_of(drawn: random.Random) -> Route:
+    """A route by chance."""
     return topk_blocks(
-        block=drawn.choice([16, 16, 32, 5]),
-        query_block=drawn.choice([1, 1, 16, 7]),
+        block=drawn.choice([16, 16, 16, 32, 5]),
+        query_block=drawn.choice([1, 1, 1, 16, 7]),
         k=drawn.choice([1, 2, 3]),
         heads=drawn.choice(["each", "group", "all"]),
         forced=drawn.choice([(), (own(),), (own(), first())]),

@@ -38,6 +38,7 @@ MUTANTS = (
         "graph.by_unit",
         "not weights.is_softmax or weights.sink is not None or",
         "not weights.is_softmax or",
+        "tests/test_by_unit.py::test_what_would_not_be_the_same_stays[a sink]",
     ),
     _graph(
         "a part weighs by its size, not its exp",
