@@ -18,21 +18,7 @@ Part = tuple[Tensor, Tensor]
 
 
 def merge(parts: Iterable[Part]) -> Part:
-    """(o, lse) of one softmax over the keys of all parts, each (o [B, H, Sq, Dv], lse [B, H, Sq]) of keys of its own.
-
-    Differentiable in every o and lse. o is computed in float32 at least, and has the dtype of the parts. A part without
-    a live key in a row, whose lse is -inf there, weighs nothing; where all are, o is 0 and lse -inf. A sink belongs to
-    one of the parts, as each that has it counts it.
-
-    >>> import attnir as an, torch
-    >>> q = k = v = torch.randn(1, 2, 50, 16)
-    >>> near, far = an.compile(an.window(8, 0)), an.compile(an.mask(lambda q, k: q - k > 8))
-    >>> o, lse = an.merge([near(q, k, v, return_lse=True), far(q, k, v, return_lse=True)])
-    >>> torch.allclose(o, an.compile(an.causal())(q, k, v), atol=1e-5)
-    True
-
-    Raises ShapeError for no parts, and for parts of different shapes; DtypeError for parts of different dtypes.
-    """
+    """(o, lse) of one softmax over the keys of all parts, each (o [B, H, Sq, Dv], lse [B, H, Sq]): see `an.merge`."""
     given = list(parts)
     _check_alike([o for o, _ in given], "part")
     for o, lse in given:
@@ -50,21 +36,7 @@ def merge(parts: Iterable[Part]) -> Part:
 
 
 def combine(branches: Iterable[tuple[Tensor | float, Tensor]]) -> Tensor:
-    """The sum of attentions, each (weight, o [B, H, Sq, Dv]).
-
-    Weights are numbers, or tensors [B, H, Sq] or of what broadcasts to it. Differentiable in every weight and o; summed
-    in float32 at least, and then in the dtype of the attentions.
-
-    >>> import attnir as an, torch
-    >>> q = k = v = torch.randn(1, 2, 50, 16)
-    >>> near, wide = an.compile(an.window(8, 0)), an.compile(an.causal())
-    >>> gate = torch.randn(1, 2, 50).sigmoid()
-    >>> an.combine([(gate, near(q, k, v)), (1 - gate, wide(q, k, v))]).shape
-    torch.Size([1, 2, 50, 16])
-
-    Raises ShapeError for no branches, branches of different shapes and weights that do not fit; DtypeError for branches
-    of different dtypes.
-    """
+    """The sum of attentions, each (weight, o [B, H, Sq, Dv]): see `an.combine`."""
     given = list(branches)
     _check_alike([o for _, o in given], "branch")
     dtype, rows = given[0][1].dtype, given[0][1].shape[:-1]

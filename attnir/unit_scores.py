@@ -168,15 +168,8 @@ class Valued(UnitScore):
         return (self.name,)
 
     def scores(self, q: Tensor, k: Tensor, of: Sequence[int], units: Units, given: Mapping[str, Any]) -> Scores:
-        t, shape = given[self.name], (q.shape[0], q.shape[1], units.k_len)
-        if (
-            not isinstance(t, Tensor)
-            or t.dim() != 3
-            or any(n not in (1, s) for n, s in zip(t.shape, shape, strict=True))
-        ):
-            shown = list(t.shape) if isinstance(t, Tensor) else type(t).__name__
-            raise RouteError(f"the values `{self.name}` are of all keys, {list(shape)} (1 stands for all), not {shown}")
-        of_units = _pooled(t.expand(shape)[..., None], units.keys, "mean")[..., 0]
+        t = _of_shape(self.name, given, "values", "keys", (q.shape[0], q.shape[1], units.k_len))
+        of_units = _pooled(t[..., None], units.keys, "mean")[..., 0]
         rows = units.lists - units.first
         return lambda at: of_units[:, :, None].expand(-1, -1, len(range(rows)[at]), -1)
 
@@ -214,15 +207,20 @@ class Given(UnitScore):
         return (self.name,)
 
     def scores(self, q: Tensor, k: Tensor, of: Sequence[int], units: Units, given: Mapping[str, Any]) -> Scores:
-        t, shape = given[self.name], (q.shape[0], q.shape[1], units.lists, units.members)
-        fits = isinstance(t, Tensor) and t.dim() == 4 and tuple(t.shape[2:]) == shape[2:]
-        if not fits or any(n not in (1, size) for n, size in zip(t.shape[:2], shape, strict=False)):
-            shown = list(t.shape) if isinstance(t, Tensor) else type(t).__name__
-            raise RouteError(
-                f"the scores `{self.name}` are of all units, {list(shape)} (1 stands for all), not {shown}"
-            )
-        t = t.detach().float().expand(shape)[:, :, units.first :]
+        shape = (q.shape[0], q.shape[1], units.lists, units.members)
+        t = _of_shape(self.name, given, "scores", "units", shape)[:, :, units.first :]
         return lambda rows: t[:, :, rows]
+
+
+def _of_shape(name: str, given: Mapping[str, Any], what: str, of: str, shape: tuple[int, ...]) -> Tensor:
+    """What a call gives by name, in float32 and of a shape; 1 stands for all samples, and for all heads."""
+    t = given[name]
+    fits = isinstance(t, Tensor) and t.dim() == len(shape) and tuple(t.shape[2:]) == shape[2:]
+    if not fits or any(n not in (1, size) for n, size in zip(t.shape[:2], shape, strict=False)):
+        shown = list(t.shape) if isinstance(t, Tensor) else type(t).__name__
+        raise RouteError(f"the {what} `{name}` are of all {of}, {list(shape)} (1 stands for all), not {shown}")
+    found: Tensor = t.detach().float().expand(shape)
+    return found
 
 
 def _pooled(t: Tensor, size: int, how: str, before: int = 0) -> Tensor:
