@@ -78,6 +78,14 @@ class Route:
     def __post_init__(self) -> None:
         for what, size in (("queries", self.queries), ("keys", self.keys)):
             _positive(f"a unit of {what}", size)
+        if not isinstance(self.score, UnitScore):
+            raise RouteError(f"units are scored by an.route.mean_pool() and the like, not by {self.score!r}")
+        if not isinstance(self.choice, Choice):
+            raise RouteError(f"units are chosen by an.route.topk(8) and the like, not by {self.choice!r}")
+        if not all(isinstance(f, Forced) for f in self.forced):
+            raise RouteError(f"what is forced is an.route.own() and the like, not {self.forced!r}")
+        if taken := {"q", "k", "q_start", "maps", self.name} & set(self.score.names):
+            raise RouteError(f"`{min(taken)}` is taken; name what the score reads otherwise")
         if self.heads not in SHARED:
             raise RouteError(f'heads choose "each", by "group" or "all" together, not {self.heads!r}')
         if self.scope not in SCOPES:
@@ -237,6 +245,8 @@ def shares() -> UnitScore:
 
 def random(seed: int) -> UnitScore:
     """Random scores, the same ones for the same seed."""
+    if not isinstance(seed, int) or isinstance(seed, bool) or abs(seed) >= 2**62:
+        raise RouteError(f"a seed is an integer, not {seed!r}")
     return Random(seed)
 
 
@@ -310,7 +320,8 @@ def blocks(
     """Blocks of keys for each block of queries: `Route` with a size for both, mean pooling where no score is said."""
     queries = block if query_block is None else query_block
     pooling = mean_pool() if score is None else score
-    return Route(pooling, choice, queries, block, heads, tuple(forced), counted, causal, name, scope)
+    given = tuple(forced) if isinstance(forced, Iterable) else (forced,)
+    return Route(pooling, choice, queries, block, heads, given, bool(counted), bool(causal), name, scope)
 
 
 def topk_blocks(*, block: int, k: int, **more: Any) -> Route:

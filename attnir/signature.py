@@ -118,7 +118,7 @@ class Signature:
             for d in self.fields:
                 check_sorted(d, values[d.name])
         copies = {t.name: _per_copy(t, bindings[t.name], batch, heads, device) for t in self.tensors}
-        chosen = {s.name: _selection(s, bindings[s.name], batch, heads, device) for s in self.selections}
+        chosen = {s.name: selection(s, bindings[s.name], batch, heads, device) for s in self.selections}
         call = Call(batch, heads, q_len, k_len, start, values, scalars, device, copies, selections=chosen)
         reals = {t.name: _real(t, bindings[t.name], call.lengths, device) for t in self.reals}
         return replace(call, reals=reals, numbers={p.name: _number(p, bindings[p.name]) for p in self.numbers})
@@ -248,7 +248,7 @@ def _per_copy(decl: TensorDecl, given: object, batch: int, heads: int, device: t
     return wide.view([sizes[a] if a in decl.axes else 1 for a in sizes])
 
 
-def _selection(decl: SelectionDecl, given: object, batch: int, heads: int, device: torch.device) -> Tensor:
+def selection(decl: SelectionDecl, given: object, batch: int, heads: int, device: torch.device) -> Tensor:
     """The lists of a selection, int32 [B or 1, H or 1, lists, places]; where there are none, one that is empty."""
     sizes = {"b": batch, "h": heads}
     found = _integers(f"the selection `{decl.name}`", given, device)

@@ -149,6 +149,8 @@ class Relative(UnitScore):
 
         def relative(rows: slice) -> Tensor:
             found = whole(rows)
+            if not found.shape[-1]:
+                return found
             return found - found.amax(-1, keepdim=True).clamp(min=torch.finfo(torch.float32).min)
 
         return relative

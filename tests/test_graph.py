@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import attnir as an
-from attnir.errors import AttnirError, GraphError, MissingBindingError, RouteError, ShapeError, UnknownBindingError
+from attnir.errors import (
+    AttnirError,
+    FieldError,
+    GraphError,
+    MissingBindingError,
+    RouteError,
+    SelectionError,
+    ShapeError,
+    UnknownBindingError,
+)
 from attnir.graph.graph import Node
 from attnir.graph.inputs import Input
 from attnir.graph.joining import Output
@@ -67,6 +76,13 @@ def test_the_schedule_runs_each_stage_behind_what_it_takes_and_forgets_what_nobo
 
 def traced(function: Any, **axes: str) -> Any:
     return lambda: an.graph(function, **axes)
+
+
+class NoHash:
+    __hash__ = None  # type: ignore[assignment]  # what a list has as well
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return x
 
 
 ROUTE = an.route.topk_blocks(block=4, k=2)
@@ -146,6 +162,28 @@ BAD: dict[str, tuple[type[AttnirError], str, Any]] = {
         "have no lse",
         traced(lambda q, k, v: an.attend(NEAR, q, k, v, normalize=an.weights(an.relu2, divide=False), return_lse=True)),
     ),
+    "a weight behind its attention": (
+        GraphError,
+        "a branch is (weight, attention)",
+        traced(lambda q, k, v: an.combine([(an.attend(NEAR, q, k, v), 1.0)])),
+    ),
+    "a tensor as a weight": (
+        GraphError,
+        "a branch is (weight, attention)",
+        traced(lambda q, k, v: an.combine([(torch.zeros(3), an.attend(NEAR, q, k, v))])),
+    ),
+    "a scale that is a list": (
+        GraphError,
+        "scale is a number",
+        traced(lambda q, k, v: an.attend(NEAR, q, k, v, scale=[1])),
+    ),
+    "arithmetic": (GraphError, "compute with an.epilogue", traced(lambda q, k, v: an.attend(NEAR, q * 2, k, v))),
+    "an epilogue without a hash": (GraphError, "can be hashed", traced(lambda q: an.epilogue(NoHash(), q))),
+    "a default": (GraphError, "without stars or defaults", traced(lambda q, gate=1.0: q)),
+    "stars": (GraphError, "without stars or defaults", traced(lambda q, **more: q)),
+    "what is built in": (GraphError, "traced from a function", traced(max)),
+    "an argument q_start": (GraphError, "name the argument otherwise", traced(lambda q, q_start: q)),
+    "an axis of the call": (GraphError, "name another one", traced(lambda q, m: an.project(q, m, onto="k"))),
     "options of a pattern": (GraphError, "stand there", lambda: an.compile(an.graph(two_scales), heads=an.Heads((0,)))),
 }
 
@@ -215,6 +253,94 @@ def test_given_lists_take_the_place_of_chosen_ones() -> None:
     other = torch.zeros(1, 2, 5, 1, dtype=torch.int32)
     expected = an.compile(an.causal() & an.mask(lambda k: k < 4))(q, k, v)
     torch.testing.assert_close(attn(q, k, v, picks=other), expected)
+
+
+LISTS: dict[str, tuple[type[AttnirError], Any]] = {
+    "real numbers": (FieldError, torch.zeros(1, 2, 20, 2)),
+    "no tensor": (FieldError, [[0]]),
+    "of other heads": (SelectionError, torch.zeros(1, 1, 20, 2, dtype=torch.int64)),
+    "of other samples": (SelectionError, torch.zeros(2, 2, 20, 2, dtype=torch.int64)),
+    "without heads": (SelectionError, torch.zeros(1, 20, 2, dtype=torch.int64)),
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+@pytest.mark.parametrize("query_block", [1, 4])
+def test_given_lists_that_do_not_fit_are_refused(name: str, query_block: int) -> None:
+    kind, lists = LISTS[name]
+    route = an.route.topk_blocks(block=16, query_block=query_block, k=2)
+    attn = an.compile(an.graph(lambda q, k, v: an.attend(an.causal(), q, k, v, route=route)))
+    x = torch.zeros(1, 2, 20, 8)
+    refused(kind, "`picks`", lambda: attn(x, x, x, picks=lists))
+
+
+def test_lists_without_places_and_members_that_are_no_unit_give_nothing() -> None:
+    g = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(1, 2, 20, 8, generator=g) for _ in range(3))
+    tangnn = an.compile(an.catalog.build("tangnn", m=4))
+    for lists in (torch.zeros(1, 2, 1, 0, dtype=torch.int64), torch.full((1, 2, 1, 4), 999)):
+        assert not tangnn(q, k, v, torch.randn(8, generator=g), picks=lists).any()
+    route = an.route.topk_blocks(block=16, query_block=1, k=2)
+    part = an.compile(an.graph(lambda q, k, v: an.attend(an.causal(), q, k, v, route=route, return_lse=True)))
+    for *tensors, lists in ((q, k, v, torch.zeros(1, 2, 20, 0).int()), (q, k[:, :, :0], v[:, :, :0], None)):
+        o, lse = part(*tensors, **({} if lists is None else {"picks": lists}))
+        assert not o.any() and bool((lse == -torch.inf).all())
+
+
+@pytest.mark.parametrize("heads", ["each", "group", "all"])
+@pytest.mark.parametrize("maps", [an.Heads(k=(1, 0)), an.Heads(k=(0, 1, 2, 0), v=(0, 0, 1, 1))])
+def test_a_route_knows_head_maps(heads: str, maps: an.Heads) -> None:
+    route = an.route.topk_blocks(block=16, k=1, heads=heads)
+    g = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(1, h, 64, 8, generator=g) for h in (len(maps.k), max(maps.k) + 1, max(maps.v) + 1))
+    graph = an.graph(lambda q, k, v: an.attend(an.full(), q, k, v, route=route, heads=maps))
+    expected = an.compile(an.full(), route=route, heads=maps)(q, k, v)
+    torch.testing.assert_close(an.compile(graph)(q, k, v), expected)
+    torch.testing.assert_close(an.reference(graph)(q, k, v).float(), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_an_input_that_is_called_as_a_stage_is_an_input() -> None:
+    def gated(q: Any, k: Any, v: Any, combine_6: Any, output_5: Any) -> Any:
+        return an.combine([(combine_6, an.attend(NEAR, q, k, v)), (output_5, an.attend(NEAR, q, k, v))])
+
+    x, gate = torch.randn(1, 2, 20, 8, generator=torch.Generator().manual_seed(0)), torch.rand(1, 2, 20)
+    expected = 2 * gate[..., None] * an.compile(NEAR)(x, x, x)
+    torch.testing.assert_close(an.compile(an.graph(gated))(x, x, x, gate, gate), expected)
+
+
+def test_an_epilogue_may_ask_where_queries_stand() -> None:
+    def shifted(o: Tensor, q_start: int) -> Tensor:
+        return o + q_start
+
+    attn = an.compile(an.graph(lambda q, k, v: an.epilogue(shifted, an.attend(an.full(), q, k, v))))
+    x = torch.randn(1, 2, 20, 8)
+    torch.testing.assert_close(attn(x, x, x, q_start=7), an.compile(an.full())(x, x, x) + 7)
+    assert an.compile(an.graph(lambda q: an.epilogue(torch.relu, q)))(x).min() == 0
+
+
+BAD_TENSORS: dict[str, tuple[type[AttnirError], str, Any]] = {
+    "three axes": (ShapeError, "tokens are real, [B, H, S, D]", lambda: an.summarise(torch.zeros(2, 3, 4), 2)),
+    "integers": (ShapeError, "tokens are real", lambda: an.summarise(torch.zeros(1, 1, 3, 4).long(), 2)),
+    "too few blocks": (
+        ShapeError,
+        "2 blocks of 4 do not stand for 20 tokens",
+        lambda: an.repeat(torch.zeros(1, 1, 2, 3), 4, torch.zeros(1, 1, 20, 3)),
+    ),
+    "no places": (ShapeError, "from 1 on", lambda: an.csr(torch.tensor([0, 1]), torch.tensor([0]), most=-1)),
+    "a graph of two axes": (ShapeError, "offsets [nodes + 1]", lambda: an.csr(torch.zeros(2, 2), torch.tensor([0]))),
+    "no directions": (RouteError, "[4, n]", lambda: an.hash_buckets(Q, torch.zeros(4, 0))),
+    "directions of other heads": (RouteError, "[4, n]", lambda: an.hash_buckets(Q, torch.zeros(3, 4, 2))),
+    "no heads for these": (
+        ShapeError,
+        "is no multiple of them",
+        lambda: an.fold(Q.expand(1, 2, 8, 4), Q.expand(1, 3, 8, 4)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_TENSORS)
+def test_tensors_that_do_not_fit_are_refused(name: str) -> None:
+    refused(*BAD_TENSORS[name])
 
 
 def test_explain_says_what_every_stage_costs() -> None:

@@ -29,8 +29,8 @@ def hip(query_block: int = 32, block: int = 2, budget: int = 512, window: int = 
 
     The keys before the window are cut into as many groups of blocks as are to be found. Each group is halved, a half
     is worth the largest product of a probe (every second query, from the second on) with a key of its first block, and
-    the best halves are kept, until a group is one block. All is in one softmax; the search has no gradient. Queries are
-    the last positions. Later queries of a block change what earlier ones see: causal in values only.
+    the best halves are kept, until a group is one block. All is in one softmax; the search has no gradient. Later
+    queries of a block change what earlier ones see: causal in values only.
 
     query_block   queries that search together
     block         keys in a block
@@ -67,9 +67,9 @@ class _Search:
     groups: int
     window: int
 
-    def __call__(self, q: Tensor, k: Tensor) -> Tensor:
-        start = max(0, k.shape[2] - q.shape[2])
-        units = range(-(-(start + q.shape[2]) // self.query_block))
+    def __call__(self, q: Tensor, k: Tensor, q_start: int) -> Tensor:
+        start, stop = q_start, q_start + q.shape[2]
+        units = range(-(-stop // self.query_block))
         copies = q.shape[:2]
         if q.is_meta:
             members = torch.arange(self.groups, dtype=torch.int32) % max(1, k.shape[2] // self.block)
@@ -78,9 +78,9 @@ class _Search:
         k = k.detach().float().repeat_interleave(q.shape[1] // k.shape[1], 1)
         found = torch.full((*copies, len(units), self.groups), -1, dtype=torch.int32, device=q.device)
         for unit in units:
-            low, high = max(start, unit * self.query_block), min(start + q.shape[2], (unit + 1) * self.query_block)
-            blocks = -(-max(0, high - self.window) // self.block)
-            if low >= high or not blocks:
+            low, high = max(start, unit * self.query_block), min(stop, (unit + 1) * self.query_block)
+            blocks = -(-max(0, min(k.shape[2], high - self.window)) // self.block)
+            if low >= high or not blocks or not k.numel():
                 continue
             probes = q[:, :, low - start : high - start]
             taken = self.search(probes[:, :, 1::2] if high - low > 1 else probes, k, blocks)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from attnir import route
 from attnir.catalog.registry import Example, entry
+from attnir.catalog.shared import check_same
 from attnir.catalog.sizes import divides, whole
 from attnir.errors import DeclarationError
 from attnir.facts import field, selection
@@ -33,7 +34,7 @@ def mra(block: int = 32, k: int = 4, coarse: bool = True, diagonal: bool = False
 
     Blocks fit by the product of their means, less the largest one of the block's row; those of a head compete. What a
     query sees of the other blocks is what its block's mean query sees of their mean keys, each as often as it has
-    tokens. The choice has no gradient, both parts have theirs.
+    tokens. The choice has no gradient, both parts have theirs. q and k are of the same tokens.
 
     block      tokens in a block
     k          blocks that a block sees token by token, on average
@@ -62,7 +63,7 @@ def mra(block: int = 32, k: int = 4, coarse: bool = True, diagonal: bool = False
         if not coarse:
             return fine[0]
         means = [summarise(x, block) for x in (q, k, v)]
-        counts = epilogue(_Counts(block), k, gives=Facts(f"k // {block}"))
+        counts = epilogue(_Counts(block), k, q, gives=Facts(f"k // {block}"))
         far = attend(others, *means, score=multiplicity(lambda k: count(k)), picks=lists, count=counts, return_lse=True)
         return merge([fine, repeat(far, block, q)])[0]
 
@@ -71,11 +72,12 @@ def mra(block: int = 32, k: int = 4, coarse: bool = True, diagonal: bool = False
 
 @dataclass(frozen=True, slots=True)
 class _Counts:
-    """How many tokens every block of keys has."""
+    """How many tokens every block of keys has; queries and keys are of the same tokens."""
 
     block: int
 
-    def __call__(self, k: Tensor) -> Tensor:
+    def __call__(self, k: Tensor, q: Tensor, q_start: int) -> Tensor:
+        check_same(q, k, q_start)
         first = torch.arange(0, k.shape[2], self.block, device=None if k.is_meta else k.device)
         return (k.shape[2] - first).clamp(max=self.block)
 
@@ -102,7 +104,8 @@ def psa(
     A mean of l keys has the score of its product plus log l; all that is seen is in one softmax. Blocks of keys are
     ranked by the largest weight that a random quarter of the queries gives them, measured at a random quarter of their
     keys; the first share of them is seen by tokens, the next by means of 2, and so on. No gradient through the choice;
-    keys and values have theirs through the means. Queries are the last positions.
+    keys and values have theirs through the means. Of a block whose sampled keys are all later than the sampled queries
+    nothing is measured, and nothing seen.
 
     query_block   queries that see the same
     block         keys in a block, a multiple of 8
@@ -174,22 +177,21 @@ class _Ranked:
     past: bool
     seed: int
 
-    def __call__(self, q: Tensor, k: Tensor) -> Tensor:
-        if q.is_meta:
-            members = torch.arange(-(-k.shape[2] // self.block), dtype=torch.int32)
-            units = -(-max(q.shape[2], k.shape[2]) // self.query_block)
-            return members.expand(q.shape[0], q.shape[1], units, -1)
-        order = self.importance(q.detach(), k.detach()).sort(stable=True, dim=-1, descending=True)
+    def __call__(self, q: Tensor, k: Tensor, q_start: int) -> Tensor:
+        if q.is_meta or not k.numel():
+            members = torch.arange(max(1, -(-k.shape[2] // self.block)), dtype=torch.int32)
+            units = -(-(q_start + q.shape[2]) // self.query_block)
+            return members.expand(*q.shape[:2], units, -1).to("cpu" if q.is_meta else q.device)
+        order = self.importance(q.detach(), k.detach(), q_start).sort(stable=True, dim=-1, descending=True)
         return torch.where(order.values > -torch.inf, order.indices, -1).int()
 
-    def importance(self, q: Tensor, k: Tensor) -> Tensor:
+    def importance(self, q: Tensor, k: Tensor, start: int) -> Tensor:
         """The largest exp(score - largest of the row) of sampled queries and keys: float32 [B, Hq, rows, members].
 
         -inf where no sampled key of a block may be seen.
         """
         k = k.repeat_interleave(q.shape[1] // k.shape[1], 1).float()
         q = q.float()
-        start = max(0, k.shape[2] - q.shape[2])
         rows = _sample(start, start + q.shape[2], self.query_block, self.seed, q.device)
         keys = _sample(0, k.shape[2], self.block, self.seed + 1, k.device)
         found = []

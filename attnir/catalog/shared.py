@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import torch
 
+from attnir.errors import ShapeError
 from attnir.masks import Mask, causal, full
 
 
 def past_or_all(past: bool) -> Mask:
     """What a query sees: all up to its own position, or everything."""
     return causal() if past else full()
+
+
+def check_same(q: torch.Tensor, k: torch.Tensor, q_start: int) -> None:
+    """Raise ShapeError unless queries and keys are of the same tokens, all of them."""
+    if q.shape[2] != k.shape[2] or q_start:
+        given = f"{q.shape[2]} queries from position {q_start}, and {k.shape[2]} keys"
+        raise ShapeError(f"q and k are of the same tokens, all of them; there are {given}")
 
 
 def some_numbers(*shape: int) -> torch.Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from attnir.catalog.registry import Example, entry
-from attnir.catalog.shared import some_numbers
+from attnir.catalog.shared import check_same, some_numbers
 from attnir.catalog.sizes import whole
 from attnir.errors import ShapeError
 from attnir.graph.edges import Tokens
@@ -73,6 +73,10 @@ class _Inverted:
     steps: int
 
     def __call__(self, seen: Tensor, q: Tensor, k: Tensor) -> Tensor:
+        if q.shape[2] != k.shape[2] or not q.shape[2]:
+            raise ShapeError(
+                f"there are {q.shape[2]} landmarks of queries and {k.shape[2]} of keys; give as many tokens"
+            )
         wide = torch.promote_types(q.dtype, torch.float32)
         k = k.repeat_interleave(q.shape[1] // k.shape[1], 1)
         weights = (q.to(wide) @ k.to(wide).mT * q.shape[-1] ** -0.5).softmax(-1)
@@ -160,15 +164,15 @@ def combiner(segment: int = 64) -> Graph:
 
     def stages(q: Any, k: Any, v: Any) -> Any:
         keys = summarise(k, segment)
-        values = epilogue(as_keys, attend(within, summarise(q, segment), k, v), keys, gives=Tokens(f"k // {segment}"))
+        seen = attend(within, summarise(q, segment), k, v)
+        values = epilogue(as_keys, seen, q, k, gives=Tokens(f"k // {segment}"))
         near = attend(own & causal(), q, k, v, return_lse=True)
         return merge([near, attend(earlier, q, keys, values, return_lse=True)])[0]
 
     return graph(stages)
 
 
-def as_keys(x: Tensor, keys: Tensor) -> Tensor:
-    """What queries' summaries saw, as values of keys' summaries: there are as many."""
-    if x.shape[2] != keys.shape[2]:
-        raise ShapeError(f"there are {x.shape[2]} segments of queries and {keys.shape[2]} of keys; both are the same")
+def as_keys(x: Tensor, q: Tensor, k: Tensor, q_start: int) -> Tensor:
+    """What summaries of queries saw, as values of summaries of keys: those of the same tokens."""
+    check_same(q, k, q_start)
     return x

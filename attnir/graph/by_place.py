@@ -1,21 +1,29 @@
 """Stages of queries that stand once for each place of their lists: what `by_unit.py` puts in the place of an attention.
 
-All that they make has a key head as a sample: [B * Hk, 1, ...].
+All that they make has a key head as a sample, [B * Hk, 1, ...]; or a value head, where there are more of these.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from attnir.branches import merge
 from attnir.graph.edges import Facts, Kind, Lists, Part, Tokens
-from attnir.graph.moving import spread_lists
+from attnir.graph.moving import spread_heads, spread_lists
 from attnir.graph.stage import Free, Setting, Stage, Value, View, expect
+from attnir.inputs import DTYPES, check_inputs
 from attnir.selections import distinct
 
 PER = "key head"  # what samples are here: each key head of each sample
+
+
+def _heads(k: Tensor, v: Tensor) -> int:
+    """How many heads are samples: those of k, or of v where there are more; as `spread_heads` repeats the others."""
+    return math.lcm(k.shape[1], v.shape[1])
 
 
 def _axis(q: Kind, lists: Kind) -> str:
@@ -32,13 +40,14 @@ class Spread(Free):
         return "spread"
 
     def kind(self, *given: Kind) -> Kind:
-        q, _, lists = given
+        q, *_, lists = given
         return Tokens(_axis(q, lists), PER)
 
     def run(self, setting: Setting, *given: Value) -> Value:
-        q, k, lists = given
+        q, k, v, lists = given
+        check_inputs(q, k, v, None, dtypes=(*DTYPES, torch.float64))  # as they are given, before samples are others
         places = lists.shape[-1]
-        of_heads = q.unflatten(1, (k.shape[1], -1)).transpose(2, 3)  # [B, Hk, Sq, G, D]
+        of_heads = q.unflatten(1, (_heads(k, v), -1)).transpose(2, 3)  # [B, Hk, Sq, G, D]
         return of_heads[..., None, :].expand(-1, -1, -1, -1, places, -1).flatten(2, 4).flatten(0, 1)[:, None]
 
 
@@ -51,15 +60,15 @@ class Chosen(Free):
         return "chosen"
 
     def kind(self, *given: Kind) -> Kind:
-        q, _, lists = given
+        q, *_, lists = given
         return Facts(_axis(q, lists), PER)
 
     def run(self, setting: Setting, *given: Value) -> Value:
-        q, k, lists = given
+        q, k, v, lists = given
         start, each = setting.start(0), distinct(spread_lists(lists, q.shape[1]))
         short = max(0, start + q.shape[2] - each.shape[2])
         each = torch.nn.functional.pad(each, (0, 0, 0, short), value=-1)[:, :, start : start + q.shape[2]]
-        return each.unflatten(1, (k.shape[1], -1)).transpose(2, 3).flatten(2).flatten(0, 1).int()
+        return each.unflatten(1, (_heads(k, v), -1)).transpose(2, 3).flatten(2).flatten(0, 1).int()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +80,12 @@ class Standing(Free):
         return "standing"
 
     def kind(self, *given: Kind) -> Kind:
-        q, _, lists = given
+        q, *_, lists = given
         return Facts(_axis(q, lists), PER)
 
     def run(self, setting: Setting, *given: Value) -> Value:
-        q, k, lists = given
-        times = q.shape[1] // k.shape[1] * lists.shape[-1]
+        q, k, v, lists = given
+        times = q.shape[1] // _heads(k, v) * lists.shape[-1]
         at = torch.arange(q.shape[2], dtype=torch.int32, device=lists.device) + setting.start(0)
         return at.repeat_interleave(times)
 
@@ -101,7 +110,7 @@ class UnitOf(Free):
 
 @dataclass(frozen=True, slots=True)
 class ByHead(View):
-    """Each key head as a sample, [B * Hk, 1, Sk, D]: a view."""
+    """Each key head as a sample, [B * Hk, 1, Sk, D]: a view, where there are as many heads of k and v."""
 
     @property
     def text(self) -> str:
@@ -111,7 +120,8 @@ class ByHead(View):
         return replace(expect(self, given[0], Tokens), per=PER)
 
     def run(self, setting: Setting, *given: Value) -> Value:
-        return given[0].flatten(0, 1)[:, None]
+        x, k, v = given
+        return spread_heads(x, _heads(k, v)).flatten(0, 1)[:, None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +137,11 @@ class Merged(Stage):
         return Part(expect(self, given[1], Tokens).axis)
 
     def run(self, setting: Setting, *given: Value) -> Value:
-        (o, lse), q, k, lists = given
+        (o, lse), q, k, v, lists = given
         if setting.typical:
             return q.new_empty(*q.shape[:3], o.shape[-1]), lse.new_empty(q.shape[:3])
-        shape = (*k.shape[:2], q.shape[2], q.shape[1] // k.shape[1], lists.shape[-1])
+        heads = _heads(k, v)
+        shape = (k.shape[0], heads, q.shape[2], q.shape[1] // heads, lists.shape[-1])
         o, lse = (
             t[:, 0].unflatten(1, shape[2:]).unflatten(0, shape[:2]).transpose(2, 3).flatten(1, 2) for t in (o, lse)
         )

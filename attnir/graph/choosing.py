@@ -11,8 +11,10 @@ from attnir.errors import GraphError, RouteError, ShapeError
 from attnir.graph.edges import CALL, HEAD, Facts, Given, Kind, Lists, Rows, Tokens
 from attnir.graph.moving import ALL, spread_heads
 from attnir.graph.stage import Setting, Stage, Value, expect, wrong
+from attnir.heads import Heads
 from attnir.ops import POSITION_LIMIT
 from attnir.route import Route
+from attnir.signature import selection
 from attnir.unit_scores import Random
 
 
@@ -21,6 +23,7 @@ class Choose(Stage):
     """The lists of a route. Those that a call gives by its name take their place."""
 
     route: Route
+    heads: Heads | None = None  # which key head each query head has; contiguous groups where nothing is said
 
     @property
     def text(self) -> str:
@@ -37,7 +40,23 @@ class Choose(Stage):
         if setting.typical:
             q, k, named = (*(torch.zeros(*t.shape[:3], 1) for t in (q, k)), [])
         route = replace(self.route, score=Random(0)) if setting.typical else self.route
-        return route.lists(q, k, q_start=setting.start(0), **dict(zip(route.score.names, named, strict=True)))
+        scores = dict(zip(route.score.names, named, strict=True))
+        return self._shaped(route.lists(q, k, q_start=setting.start(0), maps=self.heads, **scores))
+
+    def checked(self, lists: object, q: Tensor, k: Tensor) -> Tensor:
+        """Lists that a call gives, for these tokens; what is no unit of keys is none. Raises SelectionError."""
+        decl, device = self.route.selection, torch.device("cpu") if q.is_meta else q.device
+        selection(decl, lists, q.shape[0], q.shape[1], device)
+        assert isinstance(lists, Tensor)
+        members = -(-k.shape[2] // self.route.keys)
+        return self._shaped(torch.where(lists < members, lists.long(), -1))
+
+    def _shaped(self, lists: Tensor) -> Tensor:
+        """Lists with one place at least; one list of each head, where all queries have the same."""
+        lists = _one_place(lists)
+        if self.route.queries != POSITION_LIMIT:
+            return lists
+        return lists[..., :1, :] if lists.shape[-2] else torch.nn.functional.pad(lists, (0, 0, 0, 1), value=-1)
 
     def flops(self, given: tuple[Value, ...], found: Value) -> int:
         q, k = given[:2]
@@ -168,11 +187,15 @@ def csr(offsets: Tensor, indices: Tensor, *values: Tensor, most: int | None = No
     ):
         shown = ", ".join(str(list(t.shape)) for t in (offsets, indices, *values))
         raise ShapeError(f"a graph has offsets [nodes + 1], indices [edges] and values [edges], not {shown}")
+    if most is not None and (not isinstance(most, int) or isinstance(most, bool) or most < 1):
+        raise ShapeError(f"lists have a number of places from 1 on, not {most!r}")
     count = offsets[1:] - offsets[:-1]
     width = int(count.max()) if most is None and len(count) else most or 0
     at = offsets[:-1, None] + torch.arange(max(1, width), device=offsets.device)
     there = at < offsets[1:, None]
-    at = torch.where(there, at, len(indices))  # behind the last edge, where one is added that is none
+    at = torch.where(
+        there & (at >= 0) & (at < len(indices)), at, len(indices)
+    )  # behind the last edge, where one is added that is none
     lists = torch.nn.functional.pad(indices, (0, 1), value=-1)[at].int()
     beside = [torch.nn.functional.pad(v, (0, 1))[at] for v in values]
     return (lists, *beside) if beside else lists
@@ -191,18 +214,23 @@ def packed(bits: Tensor, like: Tensor, most: int | None = None) -> Tensor:
     bits = spread_heads(wide, max(wide.shape[1], shape[1])) > 0
     order = (~bits).sort(stable=True, dim=-1).indices
     places = torch.where(bits.gather(-1, order), order, -1)[:, :, None]
-    return places[..., : shape[2] if most is None else most].int()
+    return _one_place(places[..., : shape[2] if most is None else most].int())
 
 
 def bucket(x: Tensor, directions: Tensor) -> Tensor:
     """argmax of [x R, -x R] for x [B, H, S, D] and R [D, n]: int64 [B, H, S]. Of equal ones the first."""
     fits = isinstance(directions, Tensor) and directions.dim() in (2, 3) and directions.shape[-2] == x.shape[3]
-    if not fits:
+    if not fits or not directions.numel() or (directions.dim() == 3 and directions.shape[0] not in (1, x.shape[1])):
         shown = list(directions.shape) if isinstance(directions, Tensor) else type(directions).__name__
         raise RouteError(f"directions are [{x.shape[3]}, n] or [{x.shape[1]}, {x.shape[3]}, n], not {shown}")
     with torch.no_grad():
         along = x.float() @ directions.float()
         return torch.cat([along, -along], -1).max(-1).indices
+
+
+def _one_place(lists: Tensor) -> Tensor:
+    """Lists with one place at least."""
+    return lists if lists.shape[-1] else torch.nn.functional.pad(lists, (0, 1), value=-1)
 
 
 def _units(x: Tokens, size: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -30,4 +31,12 @@ class Epilogue(Stage):
         return given[0]
 
     def run(self, setting: Setting, *given: Value) -> Value:
-        return self.function(*given)
+        more = {"q_start": setting.q_start} if _wants_start(self.function) else {}
+        return self.function(*given, **more)
+
+
+def _wants_start(function: Callable[..., Any]) -> bool:
+    try:
+        return "q_start" in inspect.signature(function).parameters
+    except ValueError:  # what is built in has no signature
+        return False

@@ -7,6 +7,7 @@ counts, and -1 is none. What stands in such places is some token; its place is -
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -189,7 +190,7 @@ def gathered(x: Tensor, lists: Tensor) -> Tensor:
     heads = max(x.shape[1], lists.shape[1] if lists.dim() == 4 else 1)
     at = spread_lists(lists, heads)
     if x.shape[2] == 0:
-        return x.new_zeros(at[..., 0].numel(), 1, at.shape[3], x.shape[3])
+        return x.new_zeros(math.prod(at.shape[:3]), 1, at.shape[3], x.shape[3])
     # Of a member out of range another token is read, never what lies beyond.
     return spread_heads(x, heads)[*_copies(at), at.clamp(0, x.shape[2] - 1)].flatten(0, 2)[:, None]
 

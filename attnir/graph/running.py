@@ -9,6 +9,7 @@ from torch import Tensor
 
 from attnir.errors import MissingBindingError, ShapeError, UnknownBindingError
 from attnir.graph.attending import Attend
+from attnir.graph.choosing import Choose
 from attnir.graph.edges import Tokens
 from attnir.graph.graph import Graph, Node
 from attnir.graph.inputs import Input
@@ -31,12 +32,13 @@ def run(
     values: dict[int, Value] = {}
     names = graph.names
     for step in graph.schedule:
-        node = graph.nodes[step.node]
-        name = names[step.node]
-        if name in given:
+        node, name = graph.nodes[step.node], names[step.node]
+        taken = tuple(values[i] for i in node.args)
+        if isinstance(node.stage, Input):
             values[step.node] = given[name]
+        elif isinstance(node.stage, Choose) and name in given:
+            values[step.node] = node.stage.checked(given[name], *taken[:2])
         else:
-            taken = tuple(values[i] for i in node.args)
             here = replace(setting, kinds=tuple(graph.nodes[i].kind for i in node.args))
             values[step.node] = node.stage.run(here, *taken)
             watch(step.node, taken, values[step.node])

@@ -84,6 +84,9 @@ class Repeat(Free):
 
     def run(self, setting: Setting, *given: Value) -> Value:
         x, like = given
+        blocks = (x[0] if isinstance(x, tuple) else x).shape[2]
+        if blocks != -(-like.shape[2] // self.block):
+            raise ShapeError(f"{blocks} blocks of {self.block} do not stand for {like.shape[2]} tokens")
         return tuple(self._one(t, like) for t in x) if isinstance(x, tuple) else self._one(x, like)
 
     def _one(self, t: Tensor, like: Tensor) -> Tensor:
@@ -92,7 +95,10 @@ class Repeat(Free):
 
 def pooled(x: Tensor, block: int, how: str) -> Tensor:
     """The mean, the largest values or the sum of every block of x [B, H, S, D]: [B, H, blocks, D]."""
+    if x.dim() != 4 or not x.is_floating_point():
+        raise ShapeError(f"tokens are real, [B, H, S, D], not {list(x.shape)} of {x.dtype}")
     length = x.shape[2]
+    block = min(block, max(1, length))
     neutral = -torch.inf if how == "max" else 0.0
     blocks = torch.nn.functional.pad(x, (0, 0, 0, -length % block), value=neutral).unflatten(2, (-1, block))
     if how == "max":

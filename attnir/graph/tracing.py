@@ -6,7 +6,7 @@ The functions here are what it is written in. Those that only move tokens comput
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,6 +82,11 @@ class Edge:
     def __bool__(self) -> bool:
         raise GraphError("what a stage gives has no value while a graph is traced")
 
+    def _no_arithmetic(self, *_: object) -> Any:
+        raise GraphError("results of stages are no numbers yet; compute with an.epilogue(function, ...), or an.combine")
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __matmul__ = __neg__ = _no_arithmetic
+
 
 def graph(function: Callable[..., Any], **axes: str) -> Graph:
     """The graph of a function of q, k, v and what else a call gives, by name.
@@ -106,7 +111,7 @@ def graph(function: Callable[..., Any], **axes: str) -> Graph:
     if not callable(function):
         raise GraphError(f"a graph is traced from a function of q, k and v, not {function!r}")
     tracer = _Tracer()
-    names = list(inspect.signature(function).parameters)
+    names = _arguments(function)
     if unknown := sorted(set(axes) - set(names)):
         raise GraphError(f"`{unknown[0]}` is on the axis {axes[unknown[0]]!r}, but the function has no such argument")
     kinds = {name: Tokens(axes[name]) if name in axes else KNOWN.get(name, Given()) for name in names}
@@ -116,6 +121,20 @@ def graph(function: Callable[..., Any], **axes: str) -> Graph:
         if not isinstance(r, Edge):
             raise GraphError(f"a graph gives what its stages give, not {r!r}")
     return Graph(tuple(tracer.nodes.values()), tuple(r.number for r in results), not isinstance(found, tuple))
+
+
+def _arguments(function: Callable[..., Any]) -> list[str]:
+    """The names of a function's arguments, which a call gives."""
+    try:
+        parameters = inspect.signature(function).parameters
+    except ValueError:
+        raise GraphError(f"a graph is traced from a function of q, k and v, not {function!r}") from None
+    for name, p in parameters.items():
+        if p.kind not in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) or p.default is not p.empty:
+            raise GraphError(f"`{name}`: what a call gives are plain arguments, without stars or defaults")
+        if name == "q_start":
+            raise GraphError("every call of a graph has a q_start; name the argument otherwise")
+    return list(parameters)
 
 
 def attend(
@@ -141,10 +160,13 @@ def attend(
     """
     tracer = _tracer_of("attend", q, k, v)
     check_is_heads(heads)
+    if isinstance(scale, bool) or not (scale is None or isinstance(scale, int | float)):
+        raise GraphError(f"scale is a number, or None for D ** -0.5; not {scale!r}")
     routes = tuple(route) if isinstance(route, Iterable) else (route,)
     declared = joined(declare(pattern, score=score, normalize=normalize, factor=factor), routes)
     for r in routes:
-        bindings.setdefault(r.name, choose(r, q, k))
+        if r.name not in bindings:
+            bindings[r.name] = choose(r, q, k, heads)
     read = declared.signature.names
     if unknown := sorted(set(bindings) - set(read)):
         raise GraphError(f"`{unknown[0]}` is bound, but the pattern reads {', '.join(read) or 'nothing'}: {declared}")
@@ -190,10 +212,11 @@ def repeat(x: Any, block: int, like: Any) -> Any:
     return _apply(summaries.Repeat(block), x, like)
 
 
-def choose(route: Route, q: Any, k: Any, **scores: Any) -> Any:
+def choose(route: Route, q: Any, k: Any, heads: Heads | None = None, **scores: Any) -> Any:
     """The lists of a route for q [B, Hq, Sq, D] and k [B, Hk, Sk, D]; a call may give others, by the route's name.
 
-    What its scores read is an input of the graph by its name, or is bound to what a stage gives.
+    What its scores read is an input of the graph by its name, or is bound to what a stage gives. heads are head maps,
+    as for `an.compile`.
     """
     if not isinstance(route, Route):
         raise GraphError(f"lists are those of a route, an.route.topk_blocks(block=64, k=8), not {route!r}")
@@ -201,7 +224,7 @@ def choose(route: Route, q: Any, k: Any, **scores: Any) -> Any:
     if unknown := sorted(set(scores) - set(route.score.names)):
         raise GraphError(f"`{unknown[0]}` is bound, but the route reads {', '.join(route.score.names) or 'nothing'}")
     named = [scores[name] if name in scores else tracer.given(name) for name in route.score.names]
-    return _apply(choosing.Choose(route), q, k, *named)
+    return _apply(choosing.Choose(route, heads), q, k, *named)
 
 
 def clusters(x: Any, centroids: Any, tokens: int) -> Any:
@@ -272,9 +295,14 @@ def unfold(x: Any, like: Any) -> Any:
 
 
 def epilogue(function: Callable[..., Any], *values: Any, gives: Kind | None = None) -> Any:
-    """A function of tensors. Its result is of the kind of the first one, or of `gives`, such as an.Tokens("q")."""
+    """A function of tensors. Its result is of the kind of the first one, or of `gives`, such as an.Tokens("q").
+
+    Where it has an argument `q_start` it is given that of the call, the first position of the queries.
+    """
     if not callable(function):
         raise GraphError(f"an epilogue is a function of tensors, not {function!r}")
+    if not isinstance(function, Hashable):
+        raise GraphError(f"an epilogue can be hashed, so that equal graphs are equal; {function!r} cannot")
     return _apply(Epilogue(function, gives), *values)
 
 
@@ -317,6 +345,11 @@ def combine(branches: Iterable[tuple[Any, Any]]) -> Any:
     given = list(branches)
     if not any(isinstance(x, Edge) for pair in given for x in pair):
         return combined(given)
+    for w, o in given:
+        if not isinstance(o, Edge) or isinstance(w, bool) or not isinstance(w, Edge | int | float):
+            raise GraphError(
+                f"a branch is (weight, attention), its weight a number or what a stage gives; not {(w, o)}"
+            )
     weights = tuple(None if isinstance(w, Edge) else float(w) for w, _ in given)
     return _apply(Combine(weights), *(x for pair in given for x in pair if isinstance(x, Edge)))
 

@@ -23,8 +23,8 @@ MUTANTS = (
     _graph(
         "heads of a group stand before their queries",
         "graph.by_place",
-        "of_heads = q.unflatten(1, (k.shape[1], -1)).transpose(2, 3)",
-        "of_heads = q.unflatten(1, (k.shape[1], -1)).reshape(*k.shape[:2], q.shape[2], -1, q.shape[3])",
+        "of_heads = q.unflatten(1, (_heads(k, v), -1)).transpose(2, 3)",
+        "of_heads = q.reshape(len(q), _heads(k, v), q.shape[2], -1, q.shape[3])",
     ),
     _graph(
         "what else a pattern says is forgotten by units",

@@ -15,6 +15,7 @@ from torch import Tensor
 
 import attnir as an
 from attnir.catalog.levels import _sample
+from attnir.errors import ShapeError
 
 D = 8
 GRAPHS = an.catalog.names(graphs=True)
@@ -423,7 +424,7 @@ def test_psa_sees_each_block_at_its_level(q_len: int, k_len: int, past: bool) ->
     ranked = next(n.stage.function for n in graph.nodes if "ranked" in n.stage.text)
     q, key, v = tensors(2, 4, 2, q_len, k_len)
     wide_q, wide_k, wide_v = q.double(), *spread(key, v, heads=4)
-    importance = ranked.importance(q, key)
+    importance = ranked.importance(q, key, start)
     units = torch.arange(start, start + q_len) // query_block
     parts, values, lives = [], [], []
     for level, (low, high) in zip((1, 2, 4, 8), ((0.0, 0.25), (0.25, 0.5), (0.5, 0.625), (0.625, 0.875)), strict=True):
@@ -458,7 +459,9 @@ def test_psa_measures_importance_as_its_definition_says() -> None:
         largest = s[0][:, at][:, :, keys.flatten()].amax(-1)
         for m, of in enumerate(keys):
             expected = (s[0][:, at][:, :, of].amax(-1) - largest).exp().amax(-1)
-            torch.testing.assert_close(ranked.importance(q, key)[0, :, b, m].double(), expected, atol=1e-6, rtol=1e-6)
+            torch.testing.assert_close(
+                ranked.importance(q, key, 0)[0, :, b, m].double(), expected, atol=1e-6, rtol=1e-6
+            )
 
 
 @pytest.mark.parametrize(("height", "width", "regions"), [(8, 8, 4), (7, 9, 3), (5, 4, 7)])
@@ -622,6 +625,67 @@ def test_spans_that_overlap_or_are_empty() -> None:
     given = {f"{name}{n}": t[n] for name, t in (("low", low), ("high", high)) for n in range(2)}
     expected = softmax(live.expand(1, 2, -1, -1), scores_of(q.double(), key.double()), v.double())
     check("ltri", {"spans": 2}, [q, key, v], expected, **given)
+
+
+@pytest.mark.parametrize("q_start", [0, 20, 44])
+def test_a_call_says_where_queries_stand(q_start: int) -> None:
+    """Where all that comes before is found, or seen, the result is causal attention from that position on."""
+    q, key, v = (t[:, :, :20] if i == 0 else t for i, t in enumerate(tensors(1, 2, 1, 64, 64)))
+    expected = an.compile(an.causal())(q, key, v, q_start=q_start)
+    entries = {
+        "hip": {"query_block": 8, "block": 4, "budget": 64, "window": 8, "sinks": 2},
+        "moba": {"chunk": 16, "k": 4},
+        "topk-row": {"k": 64},
+    }
+    for name, params in entries.items():
+        torch.testing.assert_close(an.compile(an.catalog.build(name, **params))(q, key, v, q_start=q_start), expected)
+    both = an.compile(an.catalog.build("psa", query_block=16, block=8, quotas=(1.0, 0.0, 0.0, 0.0)))
+    torch.testing.assert_close(both(q, key, v, q_start=q_start), an.compile(an.full())(q, key, v))
+
+
+@pytest.mark.parametrize("name", ["mra", "combiner"])
+def test_queries_and_keys_of_other_tokens_are_refused(name: str) -> None:
+    q, key, v = tensors(1, 2, 1, 64, 64)
+    attn = an.compile(an.catalog.build(name))
+    for given in ({"q": q[:, :, 4:], "q_start": 0}, {"q": q, "q_start": 20}, {"q": q[:, :, 20:]}):
+        with pytest.raises(ShapeError, match="q and k are of the same tokens, all of them"):
+            attn(**given, k=key, v=v)
+
+
+@pytest.mark.parametrize("name", ["moba", "nsa", "topk-row", "routing-transformer", "scfa-hash", "mra", "vmoba"])
+def test_heads_of_values_may_be_others_than_those_of_keys(name: str) -> None:
+    entry = an.catalog.get(name)
+    x = entry.example
+    g = torch.Generator().manual_seed(0)
+    q, key, v = (torch.randn(1, h, 64, 16, generator=g) for h in (4, 2, 4))
+    if name == "mra":
+        v = v[:, :2]
+    given = {
+        n: t.repeat_interleave(2, 1) if t.dim() == 3 and t.shape[:2] == (1, 2) else t for n, t in x.bindings.items()
+    }
+    given |= {"centroids": torch.randn(4, 4, 16, generator=g)} if name == "routing-transformer" else {}
+    given |= {"directions": torch.randn(16, 2, generator=g)} if name == "scfa-hash" else {}
+    graph = entry.build(**x.params)
+    found, dense = (f(q, key, v, **given) for f in (an.compile(graph), an.reference(graph)))
+    torch.testing.assert_close(found.double(), dense, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("q_len", "k_len"), [(0, 64), (64, 0), (0, 0)])
+@pytest.mark.parametrize("name", [n for n in GRAPHS if n not in ("vmoba", "biformer", "linformer", "nystrom", "isab")])
+def test_without_tokens_there_is_nothing(name: str, q_len: int, k_len: int) -> None:
+    entry = an.catalog.get(name)
+    x, graph = entry.example, entry.build(**entry.example.params)
+    of_k = {"keep_k", "bias"}
+    given = {
+        n: t[:, :, : k_len if n in of_k else q_len] if isinstance(t, Tensor) and t.shape[2:3] == (64,) else t
+        for n, t in x.bindings.items()
+    }
+    if name == "sparsifiner":
+        given = {"connected": torch.zeros(1, 2, q_len, k_len)}
+    if name in ("mra", "combiner", "sparsifiner") and q_len != k_len:
+        pytest.skip("q and k are of the same tokens")
+    o = an.compile(graph)(*tensors(1, 2, 2, q_len, k_len), **given)
+    assert o.shape == (1, 2, q_len, D) and not o.any()
 
 
 STRICT = {
