@@ -59,7 +59,7 @@ def ltri(spans: int = 1, past: bool = True) -> Mask:
 
     >>> import attnir as an
     >>> print(an.catalog.build("ltri"))
-    high0 = field(); low0 = field(); (k <= q) & (low0(q) <= k) & (k < high0(q))
+    high0 = field(); low0 = field(); (k <= q) & ((k >= low0(q)) & (k < high0(q)))
     """
     whole(1, 16, spans=spans)
     seen = ~full()

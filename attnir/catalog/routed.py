@@ -90,7 +90,7 @@ def nsa(block: int = 64, k: int = 16, window: int = 512) -> Graph:
 
     >>> import attnir as an
     >>> print(an.catalog.build("nsa"))  # doctest: +ELLIPSIS
-    q            = input ...
+    q  ...
     """
     whole(1, block=block, k=k, window=window)
     chosen = route.topk_blocks(
@@ -134,7 +134,7 @@ def loki(k: int = 256) -> Graph:
 
     >>> import attnir as an
     >>> print(an.catalog.build("loki"))  # doctest: +ELLIPSIS
-    q          = input ...
+    q  ...
     """
     whole(1, k=k)
     chosen = route.topk_keys(k=k, score=route.low_rank("directions"), causal=True)
@@ -156,7 +156,7 @@ def topk_row(k: int = 64, past: bool = True) -> Graph:
 
     >>> import attnir as an
     >>> print(an.catalog.build("topk-row", k=8))  # doctest: +ELLIPSIS
-    q        = input ...
+    q  ...
     """
     whole(1, k=k)
     chosen = route.topk_keys(k=k, causal=bool(past))
@@ -180,7 +180,7 @@ def topp_row(p: float = 0.9, past: bool = True) -> Graph:
 
     >>> import attnir as an
     >>> print(an.catalog.build("topp-row", p=0.5))  # doctest: +ELLIPSIS
-    q        = input ...
+    q  ...
     """
     chosen = route.blocks(route.mass(p), block=1, query_block=1, score=route.mean_pool(scaled=True), causal=bool(past))
     return graph(lambda q, k, v: attend(past_or_all(bool(past)), q, k, v, route=chosen))
@@ -203,7 +203,7 @@ def stkim(k: int = 64, rate: float = 0.1, past: bool = True) -> Graph:
 
     >>> import attnir as an
     >>> print(an.catalog.build("stkim", k=4))  # doctest: +ELLIPSIS
-    q         = input ...
+    q  ...
     """
     whole(1, k=k)
     if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate <= 1:
@@ -239,7 +239,7 @@ def dma(k: int = 2048, by_row: bool = True) -> Graph:
 
     >>> import attnir as an
     >>> print(an.catalog.build("dma", k=64))  # doctest: +ELLIPSIS
-    q          = input ...
+    q  ...
     """
     whole(1, k=k)
     bias = tensor("bias", "b", "h", "k")
@@ -269,7 +269,7 @@ def tangnn(m: int = 64) -> Graph:
 
     >>> import attnir as an
     >>> print(an.catalog.build("tangnn", m=16))  # doctest: +ELLIPSIS
-    q         = input ...
+    q  ...
     """
     whole(1, m=m)
     chosen = route.topk_keys(k=m, query_block=POSITION_LIMIT, score=route.values("along"))
@@ -308,7 +308,7 @@ def sparsifiner(k: int = 64, special: int = 1) -> Graph:
 
     >>> import attnir as an
     >>> print(an.catalog.build("sparsifiner", k=16))  # doctest: +ELLIPSIS
-    q         = input ...
+    q  ...
     """
     whole(1, k=k)
     whole(0, special=special)

@@ -21,6 +21,7 @@ from attnir.codegen.targets import Config, current_target
 from attnir.codegen.torch.budget import default_tile
 from attnir.count import count_launches
 from attnir.errors import BackendError
+from attnir.graph.graph import Graph
 from attnir.masks import Mask
 from attnir.scores import Pattern, pattern
 from attnir.testing.case import Case
@@ -58,6 +59,10 @@ class Executor:
     def attention(self, case: Case, declared: Mask | Pattern | None = None) -> Callable[..., Any]:
         """The attention of a case's pattern, or of another one, with the case's tiles."""
         return self._compiled(case, declared)
+
+    def graph(self, declared: Graph) -> Callable[..., Any]:
+        """A compiled graph."""
+        return compile(declared, backend=self.backend)
 
     def statistics(self, case: Case) -> Callable[..., dict[str, Tensor]]:
         """The statistics of a case's pattern, with the case's tiles."""

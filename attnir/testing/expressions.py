@@ -304,6 +304,8 @@ def _steps(e: Expr, other: Expr, integer: Expr, condition: Expr) -> list[Expr]:
         real.sub(e, integer),
         real.mul(e, integer),
         real.where(condition, e, integer),
+        real.where(condition, real.of_integer(integer), other),
+        real.maximum(e, real.of_integer(integer)),
     ]
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from attnir.api import compile
 from attnir.graph.graph import Graph
 from attnir.graph.tracing import attend, graph
 from attnir.masks import causal, full, mask, window
@@ -40,10 +39,11 @@ def routed(case: Case, on: Executor) -> dict[str, float]:
     listed = case.of(joined(pattern(case.pattern), (route,)), **{NAME: lists.long()})
     if not int(listed.live.sum()):
         raise DoesNotApply("nothing is chosen")
-    attention = compile(graph_of(case, route), backend=on.backend)
+    declared = graph_of(case, route)
+    attention = on.graph(declared)
 
     def called(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, **options: Any) -> Any:
-        given = {name: value for name, value in options.items() if name in attention.graph.inputs}
+        given = {name: value for name, value in options.items() if name in declared.inputs}
         return attention(q, k, v, q_start=case.q_start, **given)
 
     with on.quiet():

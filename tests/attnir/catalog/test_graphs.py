@@ -57,8 +57,9 @@ def test_the_example_and_its_gradients_are_those_of_the_dense_meaning(name: str,
 def test_the_example_is_explained(name: str) -> None:
     entry = an.catalog.get(name)
     x = entry.example
-    graph = entry.build(**x.params)
-    explained = an.compile(graph).explain(x.q_len, x.k_len, heads=x.heads, d=D, **x.bindings)
+    attention = an.compile(entry.build(**x.params))
+    graph = attention.graph
+    explained = attention.explain(x.q_len, x.k_len, heads=x.heads, d=D, **x.bindings)
     assert explained.flops > 0 and len(explained.attentions) == sum(
         str(n.stage.text).startswith("attend") for n in graph.nodes
     )

@@ -67,6 +67,10 @@ class Damaged(Executor):
 
         return call
 
+    def graph(self, declared: an.Graph) -> Callable[..., Any]:
+        plain = Executor.graph(self, declared)
+        return lambda q, k, v, **options: self.change(q, *plain(q, k, v, **options))
+
     def statistics(self, case: Case) -> Callable[..., dict[str, Tensor]]:
         plain = Executor.statistics(self, case)
         return lambda *tensors, **options: {
@@ -105,6 +109,7 @@ KERNELS: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
     "permutes": ByCall(),
     "merges": ByCall(),
     "history": ByCall(),
+    "routed": one_row_off,
     "statistics": one_row_off,  # each of them by a part in a hundred
     "numbers": one_row_off,
 }
