@@ -12,12 +12,11 @@ from attnir import route
 from attnir.catalog.registry import Example, entry
 from attnir.catalog.sizes import whole
 from attnir.errors import DeclarationError, ShapeError
-from attnir.facts import selection
-from attnir.graph.edges import Tokens
+from attnir.facts import field, selection
+from attnir.graph.edges import Facts, Tokens
 from attnir.graph.graph import Graph
 from attnir.graph.tracing import attend, choose, epilogue, graph
 from attnir.masks import full, mask
-from attnir.space import grid
 
 
 @entry(
@@ -30,8 +29,8 @@ def biformer(height: int, width: int, regions: int = 7, k: int = 4, channels: in
     """An image is cut into regions x regions; the tokens of each see all tokens of the k regions that fit it best.
 
     Regions fit by the product of their means of q and of k, over all heads together, without a gradient; the own region
-    is one as any other. A side that regions do not divide has a last one that is smaller. The convolution of v that the
-    source adds is no part of it.
+    is one as any other. A side that regions do not divide has a last one that is smaller. Tokens are put in the order
+    of regions for it, and back. The convolution of v that the source adds is no part of it.
 
     height, width   of the image, in tokens
     regions         along each side
@@ -49,46 +48,99 @@ def biformer(height: int, width: int, regions: int = 7, k: int = 4, channels: in
     if channels is not None:
         whole(1, channels=channels)
     cut = _Regions(height, width, -(-height // regions), -(-width // regions))
-    picks = selection("picks", "b")
-    across = -(-width // cut.wide)
-    image = grid(y=height, x=width)
-    seen = mask(
-        lambda q, k: picks(q.y // cut.high * across + q.x // cut.wide, k.y // cut.high * across + k.x // cut.wide) > 0,
-        grid=image,
-    )
+    size, picks, there = cut.high * cut.wide, selection("picks", "b"), field("there")
+    seen = mask(lambda q, k: picks(q // size, k // size) > 0)
+    if not cut.is_whole:
+        seen = seen & mask(lambda q, k: there(k) == 1)
     best = route.topk_keys(k=k, heads="all")
+    scale = None if channels is None else channels**-0.5
 
     def stages(q: Any, k: Any, v: Any) -> Any:
-        of_q, of_k = (epilogue(cut, x, gives=Tokens("region")) for x in (q, k))
-        scale = None if channels is None else channels**-0.5
-        return attend(seen, q, k, v, picks=choose(best, of_q, of_k), scale=scale)
+        lists = choose(best, *(epilogue(_Means(cut), x, gives=Tokens("region")) for x in (q, k)))
+        bound = {} if cut.is_whole else {"there": epilogue(_There(cut), k, gives=Facts("k"))}
+        o = attend(seen, *(epilogue(_Into(cut), x) for x in (q, k, v)), picks=lists, scale=scale, **bound)
+        return epilogue(_Back(cut), o)
 
     return graph(stages)
 
 
 @dataclass(frozen=True, slots=True)
 class _Regions:
-    """The means of the regions of an image, `high` x `wide` tokens each."""
+    """An image in regions of `high` x `wide` tokens; those at its end may be smaller, and are filled up."""
 
     height: int
     width: int
     high: int
     wide: int
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """x [B, H, height * width, D]: [B, H, regions, D], in float32."""
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Regions down and across."""
+        return -(-self.height // self.high), -(-self.width // self.wide)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all regions have as many tokens."""
+        return self.height % self.high == 0 and self.width % self.wide == 0
+
+    def apart(self, x: Tensor) -> Tensor:
+        """x [B, H, height * width, D]: [B, H, rows of regions, high, columns, wide, D], with 0 where no token is."""
         if x.shape[2] != self.height * self.width:
             raise ShapeError(f"the image has {self.height} x {self.width} tokens, not {x.shape[2]}")
-        x = x.detach().float().unflatten(2, (self.height, self.width))
-        rows, columns = -(-self.height // self.high), -(-self.width // self.wide)
+        rows, columns = self.counts
         more = (0, 0, 0, columns * self.wide - self.width, 0, rows * self.high - self.height)
-        padded = torch.nn.functional.pad(x, more).unflatten(3, (columns, self.wide)).unflatten(2, (rows, self.high))
-        counts = [
-            torch.tensor([min(size, length - at) for at in range(0, length, size)], device=x.device)
-            for length, size in ((self.height, self.high), (self.width, self.wide))
-        ]
-        total: Tensor = padded.sum((3, 5))
-        return (total / (counts[0][:, None] * counts[1])[..., None]).flatten(2, 3)
+        whole = torch.nn.functional.pad(x.unflatten(2, (self.height, self.width)), more)
+        found: Tensor = whole.unflatten(3, (columns, self.wide)).unflatten(2, (rows, self.high))
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Means:
+    """The means of the regions of an image."""
+
+    cut: _Regions
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """x [B, H, tokens, D]: [B, H, regions, D], in float32."""
+        total = self.cut.apart(x.detach().float()).sum((3, 5)).flatten(2, 3)
+        tokens = self.cut.apart(x.new_ones(1, 1, x.shape[2], 1, dtype=torch.float32)).sum((3, 5)).flatten(2, 3)
+        return total / tokens
+
+
+@dataclass(frozen=True, slots=True)
+class _There:
+    """1 for each place of a region that has a token, else 0: facts."""
+
+    cut: _Regions
+
+    def __call__(self, k: Tensor) -> Tensor:
+        ones = torch.ones(1, 1, k.shape[2], 1, device=None if k.is_meta else k.device)
+        return self.cut.apart(ones).transpose(3, 4).flatten().int()
+
+
+@dataclass(frozen=True, slots=True)
+class _Into:
+    """Tokens region by region."""
+
+    cut: _Regions
+
+    def __call__(self, x: Tensor, q_start: int) -> Tensor:
+        if q_start:
+            raise ShapeError(f"an image is given as a whole, from position 0 on, not from {q_start}")
+        return self.cut.apart(x).transpose(3, 4).flatten(2, 5)
+
+
+@dataclass(frozen=True, slots=True)
+class _Back:
+    """Tokens row by row again."""
+
+    cut: _Regions
+
+    def __call__(self, x: Tensor) -> Tensor:
+        (rows, columns), cut = self.cut.counts, self.cut
+        apart = x.unflatten(2, (rows, columns, cut.high, cut.wide)).transpose(3, 4)
+        found: Tensor = apart.flatten(4, 5).flatten(2, 3)[:, :, : cut.height, : cut.width].flatten(2, 3)
+        return found
 
 
 @entry(
