@@ -119,7 +119,7 @@ def explain_graph(
         attention = explained[-1] if isinstance(node.stage, Attend) else None
         flops = attention.flops if attention is not None else node.stage.flops(taken, found)
         moved = node.stage.moved(taken, found)
-        (shape, *_) = (tuple(t.shape) for t in tensors(found))
+        shape = next((tuple(t.shape) for t in tensors(found)), ())
         costs.append(Cost(names[number], node.stage.text, node.kind, shape, flops, moved, attention))
 
     run(graph, Setting(start_of(graph, values, q_start), attend, typical=True), values, watch)

@@ -15,6 +15,7 @@ from docs.error_examples import BEFORE, EXAMPLES, kinds, message
 
 OVER_COMPUTE = ROOT / "tests" / "over_compute.json"
 CPU = ROOT / "benchmarks" / "results" / "cpu.json"
+ROUTED = ROOT / "benchmarks" / "results" / "routed_cpu.json"
 SCORE_COST = ROOT / "benchmarks" / "results" / "score_cost.json"
 COUNTED = ("matrix", "exp", "float", "integer", "select", "shared", "global", "control")
 
@@ -59,6 +60,28 @@ def cpu_both() -> str:
     rows = [(row["length"], row["ms"]["attnir"]) for row in json.loads(CPU.read_text()) if "flex" not in row["ms"]]
     cells = [[f"{length:,}", f"{ms:.1f}", f"{1e3 * ms / length:.1f}"] for length, ms in rows]
     return table(["tokens", "milliseconds", "microseconds a token"], cells)
+
+
+def routed() -> str:
+    """Routed attention on a CPU, in milliseconds, and ratios: above 1 attnir is faster."""
+    rows = []
+    for row in json.loads(ROUTED.read_text()):
+        ms = row["ms"]
+        flex = ms["flex, mask given"] + ms["flex's mask"] + ms["choosing"]
+        times = [
+            ms["attnir"],
+            ms["choosing"],
+            flex,
+            ms["flex's mask"],
+            ms["dense"],
+            ms["attnir, both"],
+            ms["dense, both"],
+        ]
+        ratios = flex / ms["attnir"], ms["dense"] / ms["attnir"], ms["dense, both"] / ms["attnir, both"]
+        cells = [*(f"{t:.1f}" for t in times), *(f"{r:.2f}" for r in ratios)]
+        rows.append([row["mechanism"], f"{row['length']:,}", *cells])
+    head = ["mechanism", "tokens", "attnir", "of it choosing", "FlexAttention", "of it its mask", "dense"]
+    return table([*head, "attnir, both", "dense, both", "flex / attnir", "dense / attnir", "the same, both"], rows)
 
 
 def score_cost(kind: str) -> str:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from attnir.branches import merge
-from attnir.graph.edges import Facts, Kind, Lists, Part, Tokens
+from attnir.graph.edges import Facts, Given, Kind, Lists, Part, Tokens
 from attnir.graph.moving import spread_heads, spread_lists
 from attnir.graph.stage import Free, Setting, Stage, Value, View, expect
 from attnir.inputs import DTYPES, check_inputs
@@ -72,22 +72,34 @@ class Chosen(Free):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing(Free):
-    """The position of each of them: facts [B * Hk, Sq * G * places]."""
+class Times(View):
+    """How often a query of a key head stands there, for its group and its places: an integer, a parameter."""
 
     @property
     def text(self) -> str:
-        return "standing"
+        return "times"
 
     def kind(self, *given: Kind) -> Kind:
-        q, *_, lists = given
-        return Facts(_axis(q, lists), PER)
+        return Given()
 
     def run(self, setting: Setting, *given: Value) -> Value:
         q, k, v, lists = given
-        times = q.shape[1] // _heads(k, v) * lists.shape[-1]
-        at = torch.arange(q.shape[2], dtype=torch.int32, device=lists.device) + setting.start(0)
-        return at.repeat_interleave(times)
+        return q.shape[1] // _heads(k, v) * lists.shape[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Start(View):
+    """The first position of the queries: an integer, a parameter."""
+
+    @property
+    def text(self) -> str:
+        return "start"
+
+    def kind(self, *given: Kind) -> Kind:
+        return Given()
+
+    def run(self, setting: Setting, *given: Value) -> Value:
+        return setting.start(0)
 
 
 @dataclass(frozen=True, slots=True)

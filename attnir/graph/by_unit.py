@@ -16,11 +16,11 @@ from attnir import expr as ex
 from attnir.choices import TopK
 from attnir.expr import Expr
 from attnir.graph.attending import Attend
-from attnir.graph.by_place import ByHead, Chosen, Merged, Spread, Standing, UnitOf
+from attnir.graph.by_place import ByHead, Chosen, Merged, Spread, Start, Times, UnitOf
 from attnir.graph.choosing import Choose
 from attnir.graph.graph import Graph, Node
 from attnir.graph.stage import Stage
-from attnir.ops import FieldDecl, Op, SelectionDecl
+from attnir.ops import POSITION_LIMIT, FieldDecl, Op, ParamDecl, SelectionDecl
 from attnir.scores import Pattern
 from attnir.traverse import nodes, reads, selections_of, substitute, tensors_of
 
@@ -99,15 +99,17 @@ def _turned(listed: _Listed, args: tuple[int, ...], add: Callable[..., int]) -> 
     stage, pattern, (q, k, v) = listed.stage, listed.stage.pattern, args[:3]
     bound = dict(stage.bound(args))
     (lists,) = bound.pop(listed.name)
-    unit, at = FieldDecl(f"unit_of_{listed.name}"), FieldDecl(f"position_of_{listed.name}")
+    unit, times = FieldDecl(f"unit_of_{listed.name}"), ParamDecl(f"places_of_{listed.name}", low=1, high=POSITION_LIMIT)
+    start = ParamDecl(f"start_of_{listed.name}", low=0, high=POSITION_LIMIT)
+    position = ex.add(ex.floordiv(ex.Q, ex.param(times)), ex.param(start))
     same = ex.compare(Op.EQ, ex.field(unit, ex.Q), ex.field(unit, ex.K))
-    change = {listed.listed: same, ex.Q: ex.field(at, ex.Q)}
+    change = {listed.listed: same, ex.Q: position}
     mask = replace(pattern.mask, predicate=substitute(pattern.predicate, change))
     weights = replace(pattern.weights, factor=substitute(pattern.weights.factor, change))
     turned = replace(pattern, mask=mask, score=substitute(pattern.score, change), weights=weights)
     bound[unit.name] = add(Chosen(), q, k, v, lists), add(UnitOf(listed.keys), k)
-    if at.name in turned.signature.names:
-        bound[at.name] = add(Standing(), q, k, v, lists), add(UnitOf(1), k)
+    if times.name in turned.signature.names:
+        bound |= {times.name: (add(Times(), q, k, v, lists),), start.name: (add(Start(), q),)}
     names = tuple((name, len(bound[name])) for name in turned.signature.names)
     given = (i for name, _ in names for i in bound[name])
     queries, keys, values = add(Spread(), q, k, v, lists), add(ByHead(), k, k, v), add(ByHead(), v, k, v)

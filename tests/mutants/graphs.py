@@ -16,9 +16,9 @@ MUTANTS = (
     ),
     _graph(
         "queries by place stand at 0",
-        "graph.by_place",
-        "device=lists.device) + setting.start(0)",
-        "device=lists.device)",
+        "graph.by_unit",
+        "ex.add(ex.floordiv(ex.Q, ex.param(times)), ex.param(start))",
+        "ex.add(ex.floordiv(ex.Q, ex.param(times)), ex.mul(0, ex.param(start)))",
     ),
     _graph(
         "heads of a group stand before their queries",
