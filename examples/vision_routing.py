@@ -158,7 +158,8 @@ def draw(model: Classifier, side: int, path: Path) -> None:
             for r, color in [(int(r), "gold") for r in watch[layer][i, own]] + [(own, "deepskyblue")]:
                 corner = (r % REGIONS * size - 0.5, r // REGIONS * size - 0.5)
                 panel.add_patch(Rectangle(corner, size, size, fill=False, edgecolor=color, linewidth=3))
-            panel.set_title(f"{KINDS[kind[i]]}, taken for {KINDS[found[i]]}" if layer == 0 else f"layer {layer + 1}")
+            if layer == 0:
+                panel.set_title(f"{KINDS[kind[i]]}, taken for {KINDS[found[i]]}")
             panel.axis("off")
     figure.suptitle("A region (blue) and those that its tokens look at (gold)")
     figure.tight_layout()

@@ -6,7 +6,7 @@ networkx knows it as a directed graph whose edges carry the kinds of what runs a
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import networkx
 
@@ -42,14 +42,20 @@ class Graph:
     nodes    in an order in which each comes after those that it takes; the first ones are inputs
     outputs  the numbers of those whose values a call gives
     alone    whether a call gives one value, and no tuple
+    names    what nodes are called: inputs and lists as in a call, others by their stage and a number
+    schedule the order in which stages run, and what may be forgotten behind each
     """
 
     nodes: tuple[Node, ...]
     outputs: tuple[int, ...]
     alone: bool = True
+    names: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    schedule: tuple[Step, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self.verify()
+        object.__setattr__(self, "names", tuple(_name(node, i) for i, node in enumerate(self.nodes)))
+        object.__setattr__(self, "schedule", self._scheduled())
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -96,9 +102,8 @@ class Graph:
         if again := sorted({n for n in names if names.count(n) > 1}):
             raise GraphError(f"several nodes have the name `{again[0]}`; give each route its own: name='near'")
 
-    @property
-    def schedule(self) -> tuple[Step, ...]:
-        """The order in which stages run, and what may be forgotten behind each: those of one level stand together."""
+    def _scheduled(self) -> tuple[Step, ...]:
+        """Stages level by level: those of one level do not need each other."""
         last: dict[int, int] = {}
         order = [i for level in networkx.topological_generations(self.network) for i in sorted(level)]
         for i in order:
@@ -109,11 +114,6 @@ class Graph:
             if i not in kept:
                 frees[at].append(i)
         return tuple(Step(i, tuple(frees[i])) for i in order)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """What nodes are called: inputs and lists as in a call, others by their stage and a number."""
-        return tuple(_name(node, i) for i, node in enumerate(self.nodes))
 
     def __str__(self) -> str:
         return "\n".join(self.lines())

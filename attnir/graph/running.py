@@ -90,12 +90,12 @@ def start_of(graph: Graph, given: Mapping[str, Value], q_start: int | None) -> i
     lengths: dict[str, int] = {}
     for node in graph.nodes:
         if isinstance(node.stage, Input) and isinstance(node.kind, Tokens):
-            lengths.setdefault(node.kind.axis, _length(node, node.stage.name, given[node.stage.name], lengths))
+            lengths.setdefault(node.kind.axis, _length(node, node.stage.name, given[node.stage.name]))
     q_len = lengths.get("q", 0)
     return first_position(q_start, q_len, lengths.get("k", q_len))
 
 
-def _length(node: Node, name: str, x: Value, lengths: Mapping[str, int]) -> int:
+def _length(node: Node, name: str, x: Value) -> int:
     """The length of an input of tokens. Raises ShapeError unless it is [B, H, S, D]."""
     if not isinstance(x, Tensor) or x.dim() != 4:
         shown = list(x.shape) if isinstance(x, Tensor) else type(x).__name__
