@@ -6,13 +6,16 @@ The graph goes by units of keys where lists are those of single queries, and by 
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from attnir.graph.graph import Graph
 from attnir.graph.tracing import attend, graph
 from attnir.masks import causal, full, mask, window
+from attnir.real import real
 from attnir.route import Route, first, joined, own, topk_blocks
 from attnir.scores import pattern
 from attnir.testing.case import Case, DoesNotApply
@@ -20,6 +23,7 @@ from attnir.testing.executor import Executor
 from attnir.testing.judge import judge, run
 
 NAME = "chosen_blocks"
+SUNK, TWICE = 0.2, 0.5  # have a sink; have lists that are given, with members twice
 PLAIN = 0.5  # of the cases take a mask of positions, whose lists are turned round
 MASKS = (causal(), full(), window(20, 5), mask(lambda q, k: (q - k) % 3 != 1))
 CHANCE = 8  # roundings, as for random calls of peaked inputs
@@ -31,24 +35,45 @@ def routed(case: Case, on: Executor) -> dict[str, float]:
         raise DoesNotApply("a graph's attention has plain heads here, and no blocks with landmarks")
     if case.learned and on.device != "cpu":
         raise DoesNotApply("gradients of tensors are compared on a CPU")
-    drawn = random.Random(case.seed)
-    if case.pattern.heads is None and drawn.random() < PLAIN and not any(case.pattern.spaces):
-        case = case.of(pattern(drawn.choice(MASKS)))
+    drawn = random.Random(f"{case.seed} {case.q_len} {case.k_len} {case.batch} {case.heads} {case.d}")
     route = route_of(drawn)
     lists = route.lists(*case.tensors()[:2], q_start=case.call.q_start)
+    sees_nothing_later(lists, route, case)
+    given: dict[str, Any] = {}
+    if drawn.random() < TWICE:  # members that stand in a list again count once
+        lists = torch.cat([lists, lists[..., ::2]], -1)
+        given = {NAME: lists}
+    if case.pattern.heads is None and drawn.random() < PLAIN and not any(case.pattern.spaces):
+        plain = drawn.choice([*MASKS, causal() & (route.mask | window(3, 0))])
+        case = case.of(pattern(plain), **{NAME: lists.long()})
+    if case.weights.is_softmax and case.weights.sink is None and drawn.random() < SUNK:
+        case = case.of(replace(pattern(case.pattern), weights=replace(case.weights, sink=real(0.5))))
     listed = case.of(joined(pattern(case.pattern), (route,)), **{NAME: lists.long()})
     if not int(listed.live.sum()):
         raise DoesNotApply("nothing is chosen")
     declared = graph_of(case, route)
     attention = on.graph(declared)
 
-    def called(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, **options: Any) -> Any:
-        given = {name: value for name, value in options.items() if name in declared.inputs}
-        return attention(q, k, v, q_start=case.q_start, **given)
+    def called(q: Tensor, k: Tensor, v: Tensor, **options: Any) -> Any:
+        bound = {name: value for name, value in options.items() if name in declared.inputs}
+        moved = {name: t.to(q.device) for name, t in given.items()}
+        return attention(q, k, v, q_start=case.q_start, **bound, **moved)
 
     with on.quiet():
         found = run(called, listed, on.device)
     return judge(found, listed, roundings=CHANCE, stored=True)
+
+
+def sees_nothing_later(lists: Tensor, route: Route, case: Case) -> None:
+    """Assert that a causal route lists no unit that ends behind the first query of a unit, but for forced ones."""
+    if not route.causal or not lists.shape[-2]:
+        return
+    start, stop = case.call.q_start, case.call.q_start + case.q_len
+    unit = torch.arange(lists.shape[-2])[:, None] * route.queries
+    low, high = unit.clamp(min=start), (unit + route.queries - 1).clamp(max=stop - 1)
+    is_own = (lists >= low // route.keys) & (lists <= high // route.keys)
+    forced = is_own & (own() in route.forced) | (lists == 0) & (first() in route.forced)
+    assert bool(((lists < 0) | forced | ((lists + 1) * route.keys - 1 <= low)).all()), "a later unit is chosen"
 
 
 def route_of(drawn: random.Random) -> Route:
