@@ -157,8 +157,8 @@ class Relative(UnitScore):
 
 
 @dataclass(frozen=True, slots=True)
-class Valued(UnitScore):
-    """The mean of a value of keys, [B or 1, H or 1, Sk], which a call gives by name."""
+class _Named(UnitScore):
+    """Scores of a tensor that a call gives by name."""
 
     name: str
 
@@ -168,6 +168,11 @@ class Valued(UnitScore):
     @property
     def names(self) -> tuple[str, ...]:
         return (self.name,)
+
+
+@dataclass(frozen=True, slots=True)
+class Valued(_Named):
+    """The mean of a value of keys, [B or 1, H or 1, Sk], which a call gives by name."""
 
     def scores(self, q: Tensor, k: Tensor, of: Sequence[int], units: Units, given: Mapping[str, Any]) -> Scores:
         t = _of_shape(self.name, given, "values", "keys", (q.shape[0], q.shape[1], units.k_len))
@@ -196,17 +201,8 @@ class Random(UnitScore):
 
 
 @dataclass(frozen=True, slots=True)
-class Given(UnitScore):
+class Given(_Named):
     """Scores that a call gives by name, [B or 1, H or 1, query units, key units]."""
-
-    name: str
-
-    def __str__(self) -> str:
-        return self.name
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return (self.name,)
 
     def scores(self, q: Tensor, k: Tensor, of: Sequence[int], units: Units, given: Mapping[str, Any]) -> Scores:
         shape = (q.shape[0], q.shape[1], units.lists, units.members)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -78,8 +79,9 @@ def traced(function: Any, **axes: str) -> Any:
     return lambda: an.graph(function, **axes)
 
 
+@dataclass
 class NoHash:
-    __hash__ = None  # type: ignore[assignment]  # what a list has as well
+    """Equal by value and not frozen, so that it has no hash."""
 
     def __call__(self, x: Tensor) -> Tensor:
         return x
