@@ -97,7 +97,7 @@ def summed(given: Given, lse: Tensor, wished: Wished, first: Tensor | None = Non
     from attnir.codegen.torch import statistics as on_torch
     from attnir.codegen.torch.build import schedule
 
-    found = schedule(given.plan, call, q, k, natural=True)
+    found = schedule(given.plan, call, q, k, natural=True, fold=False)
     inputs = on_torch.Inputs(q, k, lse, call, found, given.scale, given.pulling, first)
     return on_torch.statistics(inputs, wished)
 

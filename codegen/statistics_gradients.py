@@ -134,7 +134,7 @@ def _through(given: Given, lse: Tensor, first: Tensor | None, delta: Tensor, pul
     from attnir.codegen.torch import statistics as on_torch
     from attnir.codegen.torch.build import schedule
 
-    found = schedule(plan, call, q, k, wanted.reals, natural=True)
+    found = schedule(plan, call, q, k, wanted.reals, natural=True, fold=False)
     inputs = on_torch.Inputs(q, k, lse, call, found, scale, first=first)
     return on_torch.statistics_backward(inputs, delta, pull, wanted)
 

@@ -14,7 +14,7 @@ import torch
 
 from attnir.arrange import Arrangement
 from attnir.codegen.plan import Plan, read_plan
-from attnir.codegen.torch.budget import default_tile
+from attnir.codegen.torch.budget import Budget, default_tile, limited
 from attnir.count import count_launches
 from attnir.disjuncts import disjuncts
 from attnir.evaluate import dense_mask
@@ -39,6 +39,8 @@ DRAWN_PAIRS = 500  # of more than these
 SOME_PAIRS = 4000  # for which more tiles, and laws of several calls, are tried
 SMALLEST = (16, 16)  # tile that a Triton kernel has
 SMALL_TILES = ((4, 4), (2, 8))  # by turns
+
+TIGHT = Budget(heads=2, rows=128, wide=48, pairs=1 << 12, alone=0)
 
 CALM = 2.0  # scores of normal inputs, in deviations, up to which many keys share a row's weight
 CHANCE = 8  # roundings where inputs are such that the yardstick may have none
@@ -139,6 +141,14 @@ def numbers(case: Case, on: Executor) -> dict[str, float]:
     return judge(spoilt(case, on), case, roundings=1 if calm else CHANCE, stored=True)
 
 
+def steps(case: Case, on: Executor) -> dict[str, float]:
+    """Numbers again, where the torch target's products are cut, and members do not go together."""
+    if on.backend != "torch":
+        raise DoesNotApply("kernels have no steps")
+    with limited(TIGHT):
+        return numbers(case, on)
+
+
 def statistics(case: Case, on: Executor) -> dict[str, float]:
     """Statistics of rows and of columns, and their gradients, are as near to float64 as an eager implementation's."""
     if case.weights.landmarks is not None:
@@ -178,6 +188,7 @@ PROPERTIES: dict[str, Property] = {
         Property("permutes", "kernel", "keys that are permuted with the mask give the same", permutes, SOME_PAIRS, 2),
         Property("merges", "kernel", "keys that are split in two merge by their lse", merges, SOME_PAIRS, 3),
         Property("history", "kernel", "calls with other values in between change nothing", recalls, SOME_PAIRS, 4),
+        Property("steps", "kernel", "steps of few pairs, of one member each, give the same", steps, turn=1),
         Property("statistics", "kernel", "statistics are near dense float64, row by row", statistics, SOME_PAIRS, 2),
         Property("routed", "kernel", "a graph that chooses computes what its lists say", routed, SOME_PAIRS, 4),
         Property("numbers", "kernel", "o, lse and gradients are near dense float64, row by row; no NaN leaks", numbers),

@@ -46,7 +46,7 @@ def backward(
         k_unit, v_unit = matrices(unit.keys(k), work.dtype), matrices(unit.values(v), work.dtype)
         dk_unit, dv_unit = as_matrices(unit.keys(dk)), as_matrices(unit.values(dv))
         assert dk_unit is not None and dv_unit is not None, "a unit's key heads make one axis"
-        found = series(unit.group.visits, unit.shared, budget, schedule.block)
+        found = series(unit.group, unit.shared, budget, schedule.block)
         dead, scored = DeadPairs(schedule, unit, found, budget.pairs, q.device), Scored(schedule, unit, q.device)
         with unit.results(dq) as rows_dq:
             dq_unit = sums(rows_dq, work.dtype).zero_()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import torch
@@ -19,15 +22,27 @@ class Budget:
     rows: int  # query rows of a panel, over the query heads that share a key head
     wide: int  # keys that all rows of a panel must see in full, for a product of their own to pay
     pairs: int  # scores held at once: 4 MiB in float32, which stays in a cache
+    alone: int  # pairs of a span, over the heads and samples that share it, from which a product of its own pays
 
 
-CPU = Budget(heads=16, rows=512, wide=512, pairs=1 << 20)
-OTHER = Budget(heads=256, rows=1024, wide=512, pairs=1 << 24)
+CPU = Budget(heads=16, rows=512, wide=512, pairs=1 << 20, alone=1 << 17)
+OTHER = Budget(heads=256, rows=1024, wide=512, pairs=1 << 24, alone=1 << 21)
+_LIMITED: ContextVar[Budget | None] = ContextVar("_LIMITED", default=None)
 
 
 def budget_on(device: torch.device) -> Budget:
     """The bounds for a device."""
-    return CPU if device.type == "cpu" else OTHER
+    return _LIMITED.get() or (CPU if device.type == "cpu" else OTHER)
+
+
+@contextmanager
+def limited(budget: Budget) -> Iterator[None]:
+    """Calls within have other bounds, whatever their device: for those who try what small or large steps compute."""
+    before = _LIMITED.set(budget)
+    try:
+        yield
+    finally:
+        _LIMITED.reset(before)
 
 
 TILE = 64  # small rows follow a narrow window closely, and panels make up for them on wide ranges

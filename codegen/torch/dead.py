@@ -31,8 +31,6 @@ class DeadPairs:
     ) -> None:
         self.schedule, self.unit, self.limit, self.device = schedule, unit, limit, device
         self.held: dict[object, Tensor] = {}
-        samples, heads = unit.members(slice(0, 1), device)
-        self.any_member = samples, heads[:, :, :, :1]
         in_order = unit.group.rows is None and unit.group.keys is None
         self.distances = _distances(found) if schedule.by_distance and in_order else NOTHING
         self.height = max((s.shape.height for s in found if s.shape.checks), default=0)
@@ -83,11 +81,11 @@ class DeadPairs:
         return self.held[key]
 
     def _evaluated(self, step: Step, rows: Sequence[int], cols: Sequence[int], area: tuple[int, int]) -> Tensor:
-        live = self.schedule.live(
-            *(self.unit.members(step.members, self.device) if self.schedule.by_member else self.any_member),
-            tokens_at(rows, area[0], self.unit.group.rows, self.device).view(1, len(rows), -1, 1, 1),
-            tokens_at(cols, area[1], self.unit.group.keys, self.device).view(1, len(cols), 1, 1, -1),
-        )
+        at_rows = tokens_at(rows, area[0], self.unit.group.rows, self.device).view(1, len(rows), -1, 1, 1)
+        at_cols = tokens_at(cols, area[1], self.unit.group.keys, self.device).view(1, len(cols), 1, 1, -1)
+        members = step.members if self.schedule.by_member else slice(0, 1)
+        found = self.unit.pairs(members, at_rows, at_cols)
+        live = self.schedule.live(*(found if self.schedule.by_member else (t[..., :1, :] for t in found)))
         live = live[(None,) * (5 - live.dim())].expand(-1, -1, area[0], -1, area[1])
         return live.contiguous().view(torch.uint8).float().sub_(1).mul_(-DEAD)  # far faster than where, or from bool
 

@@ -45,8 +45,8 @@ def forward(q: Tensor, k: Tensor, v: Tensor, schedule: Schedule, scale: float) -
     for unit in units(schedule, q, k, budget.heads):
         queries = matrices(unit.queries(q), work.dtype)
         keys, values = matrices(unit.keys(k), work.dtype), matrices(unit.values(v), work.dtype)
-        found = series(unit.group.visits, unit.shared, budget, schedule.block)
-        met = [(0, k.shape[2])] if unit.group.keys is not None else keys_met(found)
+        found = series(unit.group, unit.shared, budget, schedule.block)
+        met = [(0, keys.shape[1])] if unit.group.keys is not None else keys_met(found)
         calm = schedule.weight is not None or (
             (schedule.score, schedule.bias, schedule.sink, schedule.landmarks) == (None, None, None, None)
             and _are_calm(queries, keys, met, scale * LOG2E)

@@ -39,28 +39,39 @@ class Unit:
 
     @property
     def n(self) -> int:
-        return _len(self.group.batches) * _len(self.kv_heads)
+        return 1 if self.group.fold is not None else _len(self.group.batches) * _len(self.kv_heads)
 
-    def members(self, which: slice, device: torch.device) -> tuple[Tensor, Tensor]:
-        """(samples [n, 1, 1, 1, 1], query heads [n, 1, 1, shared, 1]) of some matrices, as indices."""
-        index = torch.arange(self.n, device=device)[which].view(-1, 1, 1, 1, 1)
+    def pairs(self, which: slice, rows: Tensor, cols: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """(samples, query heads, queries, keys) of some matrices' rows [1, products, rows, 1, 1] and keys [..., keys].
+
+        Indices that broadcast to [matrices, products, rows, shared, keys].
+        """
+        own = torch.arange(self.shared, device=rows.device).view(1, 1, 1, -1, 1)
+        if (fold := self.group.fold) is not None:
+            members = rows.div(fold.q_len, rounding_mode="floor")
+            heads = members % fold.heads * self.shared + own
+            return members.div(fold.heads, rounding_mode="floor"), heads, rows % fold.q_len, cols % fold.k_len
+        index = torch.arange(self.n, device=rows.device)[which].view(-1, 1, 1, 1, 1)
         kv_heads = _len(self.kv_heads)
-        own = torch.arange(self.shared, device=device).view(1, 1, 1, -1, 1)
         heads = self.group.heads.start + index % kv_heads * self.shared + own
-        return self.group.batches.start + index // kv_heads, heads
+        return self.group.batches.start + index // kv_heads, heads, rows, cols
 
     def queries(self, t: Tensor) -> Tensor:
-        """t [B, Hq, Sq, d] as a view [samples, key heads, Sq, shared, d]."""
+        """t [B, Hq, Sq, d] as [samples, key heads, Sq, shared, d], or [1, 1, all, shared, d]: a view if it can be."""
         heads: Tensor = t[self.group.batches, self.group.heads].unflatten(1, (-1, self.shared))
-        return heads.transpose(2, 3)
+        return self._on_one_axis(heads.transpose(2, 3))
 
     def keys(self, t: Tensor) -> Tensor:
-        """t [B, Hk, Sk, d] as a view [samples, key heads, Sk, d]."""
-        return t[self.group.batches, self.kv_heads]
+        """t [B, Hk, Sk, d] as [samples, key heads, Sk, d], or [1, 1, all, d]: a view if it can be."""
+        return self._on_one_axis(t[self.group.batches, self.kv_heads])
 
     def values(self, t: Tensor) -> Tensor:
-        """t [B, Hv, Sk, d] as a view [samples, value heads, Sk, d]."""
-        return t[self.group.batches, self.value_heads]
+        """t [B, Hv, Sk, d] likewise."""
+        return self._on_one_axis(t[self.group.batches, self.value_heads])
+
+    def _on_one_axis(self, t: Tensor) -> Tensor:
+        """t [samples, heads, tokens, ...] as [1, 1, all of them, ...] where members are folded."""
+        return t if self.group.fold is None else t.flatten(0, 2)[None, None]
 
     @contextmanager
     def results(self, t: Tensor) -> Iterator[Tensor]:
@@ -68,13 +79,14 @@ class Unit:
 
         A view, or, where the rows stand in another order, memory that is stored to their places in the end.
         """
-        view, rows = self.queries(t), self.group.rows
-        if rows is None:
-            yield view
-            return
-        held = view.new_empty(*view.shape[:2], len(rows), *view.shape[3:])
+        found, rows = self.queries(t), self.group.rows
+        held = found if rows is None else found.new_empty(*found.shape[:2], len(rows), *found.shape[3:])
         yield held
-        view.index_copy_(2, rows, held)
+        if rows is not None:
+            found.index_copy_(2, rows, held)
+        if self.group.fold is not None and found.data_ptr() != t.data_ptr():  # no view
+            place = t.unflatten(1, (-1, self.shared)).transpose(2, 3)
+            place.copy_(found.view(place.shape))
 
 
 def units(schedule: Schedule, q: Tensor, k: Tensor, limit: int) -> Iterator[Unit]:
@@ -83,6 +95,9 @@ def units(schedule: Schedule, q: Tensor, k: Tensor, limit: int) -> Iterator[Unit
     A part has several samples only where they and its key heads make one axis.
     """
     for group in schedule.groups:
+        if group.fold is not None:
+            yield Unit(group, slice(0, k.shape[1]), slice(0, k.shape[1]), group.fold.shared)
+            continue
         maps = schedule.maps
         parts = _head_parts(group.heads, q.shape[1] // k.shape[1], limit) if maps is None else _runs(group.heads, maps)
         for heads, kv_heads, value_heads, shared in parts:

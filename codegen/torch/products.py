@@ -38,9 +38,13 @@ def _one(a: Batches, b: Batches) -> bool:
 
 def _calls(*operands: Batches) -> Iterable[tuple[Tensor, ...]]:
     """Operands [inner, rows, columns] of one call each; all in one call where outer and inner lie as one axis."""
-    if all(isinstance(t, Tensor) and t.stride(0) == t.shape[1] * t.stride(1) for t in operands):
+    if all(isinstance(t, Tensor) and _is_one_axis(t) for t in operands):
         return [tuple(t.flatten(0, 1) for t in operands if isinstance(t, Tensor))]
     return zip(*operands, strict=True)
+
+
+def _is_one_axis(t: Tensor) -> bool:
+    return t.shape[1] == 1 or t.stride(0) == t.shape[1] * t.stride(1)
 
 
 def scores(a: Batches, b: Batches, work: Workspace, name: str) -> Tensor:
@@ -56,7 +60,8 @@ def scores(a: Batches, b: Batches, work: Workspace, name: str) -> Tensor:
 def mix(p: Tensor, b: Batches, places: Batches, work: Workspace, fresh: bool) -> None:
     """p [., ., r, c] @ b [., ., c, d], written to places [., ., r, d] if fresh, else added to them."""
     single = LINEAR is not None and _one(p, tuple(x.transpose(1, 2) for x in b))
-    if fresh and not single and all(x.is_contiguous() for x in places):
+    apart = isinstance(b, Tensor) and not isinstance(places, Tensor)  # products of one call, results of many
+    if fresh and not single and not apart and all(x.is_contiguous() for x in places):
         _products(p, b, places)
         return
     # Into contiguous matrices: bmm takes those of another tensor one by one.

@@ -10,10 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from attnir.codegen.torch.units import LOG2E
 from attnir.heads import Heads
+
+Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +39,42 @@ class Visit:
 
 
 @dataclass(frozen=True, slots=True)
+class Fold:
+    """Members whose queries stand on one axis, member after member: samples, and of each some heads.
+
+    A member has `shared` query heads, which have one head of k and of v, and a sample `heads` members. The keys of all
+    heads of k stand on one axis as well.
+    """
+
+    q_len: int
+    k_len: int
+    heads: int
+    shared: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Gathered:
+    """Visits whose keys are gathered, each for one product.
+
+    Visit i has queries [rows[i], rows[i] + heights[i]) and, of the keys of its group, those from keys[i]: first
+    `full[i]` that all its queries see, then `checked[i]` of which the predicate decides.
+    """
+
+    rows: Indices
+    heights: Indices
+    keys: Indices
+    full: Indices
+    checked: Indices
+
+
+@dataclass(frozen=True, slots=True)
 class Group:
     """Samples and query heads that share their visits. The rows of the visits ascend and do not overlap.
 
     rows, keys: where the tokens do not stand in the order of the visits, the indices of those that do: int64. A visit
     then counts rows and keys by their places in these; a key may have several, a row has one.
+    gathered: more visits, whose keys are gathered. fold: how samples and heads that visit other keys go together; then
+    rows and keys count those of all members.
     """
 
     batches: slice
@@ -47,6 +82,8 @@ class Group:
     visits: tuple[Visit, ...]
     rows: Tensor | None = None
     keys: Tensor | None = None
+    gathered: Gathered | None = None
+    fold: Fold | None = None
 
 
 Place = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor | None]]  # of samples, heads, rows and cols

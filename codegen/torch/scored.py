@@ -59,7 +59,7 @@ class Scored:
         count, length = len(rows), height + width - 1
         last = torch.tensor(rows, device=self.device).view(1, count, 1, 1, 1) + height - 1
         keys = tokens_at(cols, length, None, self.device).view(1, count, 1, 1, -1)
-        found = bias(*self.unit.members(step.members, self.device), last, keys, s.new_zeros(1))
+        found = bias(*self.unit.pairs(step.members, last, keys), s.new_zeros(1))
         found = found[(None,) * (5 - found.dim())].expand(-1, count, 1, -1, length).transpose(2, 3)
         whole = found.expand(-1, -1, -1, height, -1).contiguous()
         strides = (*whole.stride()[:3], length - 1, 1)
@@ -121,14 +121,9 @@ class Scored:
     def indices(self, step: Step) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Samples, heads, rows and columns of those pairs."""
         height, width, count = step.series.shape.height, step.series.shape.width, len(step.series.rows)
-        samples, heads = self.unit.members(step.members, self.device)
         rows = tokens_at(step.series.rows, height, step.group.rows, self.device).view(1, count, -1, 1, 1)
-        return (
-            samples,
-            heads,
-            rows,
-            tokens_at(step.series.cols, width, step.group.keys, self.device).view(1, count, 1, 1, -1),
-        )
+        cols = tokens_at(step.series.cols, width, step.group.keys, self.device).view(1, count, 1, 1, -1)
+        return self.unit.pairs(step.members, rows, cols)
 
     def of(self, function: Change, step: Step, s: Tensor) -> Tensor:
         """A function of every pair and its score: [outer, inner, rows * shared, keys]."""

@@ -13,8 +13,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import numpy as np
+
 from attnir.codegen.torch.budget import Budget
-from attnir.codegen.torch.schedule import Span, Visit
+from attnir.codegen.torch.schedule import Gathered, Group, Span, Visit
 
 Range = tuple[int, int]  # [start, stop)
 Place = tuple[int, int]  # a product's first row and its first key
@@ -45,17 +47,30 @@ class Series:
         return replace(self, rows=self.rows[at], cols=self.cols[at])
 
 
-def series(visits: Iterable[Visit], shared: int, budget: Budget, block: int = 1) -> list[Series]:
-    """All products of a group's visits, first turns first; `shared` query heads have one key head.
+def series(group: Group, shared: int, budget: Budget, block: int = 1) -> list[Series]:
+    """All products of a group, first turns first; `shared` query heads have one key head.
 
     block: keys that stand in one block, as spans begin with one, are in one product.
     """
     places: defaultdict[Shape, list[Place]] = defaultdict(list)
-    for panel in _panels(visits, shared, budget):
+    if group.gathered is not None:
+        places |= _of_gathered(group.gathered, shared, budget.pairs)
+    for panel in _panels(group.visits, shared, budget):
         for shape, place in panel.products(shared, budget.pairs, block):
             places[shape].append(place)
     ordered = sorted(places.items(), key=lambda item: item[0].turn)
     return [s for shape, found in ordered for s in _series(shape, found)]
+
+
+def _of_gathered(visits: Gathered, shared: int, pairs: int) -> Iterator[tuple[Shape, list[Place]]]:
+    """The products of each kind of visit, of at most so many pairs each."""
+    kinds, which = np.unique(np.stack([visits.heights, visits.full, visits.checked]), axis=1, return_inverse=True)
+    for kind, (height, full, checked) in enumerate(kinds.T.tolist()):
+        at = np.flatnonzero(which == kind)
+        for turn, (start, stop) in enumerate(_cut((0, full + checked), pairs // (height * shared), 1)):
+            check = (max(full, start) - start, stop - start)
+            shape = Shape(turn, height, stop - start, (check,) if check[0] < check[1] else ())
+            yield shape, list(zip(visits.rows[at].tolist(), (visits.keys[at] + start).tolist(), strict=True))
 
 
 def keys_met(found: Iterable[Series]) -> list[Range]:

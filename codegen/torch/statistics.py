@@ -159,7 +159,7 @@ def _pairs(inputs: Inputs, unit: Unit, work: Workspace, budget: Budget) -> Itera
     pulling = [matrices(unit.values(v), work.dtype) for v in inputs.pulling[:1]]
     pulling += [matrices(unit.queries(do), work.dtype) for do in inputs.pulling[1:]]
     first = None if inputs.first is None else matrices(unit.queries(inputs.first[..., None]), torch.int32)
-    found = series(unit.group.visits, unit.shared, budget)
+    found = series(unit.group, unit.shared, budget)
     dead, scored = DeadPairs(schedule, unit, found, budget.pairs, q.device), Scored(schedule, unit, q.device)
     for step in steps(found, unit, budget.pairs):
         before = products.scores(step.scaled(queries, inputs.scale, work), step.keys(keys), work, "s")

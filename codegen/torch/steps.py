@@ -54,7 +54,7 @@ class Step:
 
     def queries(self, t: Tensor) -> Batches:
         """The rows of t [n, queries * shared, d], in the order of the tokens: views, or gathered."""
-        if self.group.rows is None:
+        if self.group.rows is None and (self.series.even or self.group.gathered is None):
             return self.rows(t)
         return self._gathered(t, self.group.rows, self.series.rows, self.series.shape.height, self.shared)
 
@@ -68,7 +68,7 @@ class Step:
             return self._parts(t, self.series.cols, self.shape[3])
         return self._gathered(t, self.group.keys, self.series.cols, self.shape[3], 1)
 
-    def _gathered(self, t: Tensor, order: Tensor, places: Sequence[int], length: int, shared: int) -> Tensor:
+    def _gathered(self, t: Tensor, order: Tensor | None, places: Sequence[int], length: int, shared: int) -> Tensor:
         """Runs of an order of the tokens of t [n, tokens * shared, d], as a copy [outer, inner, length * shared, d]."""
         t = t[self.members].unflatten(1, (-1, shared))
         found = t.index_select(1, tokens_at(places, length, order, t.device).flatten())
@@ -85,8 +85,12 @@ class Step:
     def add_to_keys(self, t: Tensor, more: Tensor) -> None:
         """Add more [outer, inner, keys, d] to the keys of t [n, keys, d], in a fixed order where they overlap."""
         if self.group.keys is not None:
-            for i, index in enumerate(tokens_at(self.series.cols, self.shape[3], self.group.keys, t.device)):
-                t[self.members].index_add_(1, index, more[:, i] if self.by_member else more[i])
+            index = tokens_at(self.series.cols, self.shape[3], self.group.keys, t.device)
+            if t.device.type == "cpu" and self.members == slice(0, 1):  # where one operation adds in the order of index
+                t[0].index_add_(0, index.flatten(), more.reshape(-1, more.shape[3]))
+                return
+            for i, tokens in enumerate(index):
+                t[self.members].index_add_(1, tokens, more[:, i] if self.by_member else more[i])
             return
         if not self.by_member:
             for part, x in zip(self.keys(t), more, strict=True):  # one by one, as they may overlap

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import pytest
@@ -216,22 +216,26 @@ def test_any_tile(pattern: Callable[[Tensor, Tensor], Tensor], tile: tuple[int, 
     check(s, dense_mask(pattern, s.q_len, s.k_len), tile=tile)
 
 
+def whole(visits: Iterable[Visit]) -> Group:
+    """One head of one sample."""
+    return Group(slice(0, 1), slice(0, 1), tuple(visits))
+
+
 @pytest.mark.parametrize("s", [Sizes(q_len=1100, k_len=1300, d=64, dv=64), Sizes(1, 6, 2, 700, 1500, 32, 96)], ids=str)
 @pytest.mark.parametrize("pattern", [causal, full, sinks])
 def test_wide_products(pattern: Callable[[Tensor, Tensor], Tensor], s: Sizes) -> None:
     mask = dense_mask(pattern, s.q_len, s.k_len)
     visits = schedule_of(mask, 1, s.heads, (64, 64)).groups[0].visits
-    tall = [x for x in series(visits, s.heads // s.kv_heads, budget.CPU) if x.shape.height > 64]
+    tall = [x for x in series(whole(visits), s.heads // s.kv_heads, budget.CPU) if x.shape.height > 64]
     assert bool(tall) == (pattern is not sinks), "these sizes try the wide products"
     check(s, mask, tile=(64, 64))
 
 
-def test_products_cut_by_a_small_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    tight = budget.Budget(heads=2, rows=64, wide=48, pairs=1 << 10)
-    monkeypatch.setattr(budget, "CPU", tight)
+def test_products_cut_by_a_small_budget() -> None:
     s = Sizes(batch=3, heads=6, kv_heads=3)
-    for pattern in PATTERNS:
-        check(s, dense_mask(pattern, s.q_len, s.k_len))
+    with budget.limited(budget.Budget(heads=2, rows=64, wide=48, pairs=1 << 10, alone=0)):
+        for pattern in PATTERNS:
+            check(s, dense_mask(pattern, s.q_len, s.k_len))
 
 
 def test_masks_of_their_own_for_samples_and_heads() -> None:
@@ -386,7 +390,7 @@ def visited(found: Series, counts: Tensor, checked: Tensor) -> None:
             assert len({b - a for a, b in itertools.pairwise(places)}) <= 1
 
 
-@pytest.mark.parametrize("limits", [budget.CPU, budget.Budget(16, 128, 64, 1 << 12)], ids=str)
+@pytest.mark.parametrize("limits", [budget.CPU, budget.Budget(16, 128, 64, 1 << 12, 0)], ids=str)
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_series_visit_every_span_once(pattern: Callable[[Tensor, Tensor], Tensor], limits: budget.Budget) -> None:
     mask = dense_mask(pattern, 1500, 1500)[0, 0]
@@ -397,7 +401,7 @@ def test_series_visit_every_span_once(pattern: Callable[[Tensor, Tensor], Tensor
         for span in visit.spans:
             (wanted if span.full else partial)[visit.start : visit.stop, span.start : span.stop] += 1
     turns = torch.zeros(1500, dtype=torch.int64)
-    for found in series(visits, 2, limits):
+    for found in series(whole(visits), 2, limits):
         visited(found, counts, checked)
         assert found.shape.height * found.shape.width * 2 <= max(limits.pairs, 64 * 2)
         assert found.shape.height <= max(64, limits.rows // 2)
@@ -416,7 +420,7 @@ def unit_of(n: int) -> Unit:
 @pytest.mark.parametrize("n", [1, 3, 8])
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_steps_do_every_product_once(pattern: Callable[[Tensor, Tensor], Tensor], n: int) -> None:
-    found = series(list(visits_of(dense_mask(pattern, 1500, 1500)[0, 0], (64, 32))), 1, budget.CPU)
+    found = series(whole(visits_of(dense_mask(pattern, 1500, 1500)[0, 0], (64, 32))), 1, budget.CPU)
     want = {(m, r, c) for s in found for r, c in zip(s.rows, s.cols, strict=True) for m in range(n)}
     got = [
         (m, r, c)
