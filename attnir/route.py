@@ -39,7 +39,7 @@ from attnir.ops import LISTED_LIMIT, POSITION_LIMIT, SelectionDecl
 from attnir.scores import Pattern
 from attnir.selections import distinct
 from attnir.signature import first_position
-from attnir.unit_scores import Given, LowRank, Pooled, Random, Relative, Shares, Units, UnitScore, Valued
+from attnir.unit_scores import Given, LastKey, LowRank, Pooled, Random, Relative, Shares, Units, UnitScore, Valued
 
 WORKSPACE = 2**22  # scores at once
 SHARED = ("each", "group", "all")
@@ -206,7 +206,7 @@ class Route:
 
 def _positive(what: str, size: object) -> int:
     if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= POSITION_LIMIT:
-        raise RouteError(f"{what} has a number from 1 on, not {size!r}")
+        raise RouteError(f"{what} has a number from 1 to 2**28, not {size!r}")
     return size
 
 
@@ -221,6 +221,11 @@ def mean_pool(scaled: bool = False) -> UnitScore:
 def max_pool() -> UnitScore:
     """The product of the largest values of both units, channel by channel."""
     return Pooled("max")
+
+
+def last_key() -> UnitScore:
+    """The product of the mean of a unit of queries with the last key of a unit, such as a landmark of the block."""
+    return LastKey()
 
 
 def low_rank(name: str) -> UnitScore:

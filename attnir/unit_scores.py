@@ -79,6 +79,20 @@ class Pooled(UnitScore):
 
 
 @dataclass(frozen=True, slots=True)
+class LastKey(UnitScore):
+    """The product of the mean of a unit of queries with the last key of a unit of keys; one without it has -inf."""
+
+    def __str__(self) -> str:
+        return "products with last keys"
+
+    def scores(self, q: Tensor, k: Tensor, of: Sequence[int], units: Units, given: Mapping[str, Any]) -> Scores:
+        of_queries = _pooled(q, units.queries, "mean", units.q_start % units.queries)
+        last = spread(k[:, :, units.keys - 1 :: units.keys].float(), of).transpose(-1, -2)
+        missing = units.members - last.shape[-1]
+        return lambda rows: torch.nn.functional.pad(of_queries[:, :, rows] @ last, (0, missing), value=-torch.inf)
+
+
+@dataclass(frozen=True, slots=True)
 class LowRank(UnitScore):
     """The product of means after a projection [D, r], or [Hk, D, r] of key heads, which a call gives by name."""
 
@@ -224,6 +238,7 @@ def _of_shape(name: str, given: Mapping[str, Any], what: str, of: str, shape: tu
 def _pooled(t: Tensor, size: int, how: str, before: int = 0) -> Tensor:
     """What units of t [B, H, S, D] have on average, or at most, float32 [B, H, units, D]; the first lacks `before`."""
     t = t.detach().float()
+    size = min(size, max(1, before + t.shape[2]))  # of a unit of all tokens
     if size == 1:
         return t
     neutral = 0.0 if how == "mean" else -torch.inf

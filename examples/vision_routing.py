@@ -29,6 +29,7 @@ from torch import Tensor, nn
 import attnir as an
 
 PATCH, HEADS, WIDTH, LAYERS = 3, 2, 64, 2
+RATE = 3e-3
 KINDS = ("square", "disc", "cross", "frame")
 REGIONS, CHOSEN = 4, 2
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -39,7 +40,7 @@ def images(count: int, side: int, seed: int) -> tuple[Tensor, Tensor]:
     g = torch.Generator().manual_seed(seed)
     pixels = side * PATCH
     kind = torch.randint(len(KINDS), (count,), generator=g)
-    reach = 0.08 + 0.08 * torch.rand(count, 1, 1, generator=g)
+    reach = 0.12 + 0.1 * torch.rand(count, 1, 1, generator=g)
     x, y = (0.2 + 0.6 * torch.rand(2, count, 1, 1, generator=g)).unbind()
     at = torch.linspace(0, 1, pixels)
     across, down = (at[None, None, :] - x).abs(), (at[None, :, None] - y).abs()
@@ -47,10 +48,10 @@ def images(count: int, side: int, seed: int) -> tuple[Tensor, Tensor]:
     shapes = [box < reach, across**2 + down**2 < reach**2, (inner < reach / 3) & (box < reach), box < reach]
     shapes[3] = shapes[3] & (box > reach / 2)
     drawn = torch.stack(torch.broadcast_tensors(*shapes), 1)[torch.arange(count), kind].float()
-    for _ in range(3):  # lines from side to side
+    for _ in range(2):  # lines from side to side
         slope, shift = (2 * torch.rand(2, count, 1, 1, generator=g) - 1).unbind()
         drawn = drawn + 0.5 * ((at[None, :, None] - 0.5 - slope * (at[None, None, :] - 0.5) - shift).abs() < 0.01)
-    return drawn + 0.3 * torch.randn(count, pixels, pixels, generator=g), kind
+    return drawn + 0.2 * torch.randn(count, pixels, pixels, generator=g), kind
 
 
 class Classifier(nn.Module):
@@ -76,7 +77,7 @@ class Classifier(nn.Module):
             q, k, v = qkv(norm(x)).unflatten(-1, (3, HEADS, -1)).permute(2, 0, 3, 1, 4)
             x = x + out(attend(q, k, v).transpose(1, 2).flatten(2))
             x = x + mix(x)
-        logits: Tensor = self.kind(x.mean(1))
+        logits: Tensor = self.kind(x.amax(1))
         return logits
 
 
@@ -94,7 +95,8 @@ def train(attend: Attend, side: int, steps: int, batch: int) -> tuple[Classifier
     """A classifier, trained from the same start on the same images, whatever the way it attends."""
     torch.manual_seed(0)
     model = Classifier(side)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    optimizer = torch.optim.AdamW(model.parameters())
+    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=RATE, total_steps=steps)
     kept: dict[int, int] = {}
 
     def keep(t: Tensor) -> Tensor:
@@ -113,6 +115,7 @@ def train(attend: Attend, side: int, steps: int, batch: int) -> tuple[Classifier
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        rate.step()
         times.append(time.perf_counter() - began)
     pixels, kind = images(512, side, 10**6)
     with torch.no_grad():

@@ -18,6 +18,15 @@ from attnir.route import Route
 from attnir.unit_scores import Pooled
 
 
+def test_a_unit_may_be_larger_than_the_sequence() -> None:
+    """One list for all queries, by their mean; and one member, which is all keys."""
+    q, k = (torch.randn(1, 2, n, 4, generator=torch.Generator().manual_seed(0)) for n in (5, 7))
+    lists = an.route.topk_keys(k=2, query_block=2**28).lists(q, k)
+    assert lists.shape == (1, 2, 1, 2)
+    assert torch.equal(lists[:, :, 0], (q.mean(2, keepdim=True) @ k.mT)[:, :, 0].topk(2).indices.int())
+    assert an.route.topk_blocks(block=2**28, k=2).lists(q, k).tolist() == [[[[0]]] * 2] * 1
+
+
 def plain_lists(r: Route, q: Tensor, k: Tensor, q_start: int) -> list[list[list[set[int]]]]:
     """The members of every list, [B][H][units]: token by token, unit by unit."""
     group = q.shape[1] // k.shape[1]

@@ -31,6 +31,7 @@ from attnir.graph.tracing import (
     unfold,
 )
 from attnir.masks import causal, mask
+from attnir.normalizers import softmax
 from attnir.ops import POSITION_LIMIT
 from attnir.scores import score
 from attnir.value import Value
@@ -116,6 +117,36 @@ def nsa(block: int = 64, k: int = 16, window: int = 512) -> Graph:
         )
 
     return graph(branches)
+
+
+@entry(
+    "landmark-retrieval",
+    source="Landmark Attention: Random-Access Infinite Context Length for Transformers, where it retrieves; "
+    "epfml/landmark-attention",
+    example=Example({"block": 16, "k": 2}, heads=2),
+    graph=True,
+)
+def landmark_retrieval(block: int = 64, k: int = 4) -> Graph:
+    """Causal; of the earlier blocks a query sees those k whose landmarks fit it best, in a softmax of two levels.
+
+    The last key of every block is its landmark. A query attends to the keys of its own block and to the landmarks of
+    the retrieved ones; what a landmark gets goes to the other keys of its block, by a softmax over these. It is
+    `landmark` where k is the number of blocks. No gradient through the choice; of equal products the earlier block
+    wins. Strict. Where positions are turned into k, they are remapped there.
+
+    block  keys of a block, the landmark included: 16, 32, 64 or 128
+    k      earlier blocks that are retrieved
+
+    >>> import attnir as an
+    >>> print(an.catalog.build("landmark-retrieval"))  # doctest: +ELLIPSIS
+    q  ...
+    """
+    whole(1, k=k)
+    chosen = route.topk_blocks(
+        block=block, query_block=1, k=k, score=route.last_key(), forced=[route.own()], causal=True, name="blocks"
+    )
+    landmarks = softmax(landmarks=block)
+    return graph(lambda q, k, v: attend(causal(), q, k, v, normalize=landmarks, route=chosen))
 
 
 @entry(

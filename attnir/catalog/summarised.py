@@ -11,11 +11,11 @@ from torch import Tensor
 from attnir.catalog.registry import Example, entry
 from attnir.catalog.shared import check_same, some_numbers
 from attnir.catalog.sizes import whole
-from attnir.errors import ShapeError
+from attnir.errors import DeclarationError, ShapeError
 from attnir.graph.edges import Tokens
 from attnir.graph.graph import Graph
 from attnir.graph.tracing import attend, epilogue, graph, merge, project, summarise
-from attnir.masks import causal, full, mask
+from attnir.masks import Mask, causal, full, mask
 
 
 @entry(
@@ -159,17 +159,75 @@ def combiner(segment: int = 64) -> Graph:
     """
     whole(1, segment=segment)
     own = mask(lambda q, k: k // segment == q // segment)
-    within = mask(lambda q, k: k // segment == q)  # of a summary's query, which is its segment's number
     earlier = mask(lambda q, k: k < q // segment)
 
     def stages(q: Any, k: Any, v: Any) -> Any:
         keys = summarise(k, segment)
-        seen = attend(within, summarise(q, segment), k, v)
+        seen = attend(_within(segment), summarise(q, segment), k, v)
         values = epilogue(as_keys, seen, q, k, gives=Tokens(f"k // {segment}"))
         near = attend(own & causal(), q, k, v, return_lse=True)
         return merge([near, attend(earlier, q, keys, values, return_lse=True)])[0]
 
     return graph(stages)
+
+
+@entry(
+    "combiner-log-n",
+    source="Combiner: Full Attention Transformer with Sparse Computation Cost; google-research",
+    example=Example({"most": 64}, heads=2),
+    graph=True,
+)
+def combiner_log_n(most: int = 65536) -> Graph:
+    """Causal; a query sees itself, and the earlier tokens as summaries of 1, 2, 4 and so on, in one softmax.
+
+    For each bit of its position that is set there is one summary, of as many tokens as the bit stands for; the larger
+    ones are further away, and together they are all earlier tokens. A summary's key is the mean of its keys, its value
+    what the mean of its queries sees in it. Summaries stand for their tokens without a count. All is differentiable.
+    Strict; q and k are of the same tokens.
+
+    most   tokens of the longest sequence, a power of 2
+
+    >>> import attnir as an
+    >>> print(an.catalog.build("combiner-log-n", most=4))  # doctest: +ELLIPSIS
+    q  ...
+    """
+    whole(1, most=most)
+    if most & (most - 1):
+        raise DeclarationError(f"`most` is a power of 2, not {most}")
+
+    def stages(q: Any, k: Any, v: Any) -> Any:
+        k = epilogue(_AtMost(most), k, q)
+        parts = [attend(mask(lambda q, k: k == q) | _before(1), q, k, v, return_lse=True)]
+        for size in (2**level for level in range(1, most.bit_length() - 1)):
+            seen = attend(_within(size), summarise(q, size), k, v)
+            values = epilogue(as_keys, seen, q, k, gives=Tokens(f"k // {size}"))
+            parts.append(attend(_before(size), q, summarise(k, size), values, return_lse=True))
+        return merge(parts)[0]
+
+    return graph(stages)
+
+
+def _within(size: int) -> Mask:
+    """The tokens that a summary of so many stands for, of its query, which is its number."""
+    return mask(lambda q, k: k // size == q)
+
+
+def _before(size: int) -> Mask:
+    """The summary of so many tokens that a query sees, if any: the one before that in which it stands."""
+    return mask(lambda q, k: (q // size % 2 == 1) & (k == q // size - 1))
+
+
+@dataclass(frozen=True, slots=True)
+class _AtMost:
+    """Keys, of the same tokens as queries, of which there are not too many."""
+
+    most: int
+
+    def __call__(self, k: Tensor, q: Tensor, q_start: int) -> Tensor:
+        check_same(q, k, q_start)
+        if k.shape[2] > self.most:
+            raise ShapeError(f"{k.shape[2]} tokens are more than the {self.most} that `most` says")
+        return k
 
 
 def as_keys(x: Tensor, q: Tensor, k: Tensor, q_start: int) -> Tensor:

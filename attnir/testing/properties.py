@@ -26,6 +26,7 @@ from attnir.real import SCORE, derivative
 from attnir.scores import parse, pattern
 from attnir.testing.case import Case, DoesNotApply
 from attnir.testing.executor import Executor
+from attnir.testing.graphs import graphs
 from attnir.testing.judge import judge
 from attnir.testing.laws import merges, permutes, recalls, shifts, slices
 from attnir.testing.meaning import meaning, some_pairs
@@ -191,6 +192,7 @@ PROPERTIES: dict[str, Property] = {
         Property("steps", "kernel", "steps of few pairs, of one member each, give the same", steps, turn=1),
         Property("statistics", "kernel", "statistics are near dense float64, row by row", statistics, SOME_PAIRS, 2),
         Property("routed", "kernel", "a graph that chooses computes what its lists say", routed, SOME_PAIRS, 4),
+        Property("graphs", "kernel", "a random graph computes its dense meaning", graphs, SOME_PAIRS, 3),
         Property("numbers", "kernel", "o, lse and gradients are near dense float64, row by row; no NaN leaks", numbers),
     )
 }

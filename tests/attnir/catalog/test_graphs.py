@@ -6,6 +6,7 @@ Python numbers. Inputs are small integers where equal scores are wanted.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -378,6 +379,54 @@ def test_combiner(n: int) -> None:
     check("combiner", {"segment": segment}, [q, key, v], softmax(live, s, torch.cat([wide_v, values], 2)))
 
 
+@pytest.mark.parametrize("n", [1, 2, 7, 29, 32])
+def test_combiner_by_bits(n: int) -> None:
+    q, key, v = tensors(2, 4, 2, n, n)
+    wide_q, (wide_k, wide_v) = q.double(), spread(key, v, heads=4)
+    rows = []
+    for i in range(n):
+        keys, values, start = [wide_k[:, :, i]], [wide_v[:, :, i]], 0
+        for size in (2**bit for bit in reversed(range(5)) if i >> bit & 1):
+            block = slice(start, start + size)
+            of_query = wide_q[:, :, block].mean(2, keepdim=True)
+            keys.append(wide_k[:, :, block].mean(2))
+            seen = scores_of(of_query, wide_k[:, :, block]).softmax(-1) @ wide_v[:, :, block]
+            values.append(seen[:, :, 0])
+            start += size
+        assert start == i, "all that comes before is in one of them"
+        s = scores_of(wide_q[:, :, i : i + 1], torch.stack(keys, 2))
+        rows.append(s.softmax(-1) @ torch.stack(values, 2))
+    check("combiner-log-n", {"most": 32}, [q, key, v], torch.cat(rows, 2))
+
+
+def test_more_tokens_than_a_combiner_has_bits_for() -> None:
+    with pytest.raises(ShapeError, match="33 tokens are more than the 32"):
+        an.compile(an.catalog.build("combiner-log-n", most=32))(*tensors(1, 1, 1, 33, 33))
+
+
+@pytest.mark.parametrize(("q_len", "k_len"), [(1, 100), (64, 64), (40, 100)])
+@pytest.mark.parametrize("k", [1, 2, 9])
+def test_landmark_retrieval(q_len: int, k_len: int, k: int) -> None:
+    block = 16
+    q, key, v = tensors(2, 4, 2, q_len, k_len)
+    wide_q, (wide_k, wide_v) = q.double(), spread(key, v, heads=4)
+    s, start = scores_of(wide_q, wide_k), k_len - q_len
+    rows = torch.zeros(2, 4, q_len, k_len, dtype=torch.float64)
+    for b, h, i in itertools.product(range(2), range(4), range(q_len)):
+        row, own = s[b, h, i], (start + i) // block
+        ends = [c * block + block - 1 for c in range(own)]
+        retrieved = sorted(sorted(range(own), key=lambda c: (-float(row[ends[c]]), c))[:k])
+        mine = [j for j in range(own * block, start + i + 1) if j % block != block - 1]
+        if not mine and not retrieved:
+            continue
+        shares = row[[*mine, *(ends[c] for c in retrieved)]].softmax(0)
+        rows[b, h, i, mine] = shares[: len(mine)]
+        for c, share in zip(retrieved, shares[len(mine) :], strict=True):
+            members = slice(c * block, (c + 1) * block - 1)
+            rows[b, h, i, members] = share * row[members].softmax(0)
+    check("landmark-retrieval", {"block": block, "k": k}, [q, key, v], rows @ wide_v)
+
+
 def blocks_of(n: int, size: int) -> int:
     return -(-n // size)
 
@@ -644,7 +693,7 @@ def test_a_call_says_where_queries_stand(q_start: int) -> None:
     torch.testing.assert_close(both(q, key, v, q_start=q_start), an.compile(an.full())(q, key, v))
 
 
-@pytest.mark.parametrize("name", ["mra", "combiner"])
+@pytest.mark.parametrize("name", ["mra", "combiner", "combiner-log-n"])
 def test_queries_and_keys_of_other_tokens_are_refused(name: str) -> None:
     q, key, v = tensors(1, 2, 1, 64, 64)
     attn = an.compile(an.catalog.build(name))
@@ -671,7 +720,7 @@ def test_heads_of_values_may_be_others_than_those_of_keys(name: str) -> None:
     torch.testing.assert_close(found.double(), dense, atol=1e-5, rtol=1e-5)
 
 
-SAME_TOKENS = ("mra", "combiner", "sparsifiner")  # whose queries and keys are of the same tokens
+SAME_TOKENS = ("mra", "combiner", "combiner-log-n", "sparsifiner")  # whose queries and keys are of the same tokens
 FIXED = ("vmoba", "biformer", "linformer", "nystrom", "isab")  # which have a length, or landmarks, or seeds
 EMPTY = [(n, *sizes) for n in GRAPHS if n not in FIXED for sizes in ((0, 0), (0, 64), (64, 0))]
 
@@ -703,6 +752,8 @@ STRICT = {
     "scfa-hash": {},
     "moh": {},
     "combiner": {"segment": 8},
+    "combiner-log-n": {"most": 64},
+    "landmark-retrieval": {"block": 16, "k": 2},
 }
 LATER = {
     "dma": {"k": 6, "by_row": False},

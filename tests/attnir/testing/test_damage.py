@@ -110,6 +110,7 @@ KERNELS: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
     "merges": ByCall(),
     "history": ByCall(),
     "routed": one_row_off,
+    "graphs": one_row_off,
     "steps": one_row_off,
     "statistics": one_row_off,  # each of them by a part in a hundred
     "numbers": one_row_off,
