@@ -28,6 +28,11 @@ class Beside:
 class Choice(ABC):
     """Which of the scored units are chosen."""
 
+    @property
+    def weighs_forced(self) -> bool:
+        """Whether the scores of forced units, which may hold later keys, say how many others are chosen."""
+        return False
+
     @abstractmethod
     def most(self, members: int) -> int:
         """How many are chosen at most, of so many."""
@@ -85,7 +90,9 @@ class Mass(Choice):
         return members if self.limit is None else min(self.limit, members)
 
     def kept(self, scores: Tensor, beside: Beside) -> Tensor:
-        share = torch.where(scores > -torch.inf, scores, -torch.inf).softmax(-1)
+        if self.p >= 1.0:
+            return scores > -torch.inf
+        share = scores.double().softmax(-1)  # of many units, of which each has little, float32 loses some
         return share.cumsum(-1) - share < self.p
 
 
@@ -101,6 +108,10 @@ class Portion(Choice):
 
     def __str__(self) -> str:
         return f"the fewest with {self.tau:.0%} of all scores"
+
+    @property
+    def weighs_forced(self) -> bool:
+        return True
 
     def most(self, members: int) -> int:
         return members if self.limit is None else min(self.limit, members)
@@ -127,13 +138,21 @@ class Forced:
     def __str__(self) -> str:
         return {"own": "the own", "first": f"the first {self.n}"}.get(self.what, f"those of {self.n} tokens before")
 
-    def range(self, units: Units, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, int]:
-        """(first, last, how many at most) for query units whose positions are from low to high."""
+    def range(self, units: Units, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        """(first, last) for query units whose positions are from low to high."""
         if self.what == "first":
-            return torch.zeros_like(low), torch.full_like(low, self.n - 1), self.n
-        reach = self.n if self.what == "window" else 0
-        first = (low - reach).clamp(min=0) // units.keys
-        aligned = not reach and (units.queries % units.keys == 0 or units.keys % units.queries == 0)
-        tokens = units.queries + reach
-        most = max(1, tokens // units.keys) if aligned else (tokens + units.keys - 2) // units.keys + 1
-        return first, high // units.keys, most
+            return torch.zeros_like(low), torch.full_like(low, self.n - 1)
+        return (low - self.reach).clamp(min=0) // units.keys, high // units.keys
+
+    @property
+    def reach(self) -> int:
+        """Tokens before a unit of queries."""
+        return self.n if self.what == "window" else 0
+
+    def most(self, queries: int, keys: int) -> int:
+        """How many there are at most, of units of so many queries and keys."""
+        if self.what == "first":
+            return self.n
+        tokens = queries + self.reach
+        aligned = not self.reach and (queries % keys == 0 or keys % queries == 0)
+        return max(1, tokens // keys) if aligned else (tokens + keys - 2) // keys + 1

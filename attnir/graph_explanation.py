@@ -134,6 +134,6 @@ def _without_numbers(x: Value) -> Value:
 def _count(n: int) -> str:
     """Three digits and a unit: 1.23 G."""
     for unit, size in (("T", 10**12), ("G", 10**9), ("M", 10**6), ("k", 10**3)):
-        if n >= size:
+        if n >= size * 0.9995:  # which has three digits as a thousand of the smaller one
             return f"{n / size:.3g} {unit}"
     return f"{n} "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from numbers import Real
 
 import torch
@@ -101,6 +102,13 @@ def check_dtype(name: str, dtype: object, dtypes: tuple[torch.dtype, ...] = DTYP
     if dtype not in dtypes:
         expected = ", ".join(str(d).removeprefix("torch.") for d in dtypes)
         raise DtypeError(f"{name} is {dtype}; expected one of {expected}")
+
+
+def exact(device: torch.device) -> AbstractContextManager[object]:
+    """Without automatic mixed precision, which would round what choices and sums are made of."""
+    if not torch.amp.is_autocast_available(device.type):
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)
 
 
 def autocast(*tensors: Tensor) -> list[Tensor]:

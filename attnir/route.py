@@ -33,6 +33,7 @@ from attnir import expr as ex
 from attnir.choices import Beside, Choice, Forced, Mass, Portion, Threshold, TopK
 from attnir.errors import MissingBindingError, RouteError
 from attnir.heads import Heads, heads_of, spread, summed
+from attnir.inputs import exact
 from attnir.limits import name_problem
 from attnir.masks import Mask
 from attnir.ops import LISTED_LIMIT, POSITION_LIMIT, SelectionDecl
@@ -42,6 +43,7 @@ from attnir.signature import first_position
 from attnir.unit_scores import Given, LastKey, LowRank, Pooled, Random, Relative, Shares, Units, UnitScore, Valued
 
 WORKSPACE = 2**22  # scores at once
+TAKEN = ("self", "q", "k", "v", "scale", "q_start", "return_lse", "maps")  # arguments of calls
 SHARED = ("each", "group", "all")
 SCOPES = ("row", "head", "overall")
 
@@ -84,14 +86,15 @@ class Route:
             raise RouteError(f"units are chosen by an.route.topk(8) and the like, not by {self.choice!r}")
         if not all(isinstance(f, Forced) for f in self.forced):
             raise RouteError(f"what is forced is an.route.own() and the like, not {self.forced!r}")
-        if taken := {"q", "k", "q_start", "maps", self.name} & set(self.score.names):
+        if taken := {*TAKEN, self.name} & set(self.score.names):
             raise RouteError(f"`{min(taken)}` is taken; name what the score reads otherwise")
         if self.heads not in SHARED:
             raise RouteError(f'heads choose "each", by "group" or "all" together, not {self.heads!r}')
         if self.scope not in SCOPES:
             raise RouteError(f"units compete in a {', a '.join(SCOPES[:2])} or overall, not {self.scope!r}")
-        if problem := name_problem(self.name):
-            raise RouteError(problem)
+        for problem in map(name_problem, (self.name, *self.score.names)):
+            if problem:
+                raise RouteError(problem)
 
     @property
     def text(self) -> str:
@@ -111,6 +114,14 @@ class Route:
         return Mask(ex.rank(self.selection, ex.Q // self.queries, ex.K // self.keys) > 0)
 
     @property
+    def width(self) -> int | None:
+        """How many places lists have at most, whatever the call; None where the call decides."""
+        if not isinstance(self.choice, TopK) or self.scope != "row":
+            return None
+        own = sum(f.most(self.queries, self.keys) for f in self.forced)
+        return max(self.choice.k, own) if self.counted else self.choice.k + own
+
+    @property
     def causality(self) -> str:
         """What lists know of later tokens: "strict", nothing of those behind their queries; "value-only": they may be
         chosen by such values; "none": they may hold such keys.
@@ -119,6 +130,8 @@ class Route:
             return "none"
         alone = self.queries == 1 and isinstance(self.score, Pooled | LowRank | Shares)
         fixed = self.scope == "row" and (alone or isinstance(self.score, Random))
+        if self.forced and self.choice.weighs_forced:
+            fixed = False
         return "strict" if fixed else "value-only"
 
     def lists(
@@ -133,7 +146,7 @@ class Route:
         units = Units(self.queries, self.keys, start, q.shape[2], k.shape[2])
         if missing := [name for name in self.score.names if name not in given]:
             raise MissingBindingError(f"the route reads `{missing[0]}`; give {missing[0]}=... in the call")
-        with torch.no_grad():
+        with torch.no_grad(), exact(q.device):
             of = heads_of(maps, q.shape[1], k.shape[1], k.shape[1]).k
             scores = self.score.scores(q.detach(), k.detach(), of, units, given)
             rows = units.lists - units.first
@@ -164,7 +177,8 @@ class Route:
         member = torch.arange(units.members, device=scores.device)
         forced, places = torch.zeros(len(number), units.members, dtype=torch.bool, device=scores.device), []
         for f in self.forced:
-            first, last, most = f.range(units, low, high)
+            first, last = f.range(units, low, high)
+            most = min(f.most(units.queries, units.keys), units.members)
             listed = first[:, None] + torch.arange(most, device=scores.device)
             places.append(torch.where((listed <= last[:, None]) & (listed < units.members), listed, -1))
             forced = forced | ((member >= first[:, None]) & (member <= last[:, None]))
@@ -368,14 +382,19 @@ def with_lists(
     q_start: int | None,
     maps: Heads | None,
     bindings: Mapping[str, object],
+    read: Iterable[str],
 ) -> Mapping[str, object]:
-    """What a call binds, with the lists of routes that are not given, and without what only these read."""
+    """What a call binds, with the lists of routes that are not given, and without what only these read.
+
+    read: the names that the pattern reads.
+    """
     found = dict(bindings)
     for r in routes:
         own = {name: found[name] for name in r.score.names if name in found}
         if r.name not in found:
             found[r.name] = r.lists(q, k, q_start=q_start, maps=maps, **own)
-    return {name: value for name, value in found.items() if not any(name in r.score.names for r in routes)}
+    only_of_routes = {name for r in routes for name in r.score.names} - set(read)
+    return {name: value for name, value in found.items() if name not in only_of_routes}
 
 
 def with_typical_lists(

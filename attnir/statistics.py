@@ -87,7 +87,10 @@ def statistics(
     if unknown := sorted(measured.weights.keys() & bindings.keys()):
         raise UnknownBindingError(f"`{unknown[0]}` given, but it is made of a request; leave it out")
     call = measured.signature.bind(
-        {**with_lists(self.routes, q, k, q_start, self.plan.heads, bindings), **measured.weights},
+        {
+            **with_lists(self.routes, q, k, q_start, self.plan.heads, bindings, measured.signature.names),
+            **measured.weights,
+        },
         batch=q.shape[0],
         heads=q.shape[1],
         q_len=q.shape[2],

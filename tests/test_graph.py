@@ -276,6 +276,79 @@ def test_given_lists_that_do_not_fit_are_refused(name: str, query_block: int) ->
     refused(kind, "`picks`", lambda: attn(x, x, x, picks=lists))
 
 
+def test_lists_that_are_given_need_nothing_that_only_their_route_reads() -> None:
+    """Nor what stages make of it for the route alone."""
+    q, k, v = (torch.randn(1, 2, 20, 8) for _ in range(3))
+    tangnn = an.compile(an.catalog.build("tangnn", m=4))
+    assert tangnn(q, k, v, picks=torch.tensor([0, 3, 5, 7]).expand(1, 2, 1, 4)).shape == q.shape
+    with pytest.raises(MissingBindingError, match="direction"):
+        tangnn(q, k, v)
+
+
+def test_gathered_and_scattered_tokens_are_summed_in_a_fixed_order() -> None:
+    """Bit for bit, forward and backward, whatever the threads do."""
+    g = torch.Generator().manual_seed(0)
+    attn = an.compile(an.catalog.build("routing-transformer", tokens=256))
+    q, k, v = (torch.randn(1, 1, 512, 32, generator=g, requires_grad=True) for _ in range(3))
+    c = torch.randn(64, 32, generator=g)
+
+    def once() -> list[Tensor]:
+        o = attn(q, k, v, centroids=c)
+        return [o.detach(), *torch.autograd.grad(o.square().sum(), (q, k, v))]
+
+    first = once()
+    for _ in range(6):
+        assert all(torch.equal(a, b) for a, b in zip(first, once(), strict=True))
+
+
+def test_epilogues_that_draw_numbers_draw_their_own() -> None:
+    noise = an.graph(lambda q: (an.epilogue(torch.rand_like, q), an.epilogue(torch.rand_like, q)))
+    a, b = an.compile(noise)(torch.zeros(1, 1, 50, 8))
+    assert not torch.equal(a, b)
+
+
+def test_queries_among_themselves_stand_where_their_keys_do() -> None:
+    """Causal among the queries of a call, wherever they begin among the keys."""
+    q, k, v = (torch.randn(1, 1, n, 8) for n in (4, 10, 10))
+    both = an.graph(lambda q, k, v: (an.attend(an.causal(), q, q, q), an.attend(an.causal(), q, k, v)))
+    among, beyond = an.compile(both)(q, k, v)
+    torch.testing.assert_close(among, an.compile(an.causal())(q, q, q))
+    torch.testing.assert_close(beyond, an.compile(an.causal())(q, k, v))
+
+
+def test_a_pair_for_what_is_no_field_is_refused() -> None:
+    route = an.route.topk_blocks(block=16, query_block=1, k=2)
+
+    def stages(q: Any, k: Any, v: Any) -> Any:
+        lists = an.choose(route, q, k)
+        return an.attend(route.mask, q, k, v, picks=(lists, lists))
+
+    with pytest.raises(GraphError, match="one value as `picks`, which is no field"):
+        an.graph(stages)
+
+
+def test_lists_are_turned_round_only_where_they_are_short_whatever_the_call() -> None:
+    """Not with a window of forced units, nor where the rows of a head compete: queries would be copied for each."""
+    for more, spread in (({}, True), ({"forced": [an.route.window(1024)]}, False), ({"scope": "head"}, False)):
+        route = an.route.topk_blocks(block=16, query_block=1, k=2, **more)
+        assert ("spread" in str(an.compile(an.graph(by(route))).graph)) is spread
+
+
+def by(route: Any) -> Any:
+    return lambda q, k, v: an.attend(an.full(), q, k, v, route=route)
+
+
+def test_autocast_takes_tensors_of_several_dtypes_and_chooses_as_without() -> None:
+    g = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(1, 2, 100, 16, generator=g) for _ in range(3))
+    attn = an.compile(an.catalog.build("moba", chunk=16, k=3))
+    route = an.route.topk_keys(k=8)
+    lists = route.lists(q, k)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert attn(q, k.bfloat16(), v.bfloat16()).dtype is torch.bfloat16
+        assert torch.equal(route.lists(q, k), lists)
+
+
 def test_lists_without_places_and_members_that_are_no_unit_give_nothing() -> None:
     g = torch.Generator().manual_seed(0)
     q, k, v = (torch.randn(1, 2, 20, 8, generator=g) for _ in range(3))

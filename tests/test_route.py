@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +17,45 @@ from attnir.choices import Forced, Mass, Threshold, TopK
 from attnir.errors import AttnirError, MissingBindingError, RouteError
 from attnir.route import Route
 from attnir.unit_scores import Pooled
+
+
+def test_a_share_of_forced_scores_is_not_strict() -> None:
+    """A forced unit may hold later keys, whose score says how many others are chosen."""
+    route = an.route.blocks(
+        an.route.portion(0.5), block=8, query_block=1, forced=[an.route.own()], counted=True, causal=True
+    )
+    assert route.causality == "value-only" and replace(route, forced=()).causality == "strict"
+
+
+def test_what_a_score_reads_as_well_is_kept() -> None:
+    bias = an.tensor("bias", "b", "h", "k")
+    route = an.route.topk_keys(k=4, score=an.route.values("bias"), causal=True)
+    added = an.score(lambda s, b, h, k: s + bias[b, h, k])
+    q, given = torch.randn(1, 2, 64, 16), torch.randn(1, 2, 64)
+    found = an.compile(an.causal(), score=added, route=route)(q, q, q, bias=given)
+    lists = route.lists(q, q, bias=given)
+    listed = an.reference(an.causal() & route.mask, score=added)(q, q, q, bias=given, picks=lists)
+    torch.testing.assert_close(found.double(), listed, atol=1e-5, rtol=1e-5)
+
+
+def test_lists_are_no_wider_than_there_are_members() -> None:
+    q, k = torch.randn(1, 1, 4, 8), torch.randn(1, 1, 8, 8)
+    for forced in (an.route.first(10**6), an.route.window(10**6)):
+        lists = an.route.topk_blocks(block=1, query_block=1, k=2, forced=[forced]).lists(q, k, q_start=0)
+        assert lists.shape[-1] <= 10 and {0, 1, 2} <= set(lists[0, 0, 2].tolist())
+
+
+def test_the_whole_mass_is_every_key() -> None:
+    scores = torch.randn(1, 1, 4, 20000, generator=torch.Generator().manual_seed(0))
+    route = an.route.blocks(an.route.mass(1.0), block=1, query_block=1, score=an.route.given("fit"))
+    lists = route.lists(torch.zeros(1, 1, 4, 8), torch.zeros(1, 1, 20000, 8), q_start=0, fit=scores)
+    assert ((lists >= 0).sum(-1) == 20000).all()
+
+
+@pytest.mark.parametrize("name", ["v", "self", "scale", "two words"])
+def test_scores_are_called_so_that_a_call_can_give_them(name: str) -> None:
+    with pytest.raises(RouteError, match=name):
+        an.route.topk_keys(k=2, score=an.route.values(name))
 
 
 def test_a_unit_may_be_larger_than_the_sequence() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from attnir.facts import selection
 from attnir.graph.edges import Lists
 from attnir.graph.graph import Graph
 from attnir.graph.tracing import attend, epilogue, graph, merge
+from attnir.inputs import exact
 from attnir.masks import causal, mask
 
 
@@ -83,7 +85,8 @@ class _Search:
             if low >= high or not blocks or not k.numel():
                 continue
             probes = q[:, :, low - start : high - start]
-            taken = self.search(probes[:, :, 1::2] if high - low > 1 else probes, k, blocks)
+            with exact(q.device):
+                taken = self.search(probes[:, :, 1::2] if high - low > 1 else probes, k, blocks)
             found[:, :, unit, : taken.shape[-1]] = taken
         return found
 
@@ -95,8 +98,9 @@ class _Search:
         ends = [int(blocks / self.groups * g) for g in range(self.groups)]
         first = torch.tensor(ends, device=k.device).expand(*copies, -1)
         size = torch.tensor([*ends[1:], blocks], device=k.device).expand(*copies, -1) - first
-        while int(size.max()) > 1:
-            half = size // 2
+        largest = max(b - a for a, b in itertools.pairwise([*ends, blocks]))
+        while largest > 1:
+            half, largest = size // 2, largest - largest // 2
             first, size = torch.cat([first, first + half], -1), torch.cat([half, size - half], -1)
             worth = self.worth(probes, k, first).masked_fill(size == 0, -torch.inf)
             best = worth.sort(stable=True, dim=-1, descending=True).indices[..., : self.groups].sort(-1).values

@@ -11,13 +11,14 @@ from torch import Tensor
 
 from attnir import route
 from attnir.catalog.registry import Example, entry
-from attnir.catalog.shared import check_same
+from attnir.catalog.shared import of_same_tokens
 from attnir.catalog.sizes import divides, whole
 from attnir.errors import DeclarationError
 from attnir.facts import field, selection
 from attnir.graph.edges import Facts, Lists
 from attnir.graph.graph import Graph
 from attnir.graph.tracing import attend, choose, epilogue, graph, merge, repeat, summarise
+from attnir.inputs import exact
 from attnir.masks import Mask, mask
 from attnir.philox import uniform
 from attnir.scores import multiplicity
@@ -63,7 +64,7 @@ def mra(block: int = 32, k: int = 4, coarse: bool = True, diagonal: bool = False
         if not coarse:
             return fine[0]
         means = [summarise(x, block) for x in (q, k, v)]
-        counts = epilogue(_Counts(block), k, q, gives=Facts(f"k // {block}"))
+        counts = epilogue(_Counts(block), epilogue(of_same_tokens, k, q, k), gives=Facts(f"k // {block}"))
         far = attend(others, *means, score=multiplicity(lambda k: count(k)), picks=lists, count=counts, return_lse=True)
         return merge([fine, repeat(far, block, q)])[0]
 
@@ -72,12 +73,11 @@ def mra(block: int = 32, k: int = 4, coarse: bool = True, diagonal: bool = False
 
 @dataclass(frozen=True, slots=True)
 class _Counts:
-    """How many tokens every block of keys has; queries and keys are of the same tokens."""
+    """How many tokens every block of keys has."""
 
     block: int
 
-    def __call__(self, k: Tensor, q: Tensor, q_start: int) -> Tensor:
-        check_same(q, k, q_start)
+    def __call__(self, k: Tensor) -> Tensor:
         first = torch.arange(0, k.shape[2], self.block, device=None if k.is_meta else k.device)
         return (k.shape[2] - first).clamp(max=self.block)
 
@@ -101,11 +101,11 @@ def psa(
 ) -> Graph:
     """The better a block of keys fits, the finer it is seen: by tokens, by means of 2, 4 or 8, or not at all.
 
-    A mean of l keys has the score of its product plus log l; all that is seen is in one softmax. Blocks of keys are
-    ranked by the largest weight that a random quarter of the queries gives them, measured at a random quarter of their
-    keys; the first share of them is seen by tokens, the next by means of 2, and so on. No gradient through the choice;
-    keys and values have theirs through the means. Of a block whose sampled keys are all later than the sampled queries
-    nothing is measured, and nothing seen.
+    A mean of l keys has the score of its product plus log l, the last one that of those that there are; all that is
+    seen is in one softmax. Blocks of keys are ranked by the largest weight that a random quarter of the queries gives
+    them, measured at a random quarter of their keys; the first share of them is seen by tokens, the next by means of 2,
+    and so on. No gradient through the choice; keys and values have theirs through the means. Of a block whose sampled
+    keys are all later than the sampled queries nothing is measured, and nothing seen.
 
     query_block   queries that see the same
     block         keys in a block, a multiple of 8
@@ -123,6 +123,9 @@ def psa(
     fits = isinstance(quotas, tuple) and len(quotas) == len(LEVELS)
     if not fits or any(isinstance(x, bool) or not isinstance(x, int | float) or not 0 <= x <= 1 for x in quotas):
         raise DeclarationError(f"quotas are {len(LEVELS)} shares, from 0 to 1, not {quotas!r}")
+    if not any(quotas):
+        raise DeclarationError("of quotas that are all 0 nothing is seen; give one that is more")
+    count = field("count")
     if sum(quotas) > 1 + 1e-9:
         raise DeclarationError(f"quotas are shares of the blocks, which make 1 at most, not {sum(quotas):g}: {quotas}")
 
@@ -135,8 +138,11 @@ def psa(
             lists = epilogue(_Quota(sum(quotas[:at]), sum(quotas[: at + 1])), ranked, gives=kind)
             keys, values = (summarise(x, level) if level > 1 else x for x in (k, v))
             seen = _seen(query_block, block, level, bool(past))
-            counted = multiplicity(level)
-            parts.append(attend(seen, q, keys, values, score=counted, return_lse=True, **{f"by_{level}": lists}))
+            bound = {f"by_{level}": lists}
+            if level > 1:
+                bound[count.decl.name] = epilogue(_Counts(level), k, gives=Facts(f"k // {level}"))
+            counted = multiplicity(lambda k: count(k)) if level > 1 else ()
+            parts.append(attend(seen, q, keys, values, score=counted, return_lse=True, **bound))
         return merge(parts)[0]
 
     return graph(stages)
@@ -182,7 +188,9 @@ class _Ranked:
             members = torch.arange(max(1, -(-k.shape[2] // self.block)), dtype=torch.int32)
             units = -(-(q_start + q.shape[2]) // self.query_block)
             return members.expand(*q.shape[:2], units, -1).to("cpu" if q.is_meta else q.device)
-        order = self.importance(q.detach(), k.detach(), q_start).sort(stable=True, dim=-1, descending=True)
+        with exact(q.device):
+            found = self.importance(q.detach(), k.detach(), q_start)
+        order = found.sort(stable=True, dim=-1, descending=True)
         return torch.where(order.values > -torch.inf, order.indices, -1).int()
 
     def importance(self, q: Tensor, k: Tensor, start: int) -> Tensor:
@@ -194,17 +202,17 @@ class _Ranked:
         q = q.float()
         rows = _sample(start, start + q.shape[2], self.query_block, self.seed, q.device)
         keys = _sample(0, k.shape[2], self.block, self.seed + 1, k.device)
+        sampled = k[:, :, keys.flatten().clamp(min=0)].mT
         found = []
-        for drawn in rows:  # a block of queries at a time: memory goes with the sampled keys
-            at = drawn[drawn >= 0]
-            s = q[:, :, at - start] @ k[:, :, keys.flatten().clamp(min=0)].mT * q.shape[-1] ** -0.5
-            live = (keys.flatten() >= 0)[None]
+        for at in rows:  # a block of queries at a time: memory goes with the sampled keys
+            s = q[:, :, (at - start).clamp(min=0)] @ sampled * q.shape[-1] ** -0.5
+            live = (keys.flatten() >= 0) & (at >= 0)[:, None]
             if self.past:
                 live = live & (keys.flatten() <= at[:, None])
             s = s.masked_fill(~live, -torch.inf).unflatten(-1, keys.shape)
             largest = s.amax((-1, -2), keepdim=True).clamp(min=torch.finfo(torch.float32).min)
             none = (s == -torch.inf).all(-1).all(2)
-            of_block = (s.amax(-1) - largest[..., 0]).exp().amax(2) if len(at) else torch.zeros_like(none).float()
+            of_block = (s.amax(-1) - largest[..., 0]).exp().amax(2)
             found.append(torch.where(none, -torch.inf, of_block))
         return torch.stack(found, 2)
 

@@ -20,6 +20,12 @@ def check_same(q: torch.Tensor, k: torch.Tensor, q_start: int) -> None:
         raise ShapeError(f"q and k are of the same tokens, all of them; there are {given}")
 
 
+def of_same_tokens(x: torch.Tensor, q: torch.Tensor, k: torch.Tensor, q_start: int) -> torch.Tensor:
+    """x, where queries and keys are of the same tokens: what is of the ones is of the others."""
+    check_same(q, k, q_start)
+    return x
+
+
 def some_numbers(*shape: int) -> torch.Tensor:
     """Normal numbers of an example, float32, the same every time."""
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from attnir.catalog.registry import Example, entry
-from attnir.catalog.shared import check_same, some_numbers
+from attnir.catalog.shared import check_same, of_same_tokens, some_numbers
 from attnir.catalog.sizes import whole
 from attnir.errors import DeclarationError, ShapeError
 from attnir.graph.edges import Tokens
 from attnir.graph.graph import Graph
 from attnir.graph.tracing import attend, epilogue, graph, merge, project, summarise
+from attnir.inputs import exact
 from attnir.masks import Mask, causal, full, mask
 
 
@@ -79,8 +80,9 @@ class _Inverted:
             )
         wide = torch.promote_types(q.dtype, torch.float32)
         k = k.repeat_interleave(q.shape[1] // k.shape[1], 1)
-        weights = (q.to(wide) @ k.to(wide).mT * q.shape[-1] ** -0.5).softmax(-1)
-        return (newton_inverse(weights, self.steps) @ seen.to(wide)).to(seen.dtype)
+        with exact(q.device):
+            weights = (q.to(wide) @ k.to(wide).mT * q.shape[-1] ** -0.5).softmax(-1)
+            return (newton_inverse(weights, self.steps) @ seen.to(wide)).to(seen.dtype)
 
 
 def newton_inverse(a: Tensor, steps: int) -> Tensor:
@@ -164,7 +166,7 @@ def combiner(segment: int = 64) -> Graph:
     def stages(q: Any, k: Any, v: Any) -> Any:
         keys = summarise(k, segment)
         seen = attend(_within(segment), summarise(q, segment), k, v)
-        values = epilogue(as_keys, seen, q, k, gives=Tokens(f"k // {segment}"))
+        values = epilogue(of_same_tokens, seen, q, k, gives=Tokens(f"k // {segment}"))
         near = attend(own & causal(), q, k, v, return_lse=True)
         return merge([near, attend(earlier, q, keys, values, return_lse=True)])[0]
 
@@ -200,7 +202,7 @@ def combiner_log_n(most: int = 65536) -> Graph:
         parts = [attend(mask(lambda q, k: k == q) | _before(1), q, k, v, return_lse=True)]
         for size in (2**level for level in range(1, most.bit_length() - 1)):
             seen = attend(_within(size), summarise(q, size), k, v)
-            values = epilogue(as_keys, seen, q, k, gives=Tokens(f"k // {size}"))
+            values = epilogue(of_same_tokens, seen, q, k, gives=Tokens(f"k // {size}"))
             parts.append(attend(_before(size), q, summarise(k, size), values, return_lse=True))
         return merge(parts)[0]
 
@@ -228,9 +230,3 @@ class _AtMost:
         if k.shape[2] > self.most:
             raise ShapeError(f"{k.shape[2]} tokens are more than the {self.most} that `most` says")
         return k
-
-
-def as_keys(x: Tensor, q: Tensor, k: Tensor, q_start: int) -> Tensor:
-    """What summaries of queries saw, as values of summaries of keys: those of the same tokens."""
-    check_same(q, k, q_start)
-    return x

@@ -15,7 +15,7 @@ from attnir.graph.stage import Setting, Stage, Value, expect, wrong
 from attnir.heads import Heads
 from attnir.ops import FieldDecl, Side
 from attnir.scores import Pattern
-from attnir.traverse import nodes
+from attnir.traverse import fields_of, nodes
 
 X = TypeVar("X")
 
@@ -46,7 +46,10 @@ class Attend(Stage):
             wrong(self, "keys and values of the same tokens", f"k of {k} and v of {v}")
         if not q.per == k.per == v.per:
             wrong(self, "q, k and v with the same samples", f"q of {q}, k of {k} and v of {v}")
+        fields = {d.name for d in fields_of(*self.pattern.roots)}
         for name, values in self.bound(given):
+            if len(values) == 2 and name not in fields:
+                wrong(self, f"one value as `{name}`, which is no field", "a pair of them")
             for x, side in zip(values, (q, k) if len(values) == 2 else (k,), strict=True):
                 self._check(name, x, side)
         return Part(q.axis, q.per) if self.pattern.weights.divided else q
@@ -71,7 +74,7 @@ class Attend(Stage):
         for name in _of_keys_alone(self.pattern) & bindings.keys():
             if isinstance(keys := bindings[name], Tensor):
                 bindings[name] = keys.new_zeros(1).expand(q.shape[2]), keys
-        return setting.attend(self, setting.start(0), q, k, v, bindings)
+        return setting.attend(self, setting.of_queries, q, k, v, bindings)
 
     def flops(self, given: tuple[Value, ...], found: Value) -> int:
         raise AssertionError("who computes it says what it takes")

@@ -15,7 +15,7 @@ from attnir.branches import merge
 from attnir.graph.edges import Facts, Given, Kind, Lists, Part, Tokens
 from attnir.graph.moving import spread_heads, spread_lists
 from attnir.graph.stage import Free, Setting, Stage, Value, View, expect
-from attnir.inputs import DTYPES, check_inputs
+from attnir.inputs import DTYPES, autocast, check_inputs
 from attnir.selections import distinct
 
 PER = "key head"  # what samples are here: each key head of each sample
@@ -45,6 +45,7 @@ class Spread(Free):
 
     def run(self, setting: Setting, *given: Value) -> Value:
         q, k, v, lists = given
+        q, k, v = autocast(q, k, v)
         check_inputs(q, k, v, None, dtypes=(*DTYPES, torch.float64))  # as they are given, before samples are others
         places = lists.shape[-1]
         of_heads = q.unflatten(1, (_heads(k, v), -1)).transpose(2, 3)  # [B, Hk, Sq, G, D]
@@ -65,7 +66,7 @@ class Chosen(Free):
 
     def run(self, setting: Setting, *given: Value) -> Value:
         q, k, v, lists = given
-        start, each = setting.start(0), distinct(spread_lists(lists, q.shape[1]))
+        start, each = setting.of_queries, distinct(spread_lists(lists, q.shape[1]))
         short = max(0, start + q.shape[2] - each.shape[2])
         each = torch.nn.functional.pad(each, (0, 0, 0, short), value=-1)[:, :, start : start + q.shape[2]]
         return each.unflatten(1, (_heads(k, v), -1)).transpose(2, 3).flatten(2).flatten(0, 1).int()
@@ -99,7 +100,7 @@ class Start(View):
         return Given()
 
     def run(self, setting: Setting, *given: Value) -> Value:
-        return setting.start(0)
+        return setting.of_queries
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,7 @@ class ByHead(View):
 
     def run(self, setting: Setting, *given: Value) -> Value:
         x, k, v = given
+        (x,) = autocast(x)
         return spread_heads(x, _heads(k, v)).flatten(0, 1)[:, None]
 
 

@@ -13,11 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from attnir import expr as ex
-from attnir.choices import TopK
 from attnir.expr import Expr
 from attnir.graph.attending import Attend
 from attnir.graph.by_place import ByHead, Chosen, Merged, Spread, Start, Times, UnitOf
 from attnir.graph.choosing import Choose
+from attnir.graph.epilogue import Epilogue
 from attnir.graph.graph import Graph, Node
 from attnir.graph.stage import Stage
 from attnir.ops import POSITION_LIMIT, FieldDecl, Op, ParamDecl, SelectionDecl
@@ -32,12 +32,14 @@ def by_unit(graph: Graph) -> Graph:
     """The same graph, in which attention by lists of single queries is attention by units of keys."""
     found: list[Node] = []
     number: dict[int, int] = {}
+    place: dict[tuple[Stage, tuple[int, ...], int], int] = {}
 
     def add(stage: Stage, *args: int) -> int:
-        node = Node(stage, args, stage.kind(*(found[i].kind for i in args)))
-        if node not in found:
-            found.append(node)
-        return found.index(node)
+        key = (stage, args, len(found) if isinstance(stage, Epilogue) else 0)  # of which each may be another
+        if key not in place:
+            place[key] = len(found)
+            found.append(Node(stage, args, stage.kind(*(found[i].kind for i in args))))
+        return place[key]
 
     for i, node in enumerate(graph.nodes):
         args = tuple(number[a] for a in node.args)
@@ -78,7 +80,7 @@ def _listed(graph: Graph, node: Node) -> _Listed | None:
 
 def _few(lists: Stage) -> bool:
     """Whether lists have few places, whatever the call."""
-    return isinstance(lists, Choose) and isinstance(lists.route.choice, TopK) and lists.route.choice.k <= MOST
+    return isinstance(lists, Choose) and lists.route.width is not None and lists.route.width <= MOST
 
 
 def _alone(pattern: Pattern, listed: Expr) -> bool:
@@ -109,7 +111,7 @@ def _turned(listed: _Listed, args: tuple[int, ...], add: Callable[..., int]) -> 
     turned = replace(pattern, mask=mask, score=substitute(pattern.score, change), weights=weights)
     bound[unit.name] = add(Chosen(), q, k, v, lists), add(UnitOf(listed.keys), k)
     if times.name in turned.signature.names:
-        bound |= {times.name: (add(Times(), q, k, v, lists),), start.name: (add(Start(), q),)}
+        bound |= {times.name: (add(Times(), q, k, v, lists),), start.name: (add(Start(), q, k),)}
     names = tuple((name, len(bound[name])) for name in turned.signature.names)
     given = (i for name, _ in names for i in bound[name])
     queries, keys, values = add(Spread(), q, k, v, lists), add(ByHead(), k, k, v), add(ByHead(), v, k, v)

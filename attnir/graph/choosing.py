@@ -12,6 +12,7 @@ from attnir.graph.edges import CALL, HEAD, Facts, Given, Kind, Lists, Rows, Toke
 from attnir.graph.moving import ALL, spread_heads
 from attnir.graph.stage import Setting, Stage, Value, expect, wrong
 from attnir.heads import Heads
+from attnir.inputs import exact
 from attnir.ops import POSITION_LIMIT
 from attnir.route import Route
 from attnir.signature import selection
@@ -41,7 +42,7 @@ class Choose(Stage):
             q, k, named = (*(torch.zeros(*t.shape[:3], 1) for t in (q, k)), [])
         route = replace(self.route, score=Random(0)) if setting.typical else self.route
         scores = dict(zip(route.score.names, named, strict=True))
-        return self._shaped(route.lists(q, k, q_start=setting.start(0), maps=self.heads, **scores))
+        return self._shaped(route.lists(q, k, q_start=setting.of_queries, maps=self.heads, **scores))
 
     def checked(self, lists: object, q: Tensor, k: Tensor) -> Tensor:
         """Lists that a call gives, for these tokens; what is no unit of keys is none. Raises SelectionError."""
@@ -159,7 +160,7 @@ def nearest(x: Tensor, centroids: Tensor, tokens: int, name: str = "centroids") 
     if not fits or (centroids.dim() == 3 and centroids.shape[0] != 1 and centroids.shape[0] % x.shape[1]):
         shown = list(centroids.shape) if isinstance(centroids, Tensor) else type(centroids).__name__
         raise RouteError(f"`{name}` are centroids [C, {x.shape[3]}] or [{x.shape[1]}, C, {x.shape[3]}], not {shown}")
-    with torch.no_grad():
+    with torch.no_grad(), exact(x.device):
         x = spread_heads(x, max(x.shape[1], centroids.shape[0] if centroids.dim() == 3 else 1))
         scores = centroids.float() @ x.float().transpose(-1, -2)
         order = scores.sort(stable=True, dim=-1, descending=True).indices[..., :tokens].sort(-1).values
@@ -223,7 +224,7 @@ def bucket(x: Tensor, directions: Tensor) -> Tensor:
     if not fits or not directions.numel() or (directions.dim() == 3 and directions.shape[0] not in (1, x.shape[1])):
         shown = list(directions.shape) if isinstance(directions, Tensor) else type(directions).__name__
         raise RouteError(f"directions are [{x.shape[3]}, n] or [{x.shape[1]}, {x.shape[3]}, n], not {shown}")
-    with torch.no_grad():
+    with torch.no_grad(), exact(x.device):
         along = x.float() @ directions.float()
         return torch.cat([along, -along], -1).max(-1).indices
 

@@ -192,7 +192,7 @@ def gathered(x: Tensor, lists: Tensor) -> Tensor:
     if x.shape[2] == 0:
         return x.new_zeros(math.prod(at.shape[:3]), 1, at.shape[3], x.shape[3])
     # Of a member out of range another token is read, never what lies beyond.
-    return spread_heads(x, heads)[*_copies(at), at.clamp(0, x.shape[2] - 1)].flatten(0, 2)[:, None]
+    return _taken(spread_heads(x, heads), at.clamp(0, x.shape[2] - 1)).flatten(0, 2)[:, None]
 
 
 def scattered(x: Value, lists: Tensor, like: Tensor, how: str, eps: float = 0.0) -> Value:
@@ -213,17 +213,30 @@ def scattered(x: Value, lists: Tensor, like: Tensor, how: str, eps: float = 0.0)
     return total.to(x.dtype)
 
 
-def _copies(at: Tensor) -> tuple[Tensor, Tensor]:
-    """The sample and the head of every place."""
-    b, h = (torch.arange(n, device=at.device) for n in at.shape[:2])
-    return b[:, None, None, None], h[:, None, None]
+# In a fixed order a CPU adds by `index_add`, which is the way back of `index_select`, and a GPU by `index_put`, which
+# is that of indexing. Each of them adds in whatever order comes the other way.
+
+
+def _flat(at: Tensor, length: int) -> Tensor:
+    """The places among all tokens of all samples and heads, of which each has so many."""
+    copy = torch.arange(at.shape[0] * at.shape[1], device=at.device).view(*at.shape[:2], 1, 1)
+    return (copy * length + at).flatten()
+
+
+def _taken(x: Tensor, at: Tensor) -> Tensor:
+    """The tokens of x [B, H, S, *] at places [B, H, n, places]: [B, H, n, places, *]."""
+    tokens, index = x.flatten(0, 2), _flat(at, x.shape[2])
+    found = tokens[index] if x.is_cuda else tokens.index_select(0, index)
+    return found.view(*at.shape, *x.shape[3:])
 
 
 def _summed(x: Tensor, at: Tensor, length: int) -> Tensor:
     """Sums over the places of each token, in a fixed order, in float32 at least."""
     wide = torch.promote_types(x.dtype, torch.float32)
-    total = torch.zeros(*at.shape[:2], length + 1, *x.shape[4:], dtype=wide, device=x.device)
-    return total.index_put((*_copies(at), at), x.to(wide), accumulate=True)[:, :, :length]
+    total = torch.zeros(at.shape[0] * at.shape[1] * (length + 1), *x.shape[4:], dtype=wide, device=x.device)
+    index, more = _flat(at, length + 1), x.to(wide).flatten(0, 3)
+    total = total.index_put((index,), more, accumulate=True) if x.is_cuda else total.index_add(0, index, more)
+    return total.view(*at.shape[:2], length + 1, *x.shape[4:])[:, :, :length]
 
 
 def _first(x: Tensor, at: Tensor, length: int) -> Tensor:
@@ -242,7 +255,7 @@ def _merged(o: Tensor, lse: Tensor, at: Tensor, length: int) -> tuple[Tensor, Te
     largest = torch.full((*at.shape[:2], length + 1), -torch.inf, dtype=lse.dtype, device=lse.device)
     largest = largest.scatter_reduce(2, at.flatten(2), lse.detach().flatten(2), "amax")
     largest = torch.where(largest > -torch.inf, largest, 0.0)
-    share = (lse - largest[*_copies(at), at]).exp()
+    share = (lse - _taken(largest, at)).exp()
     total = _summed(share, at, length)
     alive = total > 0
     total = torch.where(alive, total, 1.0)

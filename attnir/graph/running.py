@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import replace
 
 from torch import Tensor
@@ -30,15 +30,17 @@ def run(
     Lists that are given by the name of a route take the place of those that it would choose.
     """
     values: dict[int, Value] = {}
-    names = graph.names
+    names, wanted = graph.names, needed(graph, given)
     for step in graph.schedule:
         node, name = graph.nodes[step.node], names[step.node]
-        taken = tuple(values[i] for i in node.args)
+        if step.node not in wanted:
+            continue
         if isinstance(node.stage, Input):
             values[step.node] = given[name]
         elif isinstance(node.stage, Choose) and name in given:
-            values[step.node] = node.stage.checked(given[name], *taken[:2])
+            values[step.node] = node.stage.checked(given[name], *(values[i] for i in node.args[:2]))
         else:
+            taken = tuple(values[i] for i in node.args)
             here = replace(setting, kinds=tuple(graph.nodes[i].kind for i in node.args))
             values[step.node] = node.stage.run(here, *taken)
             watch(step.node, taken, values[step.node])
@@ -62,27 +64,30 @@ def named(graph: Graph, positional: tuple[Value, ...], given: Mapping[str, Value
     if unknown := sorted(set(found) - {*inputs, *graph.choices}):
         lists = f", and in the place of its own lists {', '.join(graph.choices)}" if graph.choices else ""
         raise UnknownBindingError(f"`{unknown[0]}` given, but the graph reads {', '.join(inputs)}{lists}")
-    replaced = _only_for(graph, set(graph.choices) & set(found))
-    if missing := [name for name in inputs if name not in found and name not in replaced]:
-        raise MissingBindingError(f"the graph reads `{missing[0]}`; give {missing[0]}=... in the call")
-    return found | dict.fromkeys(replaced - set(found))
-
-
-def _only_for(graph: Graph, choices: set[str]) -> set[str]:
-    """Inputs that nothing but the routes of these choices reads: scores, where the lists are given."""
-    readers: dict[int, set[int]] = {}
-    for i, node in enumerate(graph.nodes):
-        for arg in node.args:
-            readers.setdefault(arg, set()).add(i)
-    numbers = {graph.choices[name] for name in choices}
-    return {
+    wanted = needed(graph, found)
+    read = {  # tokens are, as their lengths count
         node.stage.name
         for i, node in enumerate(graph.nodes)
-        if isinstance(node.stage, Input)
-        and i in readers
-        and readers[i] <= numbers
-        and not isinstance(node.kind, Tokens)
+        if isinstance(node.stage, Input) and (i in wanted or isinstance(node.kind, Tokens))
     }
+    if missing := [name for name in inputs if name not in found and name in read]:
+        raise MissingBindingError(f"the graph reads `{missing[0]}`; give {missing[0]}=... in the call")
+    return found
+
+
+def needed(graph: Graph, given: Container[str]) -> set[int]:
+    """The nodes that a call runs, or reads: those that outputs come from, but not through lists that are given."""
+    found: set[int] = set()
+    todo = list(graph.outputs)
+    while todo:
+        i = todo.pop()
+        if i in found:
+            continue
+        found.add(i)
+        node = graph.nodes[i]
+        replaced = isinstance(node.stage, Choose) and graph.names[i] in given
+        todo += node.args[:2] if replaced else node.args  # q and k say how many lists and members there are
+    return found
 
 
 def start_of(graph: Graph, given: Mapping[str, Value], q_start: int | None) -> int:
@@ -109,7 +114,7 @@ def wide(value: Value) -> Value:
 
 
 def dense(
-    graph: Graph, attention: Callable[[Attend], Callable[..., Value]], *positional: Value, **given: Value
+    graph: Graph, attention: Callable[[Attend], Callable[..., Value]], /, *positional: Value, **given: Value
 ) -> Value:
     """The dense meaning of a call: float64, with the dense meaning of every attention."""
     q_start = given.pop("q_start", None)

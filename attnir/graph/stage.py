@@ -31,6 +31,15 @@ class Setting:
     typical: bool = False
     kinds: tuple[Kind, ...] = ()
 
+    @property
+    def of_queries(self) -> int:
+        """The first position of queries, which are given first, behind keys, which come next and begin at 0.
+
+        Queries on the axis of their keys are these: they begin where these do.
+        """
+        q, k = (getattr(kind, "axis", "") for kind in self.kinds[:2]) if self.kinds else ("", "")
+        return 0 if q == k else self.start(0)
+
     def start(self, argument: int) -> int:
         """The first position of the tokens of an argument: that of the queries of the call, or 0."""
         kind = self.kinds[argument] if self.kinds else None

@@ -31,6 +31,8 @@ from attnir.route import Route, joined
 from attnir.scores import Pattern, Score
 from attnir.scores import pattern as declare
 
+SIZES = ("self", "q_start", "q_len", "k_len", "heads", "kv_heads", "batch", "d", "dv", "dtype", "target", "backend")
+
 
 def _no_attention(*_: Any) -> Any:
     raise AssertionError("an attention is computed in a graph alone")
@@ -42,20 +44,22 @@ KNOWN: dict[str, Kind] = {"q": Tokens("q"), "k": Tokens("k"), "v": Tokens("k")}
 
 @dataclass(slots=True)
 class _Tracer:
-    """The nodes so far, each once."""
+    """The nodes so far, each once; but epilogues, whose functions may draw numbers, as often as they are said."""
 
-    nodes: dict[tuple[Stage, tuple[int, ...]], Node] = field(default_factory=dict)
+    nodes: list[Node] = field(default_factory=list)
+    place: dict[tuple[Stage, tuple[int, ...], int], int] = field(default_factory=dict)
 
     def add(self, stage: Stage, args: tuple[int, ...]) -> Edge:
-        key = stage, args
-        if key not in self.nodes:
-            each = list(self.nodes.values())
-            self.nodes[key] = Node(stage, args, stage.kind(*(each[i].kind for i in args)))
-        return Edge(self, list(self.nodes).index(key), self.nodes[key].kind)
+        key = (stage, args, len(self.nodes) if isinstance(stage, Epilogue) else 0)  # of which each may be another
+        if key not in self.place:
+            self.place[key] = len(self.nodes)
+            self.nodes.append(Node(stage, args, stage.kind(*(self.nodes[i].kind for i in args))))
+        at = self.place[key]
+        return Edge(self, at, self.nodes[at].kind)
 
     def given(self, name: str) -> Edge:
         """What a call gives by a name; it is an input as soon as it is read."""
-        for i, node in enumerate(self.nodes.values()):
+        for i, node in enumerate(self.nodes):
             if isinstance(node.stage, Input) and node.stage.name == name:
                 return Edge(self, i, node.kind)
         return self.add(Input(name, Given()), ())
@@ -120,7 +124,7 @@ def graph(function: Callable[..., Any], **axes: str) -> Graph:
     for r in results:
         if not isinstance(r, Edge):
             raise GraphError(f"a graph gives what its stages give, not {r!r}")
-    return Graph(tuple(tracer.nodes.values()), tuple(r.number for r in results), not isinstance(found, tuple))
+    return Graph(tuple(tracer.nodes), tuple(r.number for r in results), not isinstance(found, tuple))
 
 
 def _arguments(function: Callable[..., Any]) -> list[str]:
@@ -132,8 +136,8 @@ def _arguments(function: Callable[..., Any]) -> list[str]:
     for name, p in parameters.items():
         if p.kind not in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) or p.default is not p.empty:
             raise GraphError(f"`{name}`: what a call gives are plain arguments, without stars or defaults")
-        if name == "q_start":
-            raise GraphError("every call of a graph has a q_start; name the argument otherwise")
+        if name in SIZES:
+            raise GraphError(f"calls of a graph, or its explain, have a `{name}`; name the argument otherwise")
     return list(parameters)
 
 
@@ -156,7 +160,7 @@ def attend(
 
     bindings are what the pattern's fields, tensors and selections are bound to: results of stages, or a pair (for
     queries, for keys). What is not bound is an input of the graph, by its name. Queries on the axis "q" have the
-    positions of the call; all others begin at 0.
+    positions of the call, unless their keys are on it as well; all others begin at 0.
     """
     tracer = _tracer_of("attend", q, k, v)
     check_is_heads(heads)
@@ -358,7 +362,7 @@ def _called(x: Any, otherwise: str) -> str:
     """The name of an input."""
     if not isinstance(x, Edge):
         return otherwise
-    stage = list(x.tracer.nodes.values())[x.number].stage
+    stage = list(x.tracer.nodes)[x.number].stage
     return stage.name if isinstance(stage, Input) else f"{otherwise} {x.number}"
 
 

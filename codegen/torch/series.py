@@ -54,7 +54,8 @@ def series(group: Group, shared: int, budget: Budget, block: int = 1) -> list[Se
     """
     places: defaultdict[Shape, list[Place]] = defaultdict(list)
     if group.gathered is not None:
-        places |= _of_gathered(group.gathered, shared, budget.pairs)
+        for shape, found in _of_gathered(group.gathered, shared, budget.pairs):
+            places[shape] += found
     for panel in _panels(group.visits, shared, budget):
         for shape, place in panel.products(shared, budget.pairs, block):
             places[shape].append(place)

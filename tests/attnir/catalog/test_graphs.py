@@ -16,7 +16,7 @@ from torch import Tensor
 
 import attnir as an
 from attnir.catalog.levels import _sample
-from attnir.errors import ShapeError
+from attnir.errors import DeclarationError, ShapeError
 
 D = 8
 GRAPHS = an.catalog.names(graphs=True)
@@ -493,6 +493,16 @@ def test_psa_sees_each_block_at_its_level(q_len: int, k_len: int, past: bool) ->
         values.append(means_of(wide_v, level))
         lives.append(live)
     check("psa", params, [q, key, v], softmax(torch.cat(lives, -1), torch.cat(parts, -1), torch.cat(values, 2)))
+
+
+def test_psa_counts_the_last_mean_as_what_it_is_of() -> None:
+    """12 keys of equal scores in means of 8 and of 4."""
+    q, key = torch.zeros(1, 1, 12, 8), torch.zeros(1, 1, 12, 8)
+    v = torch.arange(12.0).view(1, 1, 12, 1).expand(-1, -1, -1, 8)
+    attn = an.compile(an.catalog.build("psa", query_block=16, block=8, quotas=(0.0, 0.0, 0.0, 1.0)))
+    torch.testing.assert_close(attn(q, key, v), torch.full((1, 1, 12, 8), 5.5))
+    with pytest.raises(DeclarationError, match="all 0"):
+        an.catalog.build("psa", quotas=(0.0, 0.0, 0.0, 0.0))
 
 
 def test_psa_measures_importance_as_its_definition_says() -> None:

@@ -17,6 +17,7 @@ from attnir.codegen.torch.series import series
 from attnir.testing.judge import Results, differentiated
 
 APART, TOGETHER = replace(CPU, alone=0), replace(CPU, alone=1 << 60)
+CUT = replace(TOGETHER, pairs=1 << 11)
 DOC, GIVEN = an.field("doc"), an.selection("given", "b", "h")
 ALIKE = an.selection("alike")
 OWN = an.mask(lambda q, k: DOC(q) == DOC(k))
@@ -93,11 +94,14 @@ def test_together_as_apart(name: str, kv_heads: int, q_len: int, monkeypatch: py
     apart = results(name, kv_heads, q_len, APART)
     assert all(g.gathered is None for s in made for g in s.groups)
     made.clear()
-    together = results(name, kv_heads, q_len, TOGETHER)
-    assert all(len(s.groups) == 1 and s.groups[0].gathered is not None for s in made)
-    assert apart.keys() == together.keys()
-    for which, expected in apart.items():
-        torch.testing.assert_close(together[which], expected, rtol=1e-5, atol=1e-5, msg=lambda m, w=which: f"{w}: {m}")
+    for bounds in (TOGETHER, CUT):
+        together = results(name, kv_heads, q_len, bounds)
+        assert all(len(s.groups) == 1 and s.groups[0].gathered is not None for s in made)
+        assert apart.keys() == together.keys()
+        for which, expected in apart.items():
+            torch.testing.assert_close(
+                together[which], expected, rtol=1e-5, atol=1e-5, msg=lambda m, w=which: f"{w}: {m}"
+            )
 
 
 def test_products_of_a_batch_are_few() -> None:
