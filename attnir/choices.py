@@ -28,6 +28,8 @@ class Beside:
 class Choice(ABC):
     """Which of the scored units are chosen."""
 
+    limit: int | None = None  # places of a list at most, where some are said
+
     @property
     def weighs_forced(self) -> bool:
         """Whether the scores of forced units, which may hold later keys, say how many others are chosen."""
@@ -142,7 +144,7 @@ class Forced:
         """(first, last) for query units whose positions are from low to high."""
         if self.what == "first":
             return torch.zeros_like(low), torch.full_like(low, self.n - 1)
-        return (low - self.reach).clamp(min=0) // units.keys, high // units.keys
+        return _quotient((low - self.reach).clamp(min=0), units.keys), _quotient(high, units.keys)
 
     @property
     def reach(self) -> int:
@@ -156,3 +158,8 @@ class Forced:
         tokens = queries + self.reach
         aligned = not self.reach and (queries % keys == 0 or keys % queries == 0)
         return max(1, tokens // keys) if aligned else (tokens + keys - 2) // keys + 1
+
+
+def _quotient(positions: Tensor, size: int) -> Tensor:
+    """positions // size; that alone, of what counts up, torch.compile makes wrong on a CPU (torch 2.13)."""
+    return (positions - positions % size) // size

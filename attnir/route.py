@@ -40,6 +40,7 @@ from attnir.ops import LISTED_LIMIT, POSITION_LIMIT, SelectionDecl
 from attnir.scores import Pattern
 from attnir.selections import distinct
 from attnir.signature import first_position
+from attnir.traverse import selections_of
 from attnir.unit_scores import Given, LastKey, LowRank, Pooled, Random, Relative, Shares, Units, UnitScore, Valued
 
 WORKSPACE = 2**22  # scores at once
@@ -81,7 +82,10 @@ class Route:
         for what, size in (("queries", self.queries), ("keys", self.keys)):
             _positive(f"a unit of {what}", size)
         if not isinstance(self.score, UnitScore):
-            raise RouteError(f"units are scored by an.route.mean_pool() and the like, not by {self.score!r}")
+            raise RouteError(
+                f"units are scored by an.route.mean_pool() and the like, not by {self.score!r}; scores of your own are "
+                'given in the call: score=an.route.given("fit")'
+            )
         if not isinstance(self.choice, Choice):
             raise RouteError(f"units are chosen by an.route.topk(8) and the like, not by {self.choice!r}")
         if not all(isinstance(f, Forced) for f in self.forced):
@@ -215,7 +219,7 @@ class Route:
         # Back to rows: a row may have all of its units, or none.
         there = torch.zeros_like(kept).scatter(-1, order.indices, kept).view(shape)
         inside = torch.where(there, candidates, -torch.inf).sort(stable=True, dim=-1, descending=True)
-        return torch.where(inside.values > -torch.inf, inside.indices, -1)
+        return torch.where(inside.values > -torch.inf, inside.indices, -1)[..., : self.choice.limit]
 
 
 def _positive(what: str, size: object) -> int:
@@ -339,7 +343,7 @@ def blocks(
     """Blocks of keys for each block of queries: `Route` with a size for both, mean pooling where no score is said."""
     queries = block if query_block is None else query_block
     pooling = mean_pool() if score is None else score
-    given = tuple(forced) if isinstance(forced, Iterable) else (forced,)
+    given = tuple(forced) if isinstance(forced, Iterable) and not isinstance(forced, str) else (forced,)
     return Route(pooling, choice, queries, block, heads, given, bool(counted), bool(causal), name, scope)
 
 
@@ -355,21 +359,25 @@ def topk_blocks(*, block: int, k: int, **more: Any) -> Route:
 
 def topk_keys(*, k: int, query_block: int = 1, **more: Any) -> Route:
     """For each query the k keys with the largest products; more as for `blocks`."""
+    if "block" in more:
+        raise RouteError("topk_keys chooses single keys; of blocks take an.route.topk_blocks(block=64, k=8)")
     return blocks(topk(k), block=1, query_block=query_block, **more)
 
 
 def joined(declared: Pattern, routes: tuple[Route, ...]) -> Pattern:
-    """The pattern with the masks of routes, of those whose selections it does not read itself."""
+    """The pattern with the masks of routes, of those whose selections its own mask does not read."""
     for r in routes:
         if not isinstance(r, Route):
             raise RouteError(f"a route is made by an.route, such as an.route.topk_blocks(block=64, k=8); not {r!r}")
         read = {s.name: s for s in declared.selections}
-        if r.name not in read:
-            declared = replace(declared, mask=declared.mask & r.mask)
-        elif read[r.name] != r.selection:
+        if r.name in read and read[r.name] != r.selection:
+            axes = ", ".join(repr(a) for a in r.selection.axes)
             raise RouteError(
-                f"the pattern reads `{r.name}` over {read[r.name].axes}, the route has lists over {r.selection.axes}"
+                f"the pattern reads `{r.name}` over {read[r.name].axes}, the route has lists over {r.selection.axes}; "
+                f"declare an.selection({r.name!r}, {axes})"
             )
+        if r.selection not in selections_of(declared.predicate):
+            declared = replace(declared, mask=declared.mask & r.mask)
     if len({r.name for r in routes}) < len(routes):
         raise RouteError("several routes have one name; give each its own: name='near'")
     return declared

@@ -252,6 +252,10 @@ def selection(decl: SelectionDecl, given: object, batch: int, heads: int, device
     """The lists of a selection, int32 [B or 1, H or 1, lists, places]; where there are none, one that is empty."""
     sizes = {"b": batch, "h": heads}
     found = _integers(f"the selection `{decl.name}`", given, device)
+    if isinstance(given, Tensor) and given.dtype is torch.bool:
+        raise SelectionError(
+            f"the selection `{decl.name}` has lists of members, -1 for none, not a mask; an.pack makes lists of bits"
+        )
     shape = [sizes[a] for a in decl.axes]
     if found.dim() != len(shape) + 2 or list(found.shape[:-2]) != shape:
         words = ", ".join([*(f"{sizes[a]} {WORDS[a]}" for a in decl.axes), "lists", "places"])

@@ -10,6 +10,7 @@ import torch
 import typer
 
 import attnir as an
+from attnir.compiled_graph import CompiledGraph
 from attnir.frontends.loading import is_named, load
 from attnir.frontends.values import Given
 
@@ -53,8 +54,17 @@ def in_words() -> Iterator[None]:
 
 def pattern_of(text: str) -> an.Mask | an.Pattern | an.Attention:
     """What a text says, or what stands where it points to."""
+    found = pattern_or_graph_of(text)
+    if isinstance(found, CompiledGraph):
+        raise typer.BadParameter(f"{text} is a graph of stages, which `attnir explain` takes; name a pattern of it")
+    return found
+
+
+def pattern_or_graph_of(text: str) -> an.Mask | an.Pattern | an.Attention | CompiledGraph:
+    """The same, or a graph."""
     with in_words():
-        return load(text) if is_named(text) else an.parse(text)
+        found = load(text) if is_named(text) else an.parse(text)
+        return an.compile(found) if isinstance(found, an.Graph) else found
 
 
 def attention_of(text: str, *, backend: Backend | None = None) -> an.Attention:

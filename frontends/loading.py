@@ -1,6 +1,6 @@
 """A pattern by name: `module:name` is imported as Python would, from the current folder too.
 
-What stands there is a mask, a pattern, a compiled attention, or a function without arguments that gives one. Everything
+What stands there is a mask, a pattern, a compiled attention, a graph, or a function without arguments that gives one. Everything
 that can go wrong on the way is said in words, with the line of the module where it is the module's own.
 """
 
@@ -18,11 +18,12 @@ from types import ModuleType
 from typing import Any
 
 import attnir as an
+from attnir.compiled_graph import CompiledGraph
 from attnir.errors import TextError
 
 NAMED = re.compile(r"(?P<module>[^\W\d][\w.]*):(?P<name>[^\W\d][\w.]*)")
-Loaded = an.Mask | an.Pattern | an.Attention
-WANTED = "a mask, a pattern, an attention, or a function without arguments that gives one"
+Loaded = an.Mask | an.Pattern | an.Attention | an.Graph | CompiledGraph
+WANTED = "a mask, a pattern, an attention, a graph, or a function without arguments that gives one"
 
 
 def is_named(text: str) -> bool:

@@ -57,6 +57,14 @@ class Given:
         _check_missing(attention, found)
         return found
 
+    def bind_graph(self, q_len: int, k_len: int | None = None) -> dict[str, object]:
+        """What a graph reads besides q, k and v, at this size; it says itself what is missing."""
+        keys = torch.arange(q_len if k_len is None else k_len)
+        found: dict[str, object] = {**self.scalars()}
+        for name, text in _named("--field", self.fields):
+            found[name] = _loaded(name, Path(text)) if text.endswith(FILES) else values_of(text, keys)
+        return found | {name: _copies(name, text) for name, text in _named("--tensor", self.tensors)}
+
     def scalars(self) -> dict[str, int | float]:
         """The parameters."""
         return {name: _number(name, text) for name, text in _named("--set", self.params)}
@@ -81,7 +89,8 @@ def _check_missing(attention: an.Attention, found: dict[str, object]) -> None:
     ways |= {t.name: f"the tensor `{t.name}`; give --tensor {t.name}=0.5,0.25" for t in s.reals}
     ways |= {p.name: f"the parameter `{p.name}`; give --set {p.name}=16" for p in s.params}
     ways |= {p.name: f"the parameter `{p.name}`; give --set {p.name}=1.5" for p in s.numbers}
-    if missing := [way for name, way in ways.items() if name not in found]:
+    chosen = {r.name for r in attention.routes}
+    if missing := [way for name, way in ways.items() if name not in found and name not in chosen]:
         raise TextError(f"the pattern reads {missing[0]}")
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 import attnir as an
 from attnir.errors import (
     AttnirError,
+    DtypeError,
     FieldError,
     GraphError,
     MissingBindingError,
@@ -100,12 +101,12 @@ BAD: dict[str, tuple[type[AttnirError], str, Any]] = {
     ),
     "values are merged": (
         GraphError,
-        "merge takes part; it is given tokens q",
+        "merge takes parts (o, lse), of an.attend(..., return_lse=True); it is given tokens q",
         traced(lambda q, k, v: an.merge([an.attend(NEAR, q, k, v), an.attend(NEAR, q, k, v)])),
     ),
     "parts are combined": (
         GraphError,
-        "combine takes tokens; it is given part q",
+        "combine takes o alone, part[0]; it is given part q",
         traced(lambda q, k, v: an.combine([(1.0, an.attend(NEAR, q, k, v, return_lse=True))])),
     ),
     "parts of other queries": (
@@ -316,6 +317,55 @@ def test_queries_among_themselves_stand_where_their_keys_do() -> None:
     torch.testing.assert_close(beyond, an.compile(an.causal())(q, k, v))
 
 
+def test_lists_of_other_units_than_the_pattern_reads_are_refused() -> None:
+    route = an.route.topk_blocks(block=8, k=2)
+    picks = an.selection("picks", "b", "h")
+
+    def units(n: int) -> an.Mask:
+        return an.mask(lambda q, k: picks(q // n, k // n) > 0)
+
+    wide, own = units(16), units(8)
+
+    def chosen(swapped: bool, seen: an.Mask, block: int = 1) -> Any:
+        def stages(q: Any, k: Any, v: Any) -> Any:
+            keys = an.summarise(k, block) if block > 1 else k
+            lists = an.choose(route, keys, q) if swapped else an.choose(route, q, keys)
+            return an.attend(seen, q, k, v, picks=lists)
+
+        return stages
+
+    an.graph(chosen(False, own))
+    for wrong in (chosen(True, own), chosen(False, wide), chosen(False, own, 4)):
+        with pytest.raises(GraphError, match="takes lists q"):
+            an.graph(wrong)
+
+
+def test_a_graph_is_compiled_by_torch_at_every_length() -> None:
+    """Lists of single queries: units at the end that have fewer keys."""
+    route = an.route.topk_blocks(block=16, k=2, query_block=1, forced=[an.route.own()], causal=True)
+    attn = an.compile(an.graph(lambda q, k, v: an.attend(an.causal(), q, k, v, route=route)))
+    q, k, v = (torch.randn(1, 1, 70, 16, generator=torch.Generator().manual_seed(i)) for i in range(3))
+    compiled = torch.compile(attn, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(q, k, v), attn(q, k, v))
+
+
+@pytest.mark.parametrize(
+    ("function", "says"),
+    [
+        (lambda q, k, v: an.combine([(an.epilogue(torch.neg, q), an.attend(an.full(), q, k, v))]), "an.Rows"),
+        (lambda q, k, v: an.combine([(1.0, an.attend(an.full(), q, k, v, return_lse=True))]), r"part\[0\]"),
+        (lambda q, k, v: an.merge([an.attend(an.full(), q, k, v)]), "return_lse=True"),
+        (lambda q, k, v, m: an.attend(an.full(), q, m, v), r"name='m'"),
+        (lambda q, k, v, m: an.attend(an.full(), q, an.gather(k, m), v), r"gives=an.Lists"),
+        (lambda q, k, v: an.epilogue(torch.neg, q, gives="q"), r"an.Tokens\('q'\)"),
+        (lambda q, d: an.epilogue(torch.add, q, d), "name the argument otherwise"),
+    ],
+)
+def test_errors_say_what_to_do(function: Any, says: str) -> None:
+    with pytest.raises(GraphError, match=says):
+        an.graph(function)
+
+
 def test_a_pair_for_what_is_no_field_is_refused() -> None:
     route = an.route.topk_blocks(block=16, query_block=1, k=2)
 
@@ -402,6 +452,12 @@ BAD_TENSORS: dict[str, tuple[type[AttnirError], str, Any]] = {
         lambda: an.repeat(torch.zeros(1, 1, 2, 3), 4, torch.zeros(1, 1, 20, 3)),
     ),
     "no places": (ShapeError, "from 1 on", lambda: an.csr(torch.tensor([0, 1]), torch.tensor([0]), most=-1)),
+    "offsets that leave edges out": (
+        ShapeError,
+        "from 0 to the number of edges",
+        lambda: an.csr(torch.tensor([2, 3]), torch.tensor([0, 1, 2])),
+    ),
+    "indices that are no integers": (DtypeError, "integers", lambda: an.csr(torch.tensor([0, 1]), torch.tensor([0.5]))),
     "a graph of two axes": (ShapeError, "offsets [nodes + 1]", lambda: an.csr(torch.zeros(2, 2), torch.tensor([0]))),
     "no directions": (RouteError, "[4, n]", lambda: an.hash_buckets(Q, torch.zeros(4, 0))),
     "directions of other heads": (RouteError, "[4, n]", lambda: an.hash_buckets(Q, torch.zeros(3, 4, 2))),

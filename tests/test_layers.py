@@ -161,7 +161,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "attnir",
         },
     ),
-    ("frontends", {"frontends"}),
+    ("frontends", {"frontends", "__main__"}),
 ]
 LEVEL = {module: level for level, (_, modules) in enumerate(LAYERS) for module in modules}
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 import attnir as an
 from attnir.choices import Forced, Mass, Threshold, TopK
-from attnir.errors import AttnirError, MissingBindingError, RouteError
+from attnir.errors import AttnirError, MissingBindingError, RouteError, SelectionError
 from attnir.route import Route
 from attnir.unit_scores import Pooled
 
@@ -56,6 +56,27 @@ def test_the_whole_mass_is_every_key() -> None:
 def test_scores_are_called_so_that_a_call_can_give_them(name: str) -> None:
     with pytest.raises(RouteError, match=name):
         an.route.topk_keys(k=2, score=an.route.values(name))
+
+
+def test_a_route_whose_lists_a_score_alone_reads_still_chooses() -> None:
+    picks = an.selection("picks", "b", "h")
+    near = an.score(lambda s, q, k: s - 0.5 * picks(q // 16, k // 16))
+    attn = an.compile(an.causal(), score=near, route=an.route.topk_blocks(block=16, k=3))
+    assert "picks(q // 16, k // 16) > 0" in str(attn.pattern.mask)
+
+
+def test_a_mask_is_no_list() -> None:
+    attn = an.compile(an.full(), route=an.route.topk_blocks(block=8, k=1))
+    q = torch.randn(1, 2, 64, 16)
+    with pytest.raises(SelectionError, match="not a mask"):
+        attn(q, q, q, picks=torch.eye(8, dtype=torch.bool).expand(1, 2, 8, 8))
+
+
+@pytest.mark.parametrize("scope", ["row", "head", "overall"])
+def test_lists_have_at_most_as_many_places_as_is_said(scope: str) -> None:
+    route = an.route.blocks(an.route.threshold(-100.0, most=2), block=8, scope=scope)
+    q = torch.randn(1, 2, 64, 16)
+    assert ((route.lists(q, q) >= 0).sum(-1) == 2).all()
 
 
 def test_a_unit_may_be_larger_than_the_sequence() -> None:

@@ -184,7 +184,7 @@ class _Ranked:
     seed: int
 
     def __call__(self, q: Tensor, k: Tensor, q_start: int) -> Tensor:
-        if q.is_meta or not k.numel():
+        if q.is_meta or not k.numel() or not q.numel():
             members = torch.arange(max(1, -(-k.shape[2] // self.block)), dtype=torch.int32)
             units = -(-(q_start + q.shape[2]) // self.query_block)
             return members.expand(*q.shape[:2], units, -1).to("cpu" if q.is_meta else q.device)

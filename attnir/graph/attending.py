@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import lru_cache
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from torch import Tensor
 
-from attnir.expr import side_of
+from attnir import expr as ex
+from attnir.expr import Expr, side_of
 from attnir.graph.edges import Facts, Given, Kind, Lists, Part, Rows, Tokens
 from attnir.graph.stage import Setting, Stage, Value, expect, wrong
 from attnir.heads import Heads
-from attnir.ops import FieldDecl, Side
+from attnir.ops import FieldDecl, Op, SelectionDecl, Side
 from attnir.scores import Pattern
 from attnir.traverse import fields_of, nodes
 
@@ -31,6 +32,10 @@ class Attend(Stage):
     names: tuple[tuple[str, int], ...]
     scale: float | None
     heads: Heads | None
+    of_keys: frozenset[str] = field(init=False, repr=False, compare=False)  # fields that no query is asked for
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "of_keys", _of_keys_alone(self.pattern))
 
     @property
     def text(self) -> str:
@@ -50,9 +55,21 @@ class Attend(Stage):
         for name, values in self.bound(given):
             if len(values) == 2 and name not in fields:
                 wrong(self, f"one value as `{name}`, which is no field", "a pair of them")
+            if len(values) == 1 and isinstance(values[0], Lists):
+                self._check_lists(name, values[0], q, k)
             for x, side in zip(values, (q, k) if len(values) == 2 else (k,), strict=True):
                 self._check(name, x, side)
         return Part(q.axis, q.per) if self.pattern.weights.divided else q
+
+    def _check_lists(self, name: str, x: Lists, q: Tokens, k: Tokens) -> None:
+        """Raise where the pattern reads lists of other units, or of the other side."""
+        for n in (n for e in self.pattern.roots for n in nodes(e)):
+            if n.op is not Op.RANK or not isinstance(n.value, SelectionDecl) or n.value.name != name:
+                continue
+            read = [_units(e, {ex.Q: q.axis, ex.K: k.axis}) for e in n.args[:2]]
+            said = [_normal(axis) for axis in (x.of, x.members)]
+            if any(a is not None and b is not None and a != b for a, b in zip(read, said, strict=True)):
+                wrong(self, f"lists {read[0] or x.of} -> {read[1] or x.members} as `{name}`", x)
 
     def _check(self, name: str, x: Kind, side: Tokens) -> None:
         """Raise unless a binding is for these tokens."""
@@ -71,7 +88,7 @@ class Attend(Stage):
     def run(self, setting: Setting, *given: Value) -> Value:
         q, k, v = given[:3]
         bindings = {name: values if len(values) == 2 else values[0] for name, values in self.bound(given)}
-        for name in _of_keys_alone(self.pattern) & bindings.keys():
+        for name in self.of_keys & bindings.keys():
             if isinstance(keys := bindings[name], Tensor):
                 bindings[name] = keys.new_zeros(1).expand(q.shape[2]), keys
         return setting.attend(self, setting.of_queries, q, k, v, bindings)
@@ -80,7 +97,24 @@ class Attend(Stage):
         raise AssertionError("who computes it says what it takes")
 
 
-@lru_cache(maxsize=256)
+def _units(e: Expr, axes: Mapping[Expr, str]) -> str | None:
+    """The axis that an index counts along, tokens or units of them; None where it is something else."""
+    if e in axes:
+        return _normal(axes[e])
+    if e.op is Op.FLOORDIV and e.args[0] in axes and e.args[1].op is Op.CONST:
+        return _normal(f"{axes[e.args[0]]} // {e.args[1].const}")
+    return None
+
+
+def _normal(axis: str) -> str | None:
+    """An axis with one divisor: "k // 4 // 8" is "k // 32". None for one that has no tokens' name: it fits any."""
+    base, *divisors = axis.split(" // ")
+    if base not in ("q", "k") or not all(d.isdigit() for d in divisors):
+        return None
+    size = math.prod(map(int, divisors))
+    return base if size == 1 else f"{base} // {size}"
+
+
 def _of_keys_alone(pattern: Pattern) -> frozenset[str]:
     """The fields that are read of keys, and not of queries: those need no values."""
     read = [(n.value.name, n.args[0]) for e in pattern.roots for n in nodes(e) if isinstance(n.value, FieldDecl)]

@@ -66,9 +66,10 @@ class Chosen(Free):
 
     def run(self, setting: Setting, *given: Value) -> Value:
         q, k, v, lists = given
-        start, each = setting.of_queries, distinct(spread_lists(lists, q.shape[1]))
-        short = max(0, start + q.shape[2] - each.shape[2])
-        each = torch.nn.functional.pad(each, (0, 0, 0, short), value=-1)[:, :, start : start + q.shape[2]]
+        start, lists = setting.of_queries, lists if lists.dim() == 4 else lists[:, None]
+        short = max(0, start + q.shape[2] - lists.shape[2])
+        own = torch.nn.functional.pad(lists, (0, 0, 0, short), value=-1)[:, :, start : start + q.shape[2]]
+        each = distinct(spread_lists(own, q.shape[1]))
         return each.unflatten(1, (_heads(k, v), -1)).transpose(2, 3).flatten(2).flatten(0, 1).int()
 
 
@@ -118,7 +119,9 @@ class UnitOf(Free):
 
     def run(self, setting: Setting, *given: Value) -> Value:
         (k,) = given
-        return torch.arange(k.shape[2], dtype=torch.int32, device=None if k.is_meta else k.device) // self.keys
+        first = torch.zeros(k.shape[2], dtype=torch.int32, device=None if k.is_meta else k.device)
+        first[self.keys :: self.keys] = 1
+        return first.cumsum(0, dtype=torch.int32)  # a quotient of places is compiled wrongly by torch 2.13 for CPUs
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from attnir.errors import GraphError, RouteError, ShapeError
+from attnir.errors import DtypeError, GraphError, RouteError, ShapeError
 from attnir.graph.edges import CALL, HEAD, Facts, Given, Kind, Lists, Rows, Tokens
 from attnir.graph.moving import ALL, spread_heads
 from attnir.graph.stage import Setting, Stage, Value, expect, wrong
@@ -188,6 +188,12 @@ def csr(offsets: Tensor, indices: Tensor, *values: Tensor, most: int | None = No
     ):
         shown = ", ".join(str(list(t.shape)) for t in (offsets, indices, *values))
         raise ShapeError(f"a graph has offsets [nodes + 1], indices [edges] and values [edges], not {shown}")
+    if offsets.is_floating_point() or indices.is_floating_point() or torch.bool in (offsets.dtype, indices.dtype):
+        raise DtypeError(f"offsets and indices are integers, not {offsets.dtype} and {indices.dtype}")
+    if offsets.device.type == "cpu":  # elsewhere it would wait for the device
+        ends = [int(offsets[0]), int(offsets[-1])]
+        if ends != [0, len(indices)] or bool((offsets[1:] < offsets[:-1]).any()):
+            raise ShapeError(f"offsets never fall, from 0 to the number of edges, {len(indices)}; not from {ends}")
     if most is not None and (not isinstance(most, int) or isinstance(most, bool) or most < 1):
         raise ShapeError(f"lists have a number of places from 1 on, not {most!r}")
     count = offsets[1:] - offsets[:-1]

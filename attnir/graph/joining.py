@@ -23,6 +23,9 @@ class Merge(Stage):
         return "merge"
 
     def kind(self, *given: Kind) -> Kind:
+        for x in given:
+            if not isinstance(x, Part):
+                wrong(self, "parts (o, lse), of an.attend(..., return_lse=True)", x)
         parts = [expect(self, x, Part) for x in given]
         for part in parts:
             if part != parts[0]:
@@ -49,12 +52,16 @@ class Combine(Stage):
 
     def kind(self, *given: Kind) -> Kind:
         branches = self._branches(given)
-        first = expect(self, branches[0][1], Tokens)
+        first: Kind = branches[0][1]
         for weight, o in branches:
+            if isinstance(o, Part):
+                wrong(self, "o alone, part[0]", o)
             if expect(self, o, Tokens) != first:
                 wrong(self, "attentions of the same queries", f"{first} and {o}")
             if isinstance(weight, Tokens) or not isinstance(weight, Rows | Given | float):
-                wrong(self, "weights that are numbers, or given", weight)
+                wrong(
+                    self, "weights that are numbers of tokens (an.epilogue(..., gives=an.Rows('q'))), or given", weight
+                )
             if isinstance(weight, Rows) and (weight.axis, weight.per) != (first.axis, first.per):
                 wrong(self, f"weights of {first.axis}", weight)
         return first

@@ -10,7 +10,7 @@ from typing import Any, NoReturn, TypeVar
 from torch import Tensor
 
 from attnir.errors import GraphError
-from attnir.graph.edges import Kind, Lists
+from attnir.graph.edges import Given, Kind, Lists, Tokens
 
 K = TypeVar("K", bound=Kind)
 Value = Any  # a tensor, a pair of o and lse, or what a call binds
@@ -105,7 +105,12 @@ def expect(stage: Stage, given: Kind, kind: type[K]) -> K:
     """The edge, where it is of this kind."""
     if isinstance(given, kind):
         return given
-    wrong(stage, kind.__name__.lower(), given)
+    said = kind.__name__.lower()
+    if isinstance(given, Given):  # of what a call gives, tokens and lists have to say what they are
+        ways: dict[type[Any], str] = {Tokens: ", of an input with an axis: an.graph(function, name='m')"}
+        ways |= {Lists: ", such as an.epilogue(function, x, gives=an.Lists('m', 'k')) makes of it"}
+        said += ways.get(kind, "")
+    wrong(stage, said, given)
 
 
 def wrong(stage: Stage, wanted: str, given: object) -> NoReturn:

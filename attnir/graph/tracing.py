@@ -173,7 +173,11 @@ def attend(
             bindings[r.name] = choose(r, q, k, heads)
     read = declared.signature.names
     if unknown := sorted(set(bindings) - set(read)):
-        raise GraphError(f"`{unknown[0]}` is bound, but the pattern reads {', '.join(read) or 'nothing'}: {declared}")
+        scores = [r for r in routes if unknown[0] in r.score.names]
+        more = f"; bind it to the choice, {scores[0].name}=an.choose(route, q, k, {unknown[0]}=...)" if scores else ""
+        raise GraphError(
+            f"`{unknown[0]}` is bound, but the pattern reads {', '.join(read) or 'nothing'}: {declared}{more}"
+        )
     values = {name: bindings[name] if name in bindings else tracer.given(name) for name in read}
     pairs = {name: value if isinstance(value, tuple) else (value,) for name, value in values.items()}
     for name, pair in pairs.items():
@@ -305,6 +309,8 @@ def epilogue(function: Callable[..., Any], *values: Any, gives: Kind | None = No
     """
     if not callable(function):
         raise GraphError(f"an epilogue is a function of tensors, not {function!r}")
+    if gives is not None and not isinstance(gives, Kind):
+        raise GraphError(f"what an epilogue gives is an.Tokens('q'), an.Rows('q') and the like, not {gives!r}")
     if not isinstance(function, Hashable):
         raise GraphError(f"an epilogue can be hashed, so that equal graphs are equal; {function!r} cannot")
     return _apply(Epilogue(function, gives), *values)

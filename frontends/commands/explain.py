@@ -1,4 +1,4 @@
-"""`attnir explain`: the tile programs, exact counts and cost of a pattern at a length."""
+"""`attnir explain`: the tile programs, exact counts and cost of a pattern, or the stages of a graph, at a length."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from attnir.compiled_graph import CompiledGraph
 from attnir.frontends.arguments import (
     DTYPES,
     Dtype,
@@ -21,7 +22,9 @@ from attnir.frontends.arguments import (
     attention_of,
     bound,
     in_words,
+    pattern_or_graph_of,
 )
+from attnir.frontends.values import Given
 
 
 def explain(
@@ -44,6 +47,14 @@ def explain(
     batch: Annotated[int, typer.Option(help="samples")] = 1,
 ) -> None:
     """Print the tile programs, exact counts and cost of a pattern at a length."""
+    found = pattern_or_graph_of(pattern)
+    if isinstance(found, CompiledGraph):
+        shape: dict[str, Any] = {"heads": heads or 1, "batch": batch, "q_start": q_start, "d": d, "dv": dv}
+        with in_words():
+            given = Given(set_ or (), field or (), tensor or ()).bind_graph(length, keys)
+            kind = {"dtype": DTYPES[dtype], "target": target, "backend": backend}
+            typer.echo(found.explain(length, keys, **shape, **kind, **given))
+        return
     attention = attention_of(pattern)
     sizes: dict[str, Any] = {"k_len": keys, "q_start": q_start, "heads": heads, "batch": batch}
     kernel: dict[str, Any] = {"d": d, "dv": dv, "dtype": DTYPES[dtype], "target": target, "backend": backend}

@@ -92,7 +92,7 @@ def test_a_pattern_is_no_name(text: str) -> None:
         ("mask_package.nothing:near", "there is no module 'mask_package.nothing' here"),
         ("my_masks:far", "has no 'far'; patterns in it: near, scored, compiled"),
         ("mask_package:near", "has no 'near'"),
-        ("my_masks:number", "is of type int; expected a mask, a pattern, an attention, or a function"),
+        ("my_masks:number", "is of type int; expected a mask, a pattern, an attention, a graph, or a function"),
         ("my_masks:doc", "is of type Field; expected"),
         ("my_masks:an", "is a module; expected"),
         ("my_masks:wrong", "is of type int; expected"),

@@ -22,6 +22,8 @@ SUITE = 900  # seconds of the test suite, for a bug that the fuzzer did not find
 COMPUTED = (
     "probes",
     "metadata",
+    "selections",
+    "route",
     "runtime",
     "score_kernels",
     "layout_kernels",
@@ -30,7 +32,7 @@ COMPUTED = (
     "heads",
     "landmarks",
 )
-COMPUTED = (*COMPUTED, "selections", "route", "statistics", "wide_heads", "compositions")
+COMPUTED = (*COMPUTED, "statistics", "wide_heads", "compositions")
 SUITES = {level: tuple(f"tests/test_{name}.py" for name in COMPUTED) for level in LEVELS}
 SUITES["graph"] = (
     "tests/test_graph.py",

@@ -489,7 +489,8 @@ def test_psa_sees_each_block_at_its_level(q_len: int, k_len: int, past: bool) ->
                     for j in range(keys.shape[2]):
                         seen = j * level // block in order[first:stop]
                         live[b, h, row, j] = seen and (not past or (j + 1) * level - 1 <= start + row)
-        parts.append(scores_of(wide_q, keys) + torch.tensor(float(level)).log())
+        counts = torch.tensor([float(len(part)) for part in torch.arange(k_len).split(level)])
+        parts.append(scores_of(wide_q, keys) + counts.log())
         values.append(means_of(wide_v, level))
         lives.append(live)
     check("psa", params, [q, key, v], softmax(torch.cat(lives, -1), torch.cat(parts, -1), torch.cat(values, 2)))
