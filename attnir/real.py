@@ -204,7 +204,11 @@ def tensors_read(*roots: Expr) -> tuple[tuple[str, Expr], ...]:
 
 def is_unbounded(e: Expr) -> bool:
     """Whether a value or a slope of the expression may be infinite or NaN."""
-    return any(n.op in UNBOUNDED for n in nodes(e))
+    return any(n.op in UNBOUNDED and not _divides_by_a_number(n) for n in nodes(e))
+
+
+def _divides_by_a_number(n: Expr) -> bool:
+    return n.op is Op.REAL_DIV and isinstance(n.args[1].value, float) and n.args[1].value != 0.0
 
 
 def slope(e: Expr) -> Expr:

@@ -20,7 +20,7 @@ Range = tuple[Tensor, Tensor]  # least and greatest value
 
 
 def range_of(e: Expr, call: Call, most: Tensor) -> Range:
-    """The range of a real expression, with no UNBOUNDED operation, where scores are at most `most` in size.
+    """The range of a real expression, with nothing that `is_unbounded`, where scores are at most `most` in size.
 
     >>> from attnir.real import mul, real, tanh
     >>> call = Call(1, 1, 4, 4, 0, {}, {}, torch.device("cpu"))
@@ -58,6 +58,8 @@ def _range(n: Expr, parts: list[Range], call: Call, most: Tensor) -> Range:
         case Op.REAL_MUL, [x, y]:
             corners = torch.stack([a * b for a in x for b in y])
             return corners.amin(), corners.amax()
+        case Op.REAL_DIV, [(a, b), (c, _)]:  # by a number that is not 0
+            return torch.minimum(a / c, b / c), torch.maximum(a / c, b / c)
         case Op.REAL_ABS, [(a, b)]:
             size = torch.maximum(a.abs(), b.abs())
             return torch.where((a <= 0) & (b >= 0), 0.0, torch.minimum(a.abs(), b.abs())), size

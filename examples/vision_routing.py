@@ -1,7 +1,7 @@
 """A small classifier of images, with routed beside dense attention: accuracy, time, memory, and where it looked.
 
-    python examples/vision_routing.py                                  # about a minute on two cores
-    python examples/vision_routing.py --steps 1500 --side 32           # a longer run, on 32 x 32 tokens
+    python examples/vision_routing.py                                  # about two minutes on two cores
+    python examples/vision_routing.py --side 32 --batch 16 --steps 500 # 32 x 32 tokens, about ten minutes
     python examples/vision_routing.py --picture looked.png             # needs matplotlib
 
 Images are drawn here: one shape of four kinds, somewhere, among lines and noise. In routed attention (the catalog's
@@ -177,6 +177,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--side", type=int, default=16, help="tokens along each side, a multiple of 4")
     parser.add_argument("--picture", type=Path, help="where a query looked, as a picture")
     options = parser.parse_args(argv)
+    if options.steps < 1 or options.batch < 1:
+        parser.error("--steps and --batch are numbers from 1 on")
     if options.side % REGIONS or options.side < REGIONS:
         parser.error(f"--side is a multiple of {REGIONS}, not {options.side}")
     console = Console()

@@ -55,7 +55,7 @@ def backward(
                 s = products.scores(step.scaled(rows.q, scale * scored.unit_of_s, work), keys, work, "s")
                 slopes, before = scored.slopes(step, s), s
                 if schedule.weight is None:
-                    s = scored.changed(step, s)
+                    s = scored.changed(step, s, overwrite=not schedule.learned and not schedule.learned_factor)
                     dead.hide(step, s)
                     if schedule.landmarks is not None:
                         by_landmarks(schedule.landmarks, scored, step, s)

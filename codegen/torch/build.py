@@ -13,18 +13,20 @@ from attnir.codegen.torch.distance import by_distance
 from attnir.codegen.torch.floats import floated
 from attnir.codegen.torch.gather import gather
 from attnir.codegen.torch.operands import compute_dtype
+from attnir.codegen.torch.overwriting import Overwriting
 from attnir.codegen.torch.schedule import Change, Group, Landmarks, Learned, Schedule
 from attnir.codegen.torch.spans import spans
 from attnir.codegen.torch.target import default_tile
 from attnir.codegen.torch.together import together
 from attnir.codegen.torch.units import LOG2E, Scaled, cheap, scaled
 from attnir.dense import of_rows
-from attnir.evaluate import entry_of_pairs, of_pairs
+from attnir.evaluate import Evaluator, entry_of_pairs, of_pairs, tokens_of_pairs
 from attnir.expr import Expr
 from attnir.heads import Heads
 from attnir.labels import TOKEN, in_order
 from attnir.program import Programs, TileProgram
 from attnir.real import ONE, SCORE, derivative, is_unbounded, slope, tensors_read
+from attnir.real_range import range_of
 from attnir.separate import bias_of
 from attnir.traverse import reads
 
@@ -81,7 +83,14 @@ def schedule(
         sink=None if weights.sink is None else of_rows(weights.sink, call, compute_dtype(q.dtype)),
         maps=maps,
         landmarks=None if weights.landmarks is None else Landmarks(weights.landmarks, call.q_start),
+        reach=None if not weights.is_softmax or is_unbounded(pattern.score) else partial(_reach, pattern.score, call),
     )
+
+
+def _reach(score: Expr, call: Call, most: Tensor) -> tuple[Tensor, Tensor]:
+    """The range of a score in powers of two, of products that are at most so large."""
+    low, high = range_of(score, call, most)
+    return low * LOG2E, high * LOG2E
 
 
 def _learned(e: Expr, call: Call, names: Sequence[str]) -> Iterator[Learned]:
@@ -95,7 +104,14 @@ def _change(e: Expr, neutral: Expr | None, call: Call) -> Change | None:
     if e is neutral:
         return None
     e = floated(e, call)
-    return lambda samples, heads, rows, cols, s: of_pairs(e, call, samples, heads, rows, cols, s).to(s.dtype)
+
+    def change(
+        samples: Tensor, heads: Tensor, rows: Tensor, cols: Tensor, s: Tensor, *, overwrite: bool = False
+    ) -> Tensor:
+        tokens = {**tokens_of_pairs(call, samples, heads, rows, cols), "s": s}
+        return (Overwriting(call, tokens, e) if overwrite else Evaluator(call, tokens))(e).to(s.dtype)
+
+    return change
 
 
 def _of_runs(program: TileProgram, call: Call, kv_heads: int | None) -> Iterator[Group]:

@@ -2,8 +2,10 @@
 
 A weight is exp2(score - top). Rows hold the sum of the weights and the weighted sum of values. In general top is the
 largest score that a row has met; when a larger one comes, what the row holds fades. Rows are *calm* when the lengths of
-queries and keys prove that no score leaves [-CALM, CALM]: then top is 0, nothing is searched for, and nothing fades. So
-it is of weights that are no softmax.
+queries and keys, and what becomes of scores, prove that none leaves [-CALM, CALM]: then top is 0, nothing is searched
+for, and nothing fades. So it is of weights that are no softmax. Where the products are calm, and what becomes of them
+may not be, as a bias of far keys, rows are taken for calm as well; should the sums in the end say that they were not,
+they are done again.
 """
 
 from __future__ import annotations
@@ -42,33 +44,36 @@ def forward(q: Tensor, k: Tensor, v: Tensor, schedule: Schedule, scale: float) -
     o = torch.empty((*q.shape[:3], v.shape[3]), dtype=q.dtype, device=q.device)
     lse = torch.empty(q.shape[:3], dtype=torch.float32, device=q.device)
     work, budget = Workspace(compute_dtype(q.dtype), q.device), budget_on(q.device)
+    hopeful = True  # that what is likely to be calm is calm, until it is not
     for unit in units(schedule, q, k, budget.heads):
         queries = matrices(unit.queries(q), work.dtype)
         keys, values = matrices(unit.keys(k), work.dtype), matrices(unit.values(v), work.dtype)
         found = series(unit.group, unit.shared, budget, schedule.block)
         met = [(0, keys.shape[1])] if unit.group.keys is not None else keys_met(found)
-        calm = schedule.weight is not None or (
-            (schedule.score, schedule.bias, schedule.sink, schedule.landmarks) == (None, None, None, None)
-            and _are_calm(queries, keys, met, scale * LOG2E)
-        )
+        proved, likely = _are_calm(schedule, abs(scale) * _largest(queries, keys, met))
+        dead, scored = DeadPairs(schedule, unit, found, budget.pairs, q.device), Scored(schedule, unit, q.device)
         with unit.results(o) as rows_o, unit.results(lse[..., None]) as rows_lse:
-            rows = Rows.none(rows_o, work, calm, everywhere=_rows_met(found) == rows_o.shape[2])
-            if schedule.sink is not None:
-                rows.begin(_in_order(unit, schedule.sink, work.dtype))
-            dead, scored = DeadPairs(schedule, unit, found, budget.pairs, q.device), Scored(schedule, unit, q.device)
-            for step in steps(found, unit, budget.pairs):
-                s = products.scores(step.scaled(queries, scale * scored.unit_of_s, work), step.keys(keys), work, "s")
-                if schedule.weight is None:
-                    s = scored.changed(step, s)
-                    dead.hide(step, s)
-                    if schedule.landmarks is not None:
-                        by_landmarks(schedule.landmarks, scored, step, s)
-                    weights = rows.weigh(step, s)
-                else:
-                    weights = scored.weights(step, s)
-                    dead.clear(step, weights)
-                counted = scored.counted(scored.factors(step, weights), weights)
-                rows.meet(step, weights, counted, step.keys(values), work)
+            for calm in (True, False) if proved or (likely and hopeful) else (False,):
+                rows = Rows.none(rows_o, work, calm, everywhere=_rows_met(found) == rows_o.shape[2])
+                if schedule.sink is not None:
+                    rows.begin(_in_order(unit, schedule.sink, work.dtype))
+                for step in steps(found, unit, budget.pairs):
+                    s = step.scaled(queries, scale * scored.unit_of_s, work)
+                    s = products.scores(s, step.keys(keys), work, "s")
+                    if schedule.weight is None:
+                        s = scored.changed(step, s, overwrite=True)
+                        dead.hide(step, s)
+                        if schedule.landmarks is not None:
+                            by_landmarks(schedule.landmarks, scored, step, s)
+                        weights = rows.weigh(step, s)
+                    else:
+                        weights = scored.weights(step, s)
+                        dead.clear(step, weights)
+                    counted = scored.counted(scored.factors(step, weights), weights)
+                    rows.meet(step, weights, counted, step.keys(values), work)
+                if proved or rows.were_calm():
+                    break
+                hopeful = False
             rows.write(rows_o, rows_lse, divided=schedule.divided)
     return o, lse if schedule.divided else lse.new_empty(0)
 
@@ -83,12 +88,28 @@ def _rows_met(found: list[Series]) -> int:
     return sum(s.shape.height * len(s.rows) for s in found if s.shape.turn == 0)
 
 
-def _are_calm(queries: Tensor, keys: Tensor, met: Iterable[Range], factor: float) -> bool:
-    """Whether factor |q| |k| <= CALM for all queries [n, r, D] and those keys [n, c, D] that are met."""
+def _largest(queries: Tensor, keys: Tensor, met: Iterable[Range]) -> Tensor:
+    """The most that a product of queries [n, r, D] with those keys [n, c, D] that are met may be, in size."""
     lengths = torch.linalg.vector_norm(keys, dim=-1)
     longest = [lengths[:, start:stop].amax() for start, stop in met] or [lengths.new_zeros(())]
-    bound = abs(factor) * torch.linalg.vector_norm(queries, dim=-1).amax() * torch.stack(longest).amax()
-    return bool(bound <= CALM)  # NaN is not calm
+    found: Tensor = torch.linalg.vector_norm(queries, dim=-1).amax() * torch.stack(longest).amax()
+    return found
+
+
+def _are_calm(schedule: Schedule, most: Tensor) -> tuple[bool, bool]:
+    """Whether rows are proved to be calm, where products are at most so large; and whether they are likely to be."""
+    if schedule.weight is not None:
+        return True, True
+    if schedule.reach is None or schedule.landmarks is not None:
+        return False, False
+    likely = most * LOG2E <= CALM  # NaN is not
+    low, high = schedule.reach(most)
+    if schedule.sink is not None:
+        low, high = (
+            torch.minimum(low, schedule.sink.amin() * LOG2E),
+            torch.maximum(high, schedule.sink.amax() * LOG2E),
+        )
+    return bool((low >= -CALM) & (high <= CALM)), bool(likely)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,7 +134,9 @@ class Rows:
 
     def begin(self, sink: Tensor) -> None:
         """Meet a key of scores [n, r, 1], whose value is 0."""
-        assert self.top is not None
+        if self.top is None:
+            self.total.copy_(sink * LOG2E).exp2_()
+            return
         self.top.copy_(sink * LOG2E).clamp_(min=FLOOR)
         self.total.copy_(sink > -torch.inf)
 
@@ -139,6 +162,10 @@ class Rows:
             each(Tensor.mul_, step.rows(self.mixed), fade)
         each(Tensor.copy_, step.rows(top), highest)
         s.sub_(highest)
+
+    def were_calm(self) -> bool:
+        """Whether no weight was larger, nor all together smaller, than float32 holds well; always so with a top."""
+        return self.top is not None or bool(((self.total >= 2**-CALM) & (self.total <= 2 ** (2 * CALM))).all())
 
     def write(self, o: Tensor, lse: Tensor, *, divided: bool) -> None:
         """Write the results to o [..., Dv] and lse [..., 1], of as many rows in the same order.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,7 +87,17 @@ class Group:
 
 
 Place = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor | None]]  # of samples, heads, rows and cols
-Change = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]  # of samples, heads, rows, cols and scores
+Reach = Callable[[Tensor], tuple[Tensor, Tensor]]  # the least and the greatest score, of products of at most a size
+
+
+class Change(Protocol):
+    """A function of samples, heads, rows, cols and scores, which it may overwrite where that is said."""
+
+    def __call__(
+        self, samples: Tensor, heads: Tensor, rows: Tensor, cols: Tensor, s: Tensor, *, overwrite: bool = False
+    ) -> Tensor: ...
+
+
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +139,7 @@ class Schedule:
     slopes, is what the products are times factor_of_s. bias_by_distance: the bias gives the same for rows and cols that
     are moved by one amount. maps: which heads of k and v the query heads have, where these are not contiguous groups of
     both. landmarks: those of softmax, if any; then every span begins with a block, and but for the last keys ends with
-    one.
+    one. reach: the range of softmax's scores, in powers of two; None where they may be infinite.
     """
 
     groups: tuple[Group, ...]
@@ -151,6 +161,7 @@ class Schedule:
     sink: Tensor | None = None
     maps: Heads | None = None
     landmarks: Landmarks | None = None
+    reach: Reach | None = None
 
     @property
     def block(self) -> int:

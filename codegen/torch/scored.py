@@ -24,17 +24,17 @@ class Scored:
         self.schedule, self.unit, self.device = schedule, unit, device
         self.unit_of_s = schedule.factor_of_s  # by which products are multiplied
 
-    def changed(self, step: Step, s: Tensor) -> Tensor:
+    def changed(self, step: Step, s: Tensor, *, overwrite: bool) -> Tensor:
         """What becomes of a step's scores s [outer, inner, rows * shared, keys], in powers of two.
 
-        s itself where nothing or a bias becomes of them, which is added to s.
+        s itself where nothing or a bias becomes of them, which is added to s. overwrite: s is not needed any more.
         """
         if self.schedule.bias is not None:
             self.add_bias(self.schedule.bias, step, s, LOG2E)
         change = self.schedule.score
         if change is None:
             return s
-        found = self.of(change, step, s)
+        found = self.of(change, step, s, overwrite=overwrite)
         return found.contiguous() if 0 in found.stride() else found  # one number may stand for many pairs
 
     def add_bias(self, bias: Change, step: Step, s: Tensor, unit: float) -> None:
@@ -125,10 +125,10 @@ class Scored:
         cols = tokens_at(step.series.cols, width, step.group.keys, self.device).view(1, count, 1, 1, -1)
         return self.unit.pairs(step.members, rows, cols)
 
-    def of(self, function: Change, step: Step, s: Tensor) -> Tensor:
+    def of(self, function: Change, step: Step, s: Tensor, *, overwrite: bool = False) -> Tensor:
         """A function of every pair and its score: [outer, inner, rows * shared, keys]."""
         pairs = self.pairs(step, s)
-        found = function(*self.indices(step), pairs).expand(pairs.shape)
+        found = function(*self.indices(step), pairs, overwrite=overwrite).expand(pairs.shape)
         return (found if step.by_member else found.transpose(0, 1)).flatten(2, 3)
 
 

@@ -22,6 +22,23 @@ FORWARD = (
         "everywhere=_rows_met(found) == rows_o.shape[2]",
         "everywhere=True",
     ),
+    Mutant(
+        "calm scores have no lower end",
+        "torch",
+        "attnir.codegen.torch.forward",
+        "bool((low >= -CALM) & (high <= CALM))",
+        "bool(high <= CALM)",
+        test="tests/codegen/torch/test_calm.py::test_calm_rows_compute_what_others_do",
+    ),
+    Mutant(
+        "whether rows were calm is not asked in the end",
+        "torch",
+        "attnir.codegen.torch.forward",
+        "if proved or rows.were_calm():",
+        "if True:",
+        test="tests/codegen/torch/test_calm.py::test_calm_rows_compute_what_others_do",
+    ),
+    _torch("what several steps take is overwritten", "torch.overwriting", "if self.uses[n] == 1:", "if True:"),
     _torch(
         "the strip of distances is one off",
         "torch.dead",
