@@ -1,7 +1,7 @@
 """A pattern by name: `module:name` is imported as Python would, from the current folder too.
 
-What stands there is a mask, a pattern, a compiled attention, a graph, or a function without arguments that gives one. Everything
-that can go wrong on the way is said in words, with the line of the module where it is the module's own.
+What stands there is a mask, a pattern, a compiled attention, a graph, or a function without arguments that gives one.
+Everything that can go wrong on the way is said in words, with the line of the module where it is the module's own.
 """
 
 from __future__ import annotations

@@ -98,8 +98,6 @@ class Change(Protocol):
     ) -> Tensor: ...
 
 
-
-
 @dataclass(frozen=True, slots=True)
 class Learned:
     """A real tensor, read somewhere in the score, the weight or the factor, whose gradient is asked for.

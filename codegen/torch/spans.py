@@ -84,7 +84,7 @@ def _swept(program: TileProgram, call: Call) -> tuple[tuple[int, int], int, Colu
     ends = [t for r in found for t in (r.start[0], r.stop[0])]
     shape = reduce(torch.broadcast_shapes, (t.shape for t in ends), torch.Size((1, 1, tiles)))
     values = np.stack([t.expand(shape).cpu().numpy() for t in ends] or [np.zeros((0, *shape), dtype=np.int64)])
-    values = values.reshape(len(found), 2, -1)
+    values = values.reshape(len(found), 2, shape[0] * shape[1] * tiles)
     place = np.broadcast_to(np.arange(values.shape[2]), (len(found), values.shape[2])).ravel()
     full = np.repeat([r.status is Status.FULL for r in found], values.shape[2]).astype(bool)
     columns = (place // tiles, place % tiles, values[:, 0].ravel(), values[:, 1].ravel(), full)

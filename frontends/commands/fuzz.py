@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -65,7 +66,10 @@ def _targets(text: str) -> list[str]:
 
 def _replayed(console: Console, corpus: Path) -> bool:
     """Replay the scripts of the corpus; whether one of them is not as it should be."""
-    replays = [replay(path) for path in scripts_of(corpus)]
+    scripts = scripts_of(corpus)
+    if find_spec("triton") and any('"triton"' in path.read_text(encoding="utf-8") for path in scripts):
+        Executor.of("triton")  # where it has to interpret it has to know before the first of them
+    replays = [replay(path) for path in scripts]
     for found in replays:
         if found.problem:
             console.print(f"{found.path}: {found.problem}", markup=False, highlight=False)
