@@ -1,4 +1,4 @@
-"""Expressions of scores whose steps overwrite each other: what no other step takes is the place of the next one's result.
+"""Expressions of scores whose operations overwrite each other: where a result goes that nothing else takes.
 
 A step's scores stay in a cache, but each new tensor of their size is memory that has to be fetched first.
 """
