@@ -51,6 +51,14 @@ CASES: dict[str, tuple[an.Mask, dict[str, Any]]] = {
         {"picks": drawn(7, 6, most=6)},
     ),
     "tokens": (an.mask(lambda q, k: OWN(q, k) > 0), {"own": drawn(2, 2, 200, 8, most=199)}),
+    "members from the 21st key on": (
+        an.mask(lambda q, k: PICKS(q // 32, (k - 20) // 32) > 0),
+        {"picks": drawn(7, 4, most=5)},
+    ),
+    "lists from the 21st query on, and not for the last": (
+        an.mask(lambda q, k: PICKS((q - 20) // 32, k // 32) > 0),
+        {"picks": drawn(4, 3, most=6)},
+    ),
     "lists by head": (
         an.mask(lambda q, k, h: PICKS(2 * (q // 64) + h, k // 32) > 0),
         {"picks": drawn(9, 3, most=6)},

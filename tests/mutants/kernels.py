@@ -3,6 +3,9 @@
 from tests.mutants.mutant import Mutant
 
 
+DECLARED = "tests/test_selections.py::test_kernels_compute_what_is_declared"
+
+
 def _kernel(name: str, module: str, old: str, new: str, test: str = "") -> Mutant:
     return Mutant(name, "kernel", f"attnir.codegen.triton.{module}", old, new, test)
 
@@ -90,8 +93,15 @@ SELECTIONS = (
         "operations",
         "(at >= 0) & (at < lists) & (member >= 0), found",
         "(at >= 0) & (at < lists), found",
+        test=f"{DECLARED}[members from the 21st key on-triton]",
     ),
-    _kernel("lists past the last one are the last one", "operations", "(at < lists) & (member", "(member"),
+    _kernel(
+        "lists past the last one are the last one",
+        "operations",
+        "(at < lists) & (member",
+        "(member",
+        test=f"{DECLARED}[lists from the 21st query on, and not for the last-triton]",
+    ),
     _kernel("the last place of a member counts in a kernel", "operations", "place = places - 1 - i", "place = i"),
     _kernel(
         "every head has the lists of the first",
