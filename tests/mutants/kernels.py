@@ -2,7 +2,6 @@
 
 from tests.mutants.mutant import Mutant
 
-
 DECLARED = "tests/test_selections.py::test_kernels_compute_what_is_declared"
 
 
