@@ -111,6 +111,12 @@ SCHEDULE = (
         "return members * 0, heads,",
     ),
     _torch(
+        "of visits whose products have one shape the last kind counts",
+        "torch.series",
+        "places[shape] += found",
+        "places[shape] = found",
+    ),
+    _torch(
         "keys of a visit are one product, whatever their turn",
         "torch.series",
         "shape = Shape(turn, height, stop -",
