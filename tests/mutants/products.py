@@ -38,7 +38,14 @@ FORWARD = (
         "if True:",
         test="tests/codegen/torch/test_calm.py::test_calm_rows_compute_what_others_do",
     ),
-    _torch("what several steps take is overwritten", "torch.overwriting", "if self.uses[n] == 1:", "if True:"),
+    Mutant(
+        "what several operations take is overwritten",
+        "torch",
+        "attnir.codegen.torch.overwriting",
+        "if self.uses[n] == 1:",
+        "if True:",
+        test="tests/codegen/torch/test_overwriting.py::test_what_several_operations_take_is_kept",
+    ),
     _torch(
         "the strip of distances is one off",
         "torch.dead",
