@@ -72,6 +72,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "real_range",
             "selections",
             "route",
+            "routing",
             "unit_scores",
             "choices",
             "branches",

@@ -15,7 +15,7 @@ from torch import Tensor
 import attnir as an
 from attnir.choices import Forced, Mass, Threshold, TopK
 from attnir.errors import AttnirError, MissingBindingError, RouteError, SelectionError
-from attnir.route import Route
+from attnir.routing import Route
 from attnir.unit_scores import Pooled
 
 

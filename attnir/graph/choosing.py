@@ -14,7 +14,7 @@ from attnir.graph.stage import Setting, Stage, Value, expect, wrong
 from attnir.heads import Heads
 from attnir.inputs import exact
 from attnir.ops import POSITION_LIMIT
-from attnir.route import Route
+from attnir.routing import Route
 from attnir.signature import selection
 from attnir.unit_scores import Random
 

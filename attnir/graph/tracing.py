@@ -27,7 +27,7 @@ from attnir.graph.stage import Setting, Stage
 from attnir.heads import Heads, check_is_heads
 from attnir.masks import Mask
 from attnir.normalizers import Normalizer
-from attnir.route import Route, joined
+from attnir.routing import Route, joined
 from attnir.scores import Pattern, Score
 from attnir.scores import pattern as declare
 

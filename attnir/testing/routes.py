@@ -16,7 +16,8 @@ from attnir.graph.graph import Graph
 from attnir.graph.tracing import attend, graph
 from attnir.masks import causal, full, mask, window
 from attnir.real import real
-from attnir.route import Route, first, joined, own, topk_blocks
+from attnir.route import first, own, topk_blocks
+from attnir.routing import Route, joined
 from attnir.scores import pattern
 from attnir.testing.case import Case, DoesNotApply
 from attnir.testing.executor import Executor

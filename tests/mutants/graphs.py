@@ -66,14 +66,14 @@ MUTANTS = (
     ),
     _graph(
         "units compete in their rows alone",
-        "route",
+        "routing",
         '{"row": 0, "head": 1, "overall": 2}[self.scope]',
         '{"row": 0, "head": 0, "overall": 0}[self.scope]',
         "tests/attnir/catalog/test_graphs.py::test_mra",
     ),
     _graph(
         "a later unit may be chosen",
-        "route",
+        "routing",
         "unseen = (member + 1) * units.keys - 1 > low[:, None]",
         "unseen = member * units.keys > low[:, None]",
     ),

@@ -1,0 +1,271 @@
+"""What a route is: how units fit, which are chosen, and the lists of a call; and its place in a pattern and its calls.
+
+`route.py` has the words that make one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from attnir import expr as ex
+from attnir.choices import Beside, Choice, Forced, TopK
+from attnir.errors import MissingBindingError, RouteError
+from attnir.heads import Heads, heads_of, spread, summed
+from attnir.inputs import exact
+from attnir.limits import name_problem
+from attnir.masks import Mask
+from attnir.ops import POSITION_LIMIT, SelectionDecl
+from attnir.scores import Pattern
+from attnir.selections import distinct
+from attnir.signature import first_position
+from attnir.traverse import selections_of
+from attnir.unit_scores import LowRank, Pooled, Random, Shares, Units, UnitScore
+
+WORKSPACE = 2**22  # scores at once
+TAKEN = ("self", "q", "k", "v", "scale", "q_start", "return_lse", "maps")  # arguments of calls
+SHARED = ("each", "group", "all")
+SCOPES = ("row", "head", "overall")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Which units of keys each unit of queries attends to: see `attnir.route`.
+
+    score      how units fit
+    choice     which of them are chosen
+    queries    tokens in a unit of queries; 1: each has a list of its own
+    keys       tokens in a unit of keys
+    heads      "each" query head has lists of its own; those of a "group", which share a key head, choose by the sum of
+               their scores; or "all" choose together
+    forced     units that are always listed
+    counted    whether these count among the k of a choice
+    causal     only units are chosen whose keys all stand where the first query of the unit does, or before it
+    name       of the selection
+    scope      what chooses together: each "row", which is a unit of queries; all rows of a "head"; or all heads of a
+               sample, "overall". The k of a choice is that of a row on average, then; lists are as wide as all units
+    """
+
+    score: UnitScore
+    choice: Choice
+    queries: int
+    keys: int
+    heads: str = "each"
+    forced: tuple[Forced, ...] = ()
+    counted: bool = False
+    causal: bool = False
+    name: str = "picks"
+    scope: str = "row"
+
+    def __post_init__(self) -> None:
+        for what, size in (("queries", self.queries), ("keys", self.keys)):
+            positive(f"a unit of {what}", size)
+        if not isinstance(self.score, UnitScore):
+            raise RouteError(
+                f"units are scored by an.route.mean_pool() and the like, not by {self.score!r}; scores of your own are "
+                'given in the call: score=an.route.given("fit")'
+            )
+        if not isinstance(self.choice, Choice):
+            raise RouteError(f"units are chosen by an.route.topk(8) and the like, not by {self.choice!r}")
+        if not all(isinstance(f, Forced) for f in self.forced):
+            raise RouteError(f"what is forced is an.route.own() and the like, not {self.forced!r}")
+        if taken := {*TAKEN, self.name} & set(self.score.names):
+            raise RouteError(f"`{min(taken)}` is taken; name what the score reads otherwise")
+        if self.heads not in SHARED:
+            raise RouteError(f'heads choose "each", by "group" or "all" together, not {self.heads!r}')
+        if self.scope not in SCOPES:
+            raise RouteError(f"units compete in a {', a '.join(SCOPES[:2])} or overall, not {self.scope!r}")
+        for problem in map(name_problem, (self.name, *self.score.names)):
+            if problem:
+                raise RouteError(problem)
+
+    @property
+    def text(self) -> str:
+        """What it chooses, in a line."""
+        who = {"each": "each head", "group": "a group of heads", "all": "all heads"}[self.heads]
+        forced = "".join(f" and {f}" for f in self.forced)
+        causal = ", causal" if self.causal else ""
+        return f"{self.choice}{forced} by {self.score}, {self.queries} queries to units of {self.keys}, {who}{causal}"
+
+    @property
+    def selection(self) -> SelectionDecl:
+        return SelectionDecl(self.name, ("b",) if self.heads == "all" else ("b", "h"))
+
+    @property
+    def mask(self) -> Mask:
+        """Live are the pairs whose unit of keys is listed."""
+        return Mask(ex.rank(self.selection, ex.Q // self.queries, ex.K // self.keys) > 0)
+
+    @property
+    def width(self) -> int | None:
+        """How many places lists have at most, whatever the call; None where the call decides."""
+        if not isinstance(self.choice, TopK) or self.scope != "row":
+            return None
+        own = sum(f.most(self.queries, self.keys) for f in self.forced)
+        return max(self.choice.k, own) if self.counted else self.choice.k + own
+
+    @property
+    def causality(self) -> str:
+        """What lists know of later tokens: "strict", nothing of those behind their queries; "value-only": they may be
+        chosen by such values; "none": they may hold such keys.
+        """
+        if not self.causal:
+            return "none"
+        alone = self.queries == 1 and isinstance(self.score, Pooled | LowRank | Shares)
+        fixed = self.scope == "row" and (alone or isinstance(self.score, Random))
+        if self.forced and self.choice.weighs_forced:
+            fixed = False
+        return "strict" if fixed else "value-only"
+
+    def lists(
+        self, q: Tensor, k: Tensor, *, q_start: int | None = None, maps: Heads | None = None, **given: object
+    ) -> Tensor:
+        """The lists of a call: int32 [B, Hq, query units, places], or [B, query units, places] where all heads share.
+
+        q [B, Hq, Sq, D], k [B, Hk, Sk, D]; -1 stands where nothing is chosen. First come the forced ones, then those
+        that were chosen, from the largest score on. maps are those of an attention's heads.
+        """
+        start = first_position(q_start, q.shape[2], k.shape[2])
+        units = Units(self.queries, self.keys, start, q.shape[2], k.shape[2])
+        if missing := [name for name in self.score.names if name not in given]:
+            raise MissingBindingError(f"the route reads `{missing[0]}`; give {missing[0]}=... in the call")
+        with torch.no_grad(), exact(q.device):
+            of = heads_of(maps, q.shape[1], k.shape[1], k.shape[1]).k
+            scores = self.score.scores(q.detach(), k.detach(), of, units, given)
+            rows = units.lists - units.first
+            step = max(1, WORKSPACE // max(1, q.shape[0] * q.shape[1] * units.members))
+            if self.scope != "row":
+                step = max(1, rows)
+            shared = (self._shared(scores(slice(at, at + step)), of, k.shape[1]) for at in range(0, rows, step))
+            parts = [self._chosen(each, units, at) for each, at in zip(shared, range(0, rows, step), strict=True)]
+            found = torch.cat(parts, 2) if parts else self._none(q, units, rows)
+            found = torch.nn.functional.pad(found, (0, 0, units.first, 0), value=-1)
+            if self.heads == "all":
+                return found[:, 0]
+            return spread(found, of) if self.heads == "group" else found
+
+    def _none(self, q: Tensor, units: Units, rows: int) -> Tensor:
+        return torch.full((q.shape[0], q.shape[1], rows, self.choice.most(units.members)), -1, device=q.device).int()
+
+    def _shared(self, scores: Tensor, of: Sequence[int], key_heads: int) -> Tensor:
+        """Those of each head, or their sum over the heads that choose together."""
+        if self.heads == "all":
+            return scores.sum(1, keepdim=True)
+        return summed(scores, of, key_heads) if self.heads == "group" else scores
+
+    def _chosen(self, scores: Tensor, units: Units, at: int) -> Tensor:
+        """The lists of query units from `at` on, of scores [B, H, rows, key units]."""
+        number = units.first + at + torch.arange(scores.shape[2], device=scores.device)
+        low, high = units.span(number)
+        member = torch.arange(units.members, device=scores.device)
+        forced, places = torch.zeros(len(number), units.members, dtype=torch.bool, device=scores.device), []
+        for f in self.forced:
+            first, last = f.range(units, low, high)
+            most = min(f.most(units.queries, units.keys), units.members)
+            listed = first[:, None] + torch.arange(most, device=scores.device)
+            places.append(torch.where((listed <= last[:, None]) & (listed < units.members), listed, -1))
+            forced = forced | ((member >= first[:, None]) & (member <= last[:, None]))
+        unseen = (member + 1) * units.keys - 1 > low[:, None] if self.causal else torch.zeros_like(forced)
+        scores = torch.where(scores.isnan(), -torch.inf, scores)
+        chosen = self._best(scores, forced, unseen)
+        if not places:
+            return chosen.to(torch.int32)
+        own = distinct(torch.cat(places, 1))
+        listed = torch.cat([own.expand(*chosen.shape[:2], -1, -1), chosen], -1).to(torch.int32)
+        if not self.counted or not isinstance(self.choice, TopK) or self.scope != "row":
+            return listed
+        # Places that are forced are none of the k: those that hold something move to the front, and fit.
+        order = (listed < 0).sort(stable=True, dim=-1).indices
+        return listed.gather(-1, order)[..., : max(self.choice.k, own.shape[-1])]
+
+    def _best(self, scores: Tensor, forced: Tensor, unseen: Tensor) -> Tensor:
+        """The chosen units of every row, [B, H, rows, places], -1 where there is none."""
+        shape, dims = scores.shape, {"row": 0, "head": 1, "overall": 2}[self.scope]
+
+        def together(t: Tensor) -> Tensor:
+            """[..., all that choose together]."""
+            return t.expand(shape).flatten(-1 - dims)
+
+        candidates = torch.where(forced | unseen, -torch.inf, scores)
+        # Sorted so that of equal scores the lower unit comes first, of the lower row, of the lower head.
+        order = together(candidates).sort(stable=True, dim=-1, descending=True)
+        counted = forced if self.counted else torch.zeros_like(forced)
+        rows = math.prod(shape[-1 - dims : -1])
+        beside = Beside(together(torch.where(unseen & ~forced, -torch.inf, scores)), together(counted), rows)
+        kept = self.choice.kept(order.values, beside) & (order.values > -torch.inf)
+        if self.scope == "row":
+            return torch.where(kept, order.indices, -1)[..., : self.choice.most(shape[-1])]
+        # Back to rows: a row may have all of its units, or none.
+        there = torch.zeros_like(kept).scatter(-1, order.indices, kept).view(shape)
+        inside = torch.where(there, candidates, -torch.inf).sort(stable=True, dim=-1, descending=True)
+        return torch.where(inside.values > -torch.inf, inside.indices, -1)[..., : self.choice.limit]
+
+
+def positive(what: str, size: object) -> int:
+    """A number of tokens or units that a unit, or what is forced, has. Raises RouteError."""
+    if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= POSITION_LIMIT:
+        raise RouteError(f"{what} has a number from 1 to 2**28, not {size!r}")
+    return size
+
+
+def joined(declared: Pattern, routes: tuple[Route, ...]) -> Pattern:
+    """The pattern with the masks of routes, of those whose selections its own mask does not read."""
+    for r in routes:
+        if not isinstance(r, Route):
+            raise RouteError(f"a route is made by an.route, such as an.route.topk_blocks(block=64, k=8); not {r!r}")
+        read = {s.name: s for s in declared.selections}
+        if r.name in read and read[r.name] != r.selection:
+            axes = ", ".join(repr(a) for a in r.selection.axes)
+            raise RouteError(
+                f"the pattern reads `{r.name}` over {read[r.name].axes}, the route has lists over {r.selection.axes}; "
+                f"declare an.selection({r.name!r}, {axes})"
+            )
+        if r.selection not in selections_of(declared.predicate):
+            declared = replace(declared, mask=declared.mask & r.mask)
+    if len({r.name for r in routes}) < len(routes):
+        raise RouteError("several routes have one name; give each its own: name='near'")
+    return declared
+
+
+def with_lists(
+    routes: tuple[Route, ...],
+    q: Tensor,
+    k: Tensor,
+    q_start: int | None,
+    maps: Heads | None,
+    bindings: Mapping[str, object],
+    read: Iterable[str],
+) -> Mapping[str, object]:
+    """What a call binds, with the lists of routes that are not given, and without what only these read.
+
+    read: the names that the pattern reads.
+    """
+    found = dict(bindings)
+    for r in routes:
+        own = {name: found[name] for name in r.score.names if name in found}
+        if r.name not in found:
+            found[r.name] = r.lists(q, k, q_start=q_start, maps=maps, **own)
+    only_of_routes = {name for r in routes for name in r.score.names} - set(read)
+    return {name: value for name, value in found.items() if name not in only_of_routes}
+
+
+def with_typical_lists(
+    routes: tuple[Route, ...],
+    batch: int,
+    heads: int,
+    q_len: int,
+    k_len: int | None,
+    q_start: int | None,
+    bindings: Mapping[str, object],
+) -> dict[str, object]:
+    """What a call without tensors binds: lists that are not given are those of random scores."""
+    found = dict(bindings)
+    for r in routes:
+        if r.name not in found:
+            q, k = (torch.zeros(batch, heads, n, 1) for n in (q_len, q_len if k_len is None else k_len))
+            found[r.name] = replace(r, score=Random(0)).lists(q, k, q_start=q_start)
+    return found
