@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
+from inspect import Parameter, Signature
 from typing import Any
 
 import torch
@@ -94,20 +95,9 @@ def graph_by_chance(drawn: random.Random) -> tuple[Graph, list[str]]:
         return (epilogue(torch.tanh, o) if after else o), lse
 
     gates = {"combine": names, "both": names[:1]}.get(way, [])
-    return _traced(stages, gates), gates
-
-
-def _traced(stages: Callable[..., Any], gates: list[str]) -> Graph:
-    """The graph of a function whose further arguments have these names."""
-    match gates:
-        case []:
-            return graph(lambda q, k, v: stages(q, k, v))
-        case ["first"]:
-            return graph(lambda q, k, v, first: stages(q, k, v, first))
-        case ["first", "second"]:
-            return graph(lambda q, k, v, first, second: stages(q, k, v, first, second))
-        case _:
-            return graph(lambda q, k, v, first, second, third: stages(q, k, v, first, second, third))
+    arguments = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in (*"qkv", *gates)]
+    stages.__signature__ = Signature(arguments)  # type: ignore[attr-defined]  # which a function may have
+    return graph(stages), gates
 
 
 def _tokens(drawn: random.Random, name: str) -> Branch:
