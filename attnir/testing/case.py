@@ -23,7 +23,8 @@ from attnir.weighing import SOFTMAX, Weights
 
 KINDS = ("normal", "peaked", "constant", "offset")
 LAYOUTS = ("bhsd", "bshd", "padded")
-GUARD = 1  # rows of NaN before and after the tokens of a padded tensor
+GUARD = 1  # rows of NaN before and after the tokens of every head of a padded tensor
+ALIGNED = 16  # elements: so many, of any dtype, are a multiple of 16 bytes
 
 
 class DoesNotApply(Exception):
@@ -89,24 +90,25 @@ class Case:
             q, k, v = (torch.ones_like(t) for t in (q, k, v))
         elif self.kind == "offset":
             k = k + 30
-        q, k, v, do, dlse = (t.to(device) for t in (*map(self.laid_out, (q, k, v, do)), dlse))
-        return q, k, v, do, dlse
+        q, k, v, do = (self.laid_out(t.to(device)) for t in (q, k, v, do))
+        return q, k, v, do, dlse.to(device)
 
     def _normal(self, g: torch.Generator, heads: int, length: int, width: int) -> Tensor:
         return torch.randn(self.batch, heads, length, width, generator=g).to(self.dtype)
 
     def laid_out(self, t: Tensor) -> Tensor:
-        """A tensor [B, H, S, D] in the case's dtype and layout."""
+        """A tensor [B, H, S, D] in the case's dtype and layout; what lies around it in memory is NaN."""
         t = t.to(self.dtype)
+        around = ALIGNED * t.shape[1] * t.shape[3]  # tokens of all heads
         if self.layout == "bshd":
-            return t.transpose(1, 2).contiguous().transpose(1, 2)
+            return _guarded(t.transpose(1, 2), around).transpose(1, 2)
         if self.layout == "padded":  # rows further apart than they are long, and not at multiples of 16 bytes
             b, h, s, d = t.shape
             wide = torch.full((b, h, s + 2 * GUARD, d + 3), torch.nan, dtype=t.dtype, device=t.device)
             inside = wide[:, :, GUARD : GUARD + s, 1 : 1 + d]
             inside.copy_(t)
             return inside
-        return t
+        return _guarded(t, around)
 
     @property
     def call(self) -> Call:
@@ -185,6 +187,13 @@ class Case:
         """The same call of another pattern, with those of the bindings, and of further ones, that it reads."""
         every = {**self.bindings, **bindings}
         return replace(self, pattern=pattern, bindings={name: every[name] for name in pattern.signature.names})
+
+
+def _guarded(t: Tensor, around: int) -> Tensor:
+    """A contiguous copy of a tensor, with so many NaN before it and behind it."""
+    whole = torch.full((t.numel() + 2 * around,), torch.nan, dtype=t.dtype, device=t.device)
+    inside = whole[around : around + t.numel()].view(t.shape)
+    return inside.copy_(t)
 
 
 def takes(case: Case) -> bool:
