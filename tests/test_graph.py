@@ -120,8 +120,33 @@ BAD: dict[str, tuple[type[AttnirError], str, Any]] = {
     ),
     "scattered by other lists": (
         GraphError,
-        "what was gathered by these lists",
+        "what was gathered by `clusters_4`",
         traced(lambda q, k, v, a: an.scatter(q, an.clusters(q, a, 3), q)),
+    ),
+    "scattered by others of the same units": (
+        GraphError,
+        "what was gathered by `clusters_6`, and tokens q that it is like; it is given tokens q[clusters_4] per list of",
+        traced(lambda q, k, v, a: an.scatter(an.gather(q, an.clusters(q, a, 3)), an.clusters(q, a, 4), q)),
+    ),
+    "keys and values by lists of their own": (
+        GraphError,
+        "keys and values of the same tokens; it is given k of tokens k[clusters_6] per list of a and v of tokens",
+        traced(
+            lambda q, k, v, a: an.attend(
+                NEAR, *(an.gather(x, an.clusters(x, a, n)) for x, n in ((q, 3), (k, 3), (v, 4)))
+            )
+        ),
+    ),
+    "places of other lists": (
+        GraphError,
+        "`at` of k[clusters_4] with the samples of q; it is given facts k[clusters_7] per list of a",
+        traced(
+            lambda q, k, v, a: an.attend(
+                an.mask(lambda q, k: an.field("at")(k) >= 0),
+                *(an.gather(x, an.clusters(k, a, 3)) for x in (k, k, v)),
+                at=an.places(an.clusters(k, a, 4), k),
+            )
+        ),
     ),
     "gathered keys, all queries": (
         GraphError,

@@ -28,7 +28,7 @@ def _heads(k: Tensor, v: Tensor) -> int:
 
 def _axis(q: Kind, lists: Kind) -> str:
     assert isinstance(q, Tokens) and isinstance(lists, Lists)
-    return f"{q.axis} by {lists.members}"
+    return f"{q.axis} by {lists.name}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ def by_unit(graph: Graph) -> Graph:
         key = (stage, args, len(found) if isinstance(stage, Epilogue) else 0)  # of which each may be another
         if key not in place:
             place[key] = len(found)
-            found.append(Node(stage, args, stage.kind(*(found[i].kind for i in args))))
+            found.append(Node.of(stage, args, found))
         return place[key]
 
     for i, node in enumerate(graph.nodes):

@@ -1,8 +1,8 @@
 """What runs along the edges of a graph: tokens, numbers of tokens, facts, index lists, and pairs of o and lse.
 
 Every kind names the axis that its tokens lie on ("q" and "k" are those of the call, "k // 64" its blocks, "k[picks]"
-what was gathered by lists), and what its samples are: those of the call, its heads, or the lists of a gather. Values
-of different axes or samples do not fit together, and a graph that joins them is refused.
+what was gathered by the lists `picks`), and what its samples are: those of the call, its heads, or the lists of a
+gather. Values of different axes or samples do not fit together, and a graph that joins them is refused.
 """
 
 from __future__ import annotations
@@ -47,10 +47,14 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Lists:
-    """Members of `members` for everything on `of`: int [B, H, lists, places], or [B, lists, places]; -1 is none."""
+    """Members of `members` for everything on `of`: int [B, H, lists, places], or [B, lists, places]; -1 is none.
+
+    name is that of the node that gives them: what is gathered by them is of no other lists.
+    """
 
     of: str
     members: str
+    name: str = ""
 
     def __str__(self) -> str:
         return f"lists {self.of} -> {self.members}"

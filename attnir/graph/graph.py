@@ -5,15 +5,15 @@ networkx knows it as a directed graph whose edges carry the kinds of what runs a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import networkx
 
 from attnir.errors import GraphError
 from attnir.graph.attending import Attend
 from attnir.graph.choosing import Choose
-from attnir.graph.edges import Kind
+from attnir.graph.edges import Kind, Lists
 from attnir.graph.inputs import Input
 from attnir.graph.stage import Stage
 
@@ -25,6 +25,14 @@ class Node:
     stage: Stage
     args: tuple[int, ...]
     kind: Kind
+
+    @classmethod
+    def of(cls, stage: Stage, args: tuple[int, ...], before: Sequence[Node]) -> Node:
+        """A stage that takes values of nodes before it. Lists are called as it is. Raises GraphError."""
+        found = stage.kind(*(before[i].kind for i in args))
+        if isinstance(found, Lists):
+            found = replace(found, name=_name(stage, len(before)))
+        return cls(stage, args, found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +62,7 @@ class Graph:
 
     def __post_init__(self) -> None:
         self.verify()
-        object.__setattr__(self, "names", tuple(_name(node, i) for i, node in enumerate(self.nodes)))
+        object.__setattr__(self, "names", tuple(_name(node.stage, i) for i, node in enumerate(self.nodes)))
         object.__setattr__(self, "schedule", self._scheduled())
 
     @property
@@ -87,7 +95,7 @@ class Graph:
         for i, node in enumerate(self.nodes):
             if any(not 0 <= arg < i for arg in node.args):
                 raise GraphError(f"node {i}, {node.stage.text}, takes what comes behind it: {node.args}")
-            found = node.stage.kind(*(self.nodes[arg].kind for arg in node.args))
+            found = Node.of(node.stage, node.args, self.nodes[:i]).kind
             if found != node.kind:
                 raise GraphError(f"node {i}, {node.stage.text}, gives {found}, and is said to give {node.kind}")
         if not self.outputs or any(not 0 <= i < len(self.nodes) for i in self.outputs):
@@ -96,7 +104,7 @@ class Graph:
         for i in self.outputs:
             needed |= networkx.ancestors(network, i)
         if idle := sorted(set(network) - needed):
-            said = ", ".join(_name(self.nodes[i], i) for i in idle)
+            said = ", ".join(_name(self.nodes[i].stage, i) for i in idle)
             raise GraphError(f"nothing comes of {said}; leave it out, or return it")
         names = [*self.inputs, *(n.stage.route.name for n in self.nodes if isinstance(n.stage, Choose))]
         if again := sorted({n for n in names if names.count(n) > 1}):
@@ -131,9 +139,9 @@ class Graph:
         yield f"return {', '.join(names[i] for i in self.outputs)}"
 
 
-def _name(node: Node, number: int) -> str:
-    if isinstance(node.stage, Input):
-        return node.stage.name
-    if isinstance(node.stage, Choose):
-        return node.stage.route.name
-    return f"{type(node.stage).__name__.lower()}_{number}"
+def _name(stage: Stage, number: int) -> str:
+    if isinstance(stage, Input):
+        return stage.name
+    if isinstance(stage, Choose):
+        return stage.route.name
+    return f"{type(stage).__name__.lower()}_{number}"

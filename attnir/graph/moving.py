@@ -27,6 +27,11 @@ def name_of(lists: Lists) -> str:
     return HEAD if lists.of == ALL else f"list of {lists.of}"
 
 
+def _axis(lists: Lists) -> str:
+    """The axis of what is gathered by lists."""
+    return f"{lists.members}[{lists.name}]"
+
+
 @dataclass(frozen=True, slots=True)
 class Gather(Free):
     """The tokens of every list."""
@@ -39,7 +44,7 @@ class Gather(Free):
         x, lists = expect(self, given[0], Tokens), expect(self, given[1], Lists)
         if x.axis != lists.members or x.per != CALL:
             wrong(self, f"tokens {lists.members} by these lists", x)
-        return Tokens(f"{x.axis}[{lists.of}]", name_of(lists))
+        return Tokens(_axis(lists), name_of(lists))
 
     def run(self, setting: Setting, *given: Value) -> Value:
         x, lists = given
@@ -61,7 +66,7 @@ class Places(Free):
         lists, like = expect(self, given[0], Lists), expect(self, given[1], Tokens)
         if like.per != CALL:
             wrong(self, "tokens with the heads of the call", like)
-        return Facts(f"{lists.members}[{lists.of}]", name_of(lists))
+        return Facts(_axis(lists), name_of(lists))
 
     def run(self, setting: Setting, *given: Value) -> Value:
         lists, like = given
@@ -117,8 +122,10 @@ class Scatter(Stage):
     def kind(self, *given: Kind) -> Kind:
         x = expect(self, given[0], Part) if self.how == "merge" else expect(self, given[0], Tokens)
         lists, like = expect(self, given[1], Lists), expect(self, given[2], Tokens)
-        if x.per != name_of(lists) or like.axis != lists.members or like.per != CALL:
-            wrong(self, f"what was gathered by these lists, and tokens {lists.members} that it is like", f"{x}, {like}")
+        wanted = (_axis(lists), name_of(lists)), (lists.members, CALL)
+        if ((x.axis, x.per), (like.axis, like.per)) != wanted:
+            said = f"what was gathered by `{lists.name}`, and tokens {lists.members} that it is like"
+            wrong(self, said, f"{x}, {like}")
         return replace(x, axis=like.axis, per=CALL)
 
     def run(self, setting: Setting, *given: Value) -> Value:

@@ -53,7 +53,7 @@ class _Tracer:
         key = (stage, args, len(self.nodes) if isinstance(stage, Epilogue) else 0)  # of which each may be another
         if key not in self.place:
             self.place[key] = len(self.nodes)
-            self.nodes.append(Node(stage, args, stage.kind(*(self.nodes[i].kind for i in args))))
+            self.nodes.append(Node.of(stage, args, self.nodes))
         at = self.place[key]
         return Edge(self, at, self.nodes[at].kind)
 
