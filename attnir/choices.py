@@ -29,6 +29,7 @@ class Choice(ABC):
     """Which of the scored units are chosen."""
 
     limit: int | None = None  # places of a list at most, where some are said
+    leading: bool = False  # whether `kept` says the same of the largest scores alone, as many as are chosen at most
 
     @property
     def weighs_forced(self) -> bool:
@@ -49,6 +50,7 @@ class TopK(Choice):
     """The k with the largest scores."""
 
     k: int
+    leading = True
 
     def __str__(self) -> str:
         return f"the best {self.k}"
@@ -67,6 +69,7 @@ class Threshold(Choice):
 
     tau: float
     limit: int | None = None
+    leading = True
 
     def __str__(self) -> str:
         return f"those from {self.tau:g} on"
@@ -158,6 +161,23 @@ class Forced:
         tokens = queries + self.reach
         aligned = not self.reach and (queries % keys == 0 or keys % queries == 0)
         return max(1, tokens // keys) if aligned else (tokens + keys - 2) // keys + 1
+
+
+def largest(scores: Tensor, places: int) -> tuple[Tensor, Tensor]:
+    """The largest scores, float32 [..., units], in descending order, and their units; of equal ones the lower first.
+
+    Neither a NaN may stand among them, nor more than 2 ** 31 units.
+    """
+    members = scores.shape[-1]
+    if places >= members:
+        order = scores.sort(stable=True, dim=-1, descending=True)
+        return order.values, order.indices
+    # A score's bits, negative ones turned round, are ordered as it is; below them the units, the last one lowest.
+    bits = (scores + 0.0).view(torch.int32)  # of -0.0 and 0.0, which are equal, 0.0
+    ordered = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).long() << 32
+    keys = ordered | torch.arange(members - 1, -1, -1, device=scores.device)
+    units = members - 1 - (keys.topk(places, dim=-1).values & 0xFFFFFFFF)
+    return scores.gather(-1, units), units
 
 
 def _quotient(positions: Tensor, size: int) -> Tensor:

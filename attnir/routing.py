@@ -13,17 +13,18 @@ import torch
 from torch import Tensor
 
 from attnir import expr as ex
-from attnir.choices import Beside, Choice, Forced, TopK
-from attnir.errors import MissingBindingError, RouteError
+from attnir.choices import Beside, Choice, Forced, TopK, largest
+from attnir.errors import MissingBindingError, RouteError, ShapeError
+from attnir.expr import Expr
 from attnir.heads import Heads, heads_of, spread, summed
 from attnir.inputs import exact
 from attnir.limits import name_problem
 from attnir.masks import Mask
-from attnir.ops import POSITION_LIMIT, SelectionDecl
+from attnir.ops import POSITION_LIMIT, Op, SelectionDecl
 from attnir.scores import Pattern
 from attnir.selections import distinct
 from attnir.signature import first_position
-from attnir.traverse import selections_of
+from attnir.traverse import nodes, selections_of
 from attnir.unit_scores import LowRank, Pooled, Random, Shares, Units, UnitScore
 
 WORKSPACE = 2**22  # scores at once
@@ -129,6 +130,7 @@ class Route:
         q [B, Hq, Sq, D], k [B, Hk, Sk, D]; -1 stands where nothing is chosen. First come the forced ones, then those
         that were chosen, from the largest score on. maps are those of an attention's heads.
         """
+        _check_tokens(q, k)
         start = first_position(q_start, q.shape[2], k.shape[2])
         units = Units(self.queries, self.keys, start, q.shape[2], k.shape[2])
         if missing := [name for name in self.score.names if name not in given]:
@@ -191,18 +193,28 @@ class Route:
             return t.expand(shape).flatten(-1 - dims)
 
         candidates = torch.where(forced | unseen, -torch.inf, scores)
-        # Sorted so that of equal scores the lower unit comes first, of the lower row, of the lower head.
-        order = together(candidates).sort(stable=True, dim=-1, descending=True)
+        # Of equal scores the lower unit comes first, of the lower row, of the lower head.
+        few = self.scope == "row" and self.choice.leading
+        values, order = largest(together(candidates), self.choice.most(shape[-1]) if few else math.prod(shape))
         counted = forced if self.counted else torch.zeros_like(forced)
         rows = math.prod(shape[-1 - dims : -1])
         beside = Beside(together(torch.where(unseen & ~forced, -torch.inf, scores)), together(counted), rows)
-        kept = self.choice.kept(order.values, beside) & (order.values > -torch.inf)
+        kept = self.choice.kept(values, beside) & (values > -torch.inf)
         if self.scope == "row":
-            return torch.where(kept, order.indices, -1)[..., : self.choice.most(shape[-1])]
+            return torch.where(kept, order, -1)[..., : self.choice.most(shape[-1])]
         # Back to rows: a row may have all of its units, or none.
-        there = torch.zeros_like(kept).scatter(-1, order.indices, kept).view(shape)
-        inside = torch.where(there, candidates, -torch.inf).sort(stable=True, dim=-1, descending=True)
-        return torch.where(inside.values > -torch.inf, inside.indices, -1)[..., : self.choice.limit]
+        there = torch.zeros_like(kept).scatter(-1, order, kept).view(shape)
+        places = shape[-1] if self.choice.limit is None else min(self.choice.limit, shape[-1])
+        values, order = largest(torch.where(there, candidates, -torch.inf), places)
+        return torch.where(values > -torch.inf, order, -1)
+
+
+def _check_tokens(q: Tensor, k: Tensor) -> None:
+    """Raise unless queries and keys can be compared."""
+    if not q.dim() == k.dim() == 4 or (q.shape[0], q.shape[3]) != (k.shape[0], k.shape[3]):
+        raise ShapeError(
+            f"a route is for q [B, Hq, Sq, D] and k [B, Hk, Sk, D], not {list(q.shape)} and {list(k.shape)}"
+        )
 
 
 def positive(what: str, size: object) -> int:
@@ -224,11 +236,31 @@ def joined(declared: Pattern, routes: tuple[Route, ...]) -> Pattern:
                 f"the pattern reads `{r.name}` over {read[r.name].axes}, the route has lists over {r.selection.axes}; "
                 f"declare an.selection({r.name!r}, {axes})"
             )
+        _check_units(declared, r)
         if r.selection not in selections_of(declared.predicate):
             declared = replace(declared, mask=declared.mask & r.mask)
     if len({r.name for r in routes}) < len(routes):
         raise RouteError("several routes have one name; give each its own: name='near'")
     return declared
+
+
+def _check_units(declared: Pattern, r: Route) -> None:
+    """Raise where a pattern reads lists of other units than a route has."""
+    for n in (n for e in declared.roots for n in nodes(e) if n.op is Op.RANK and n.value == r.selection):
+        sides = ("queries", ex.Q, r.queries), ("keys", ex.K, r.keys)
+        for index, (what, token, size) in zip(n.args, sides, strict=False):
+            if (read := unit_size(index, token)) not in (None, size):
+                raise RouteError(
+                    f"the pattern reads `{r.name}` by units of {read} {what}, the route has lists of units of {size}"
+                )
+
+
+def unit_size(index: Expr, token: Expr) -> int | None:
+    """How many tokens the units have that an index counts; None where it counts something else."""
+    if index is token:
+        return 1
+    whole = index.op is Op.FLOORDIV and index.args[0] is token and index.args[1].op is Op.CONST
+    return index.args[1].const if whole else None
 
 
 def with_lists(

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import attnir as an
-from attnir.choices import Forced, Mass, Threshold, TopK
-from attnir.errors import AttnirError, MissingBindingError, RouteError, SelectionError
+from attnir.choices import Forced, Mass, Threshold, TopK, largest
+from attnir.errors import AttnirError, MissingBindingError, RouteError, SelectionError, ShapeError
 from attnir.routing import Route
 from attnir.unit_scores import Pooled
 
@@ -86,6 +86,18 @@ def test_a_unit_may_be_larger_than_the_sequence() -> None:
     assert lists.shape == (1, 2, 1, 2)
     assert torch.equal(lists[:, :, 0], (q.mean(2, keepdim=True) @ k.mT)[:, :, 0].topk(2).indices.int())
     assert an.route.topk_blocks(block=2**28, k=2).lists(q, k).tolist() == [[[[0]]] * 2] * 1
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.sampled_from([0.0, -0.0, 1.0, -1.0, 1e-45, -1e-45, 3e38, -3e38, -torch.inf, torch.inf]), min_size=1),
+    st.integers(1, 12),
+)
+def test_of_equal_scores_the_lower_unit_comes_first(scores: list[float], places: int) -> None:
+    given = torch.tensor(scores)
+    values, units = largest(given, places)
+    order = sorted(range(len(scores)), key=lambda i: -given[i].item())[:places]  # that of equal ones is kept
+    assert units.tolist()[:places] == order and torch.equal(values[:places], given[order])
 
 
 def plain_lists(r: Route, q: Tensor, k: Tensor, q_start: int) -> list[list[list[set[int]]]]:
@@ -296,6 +308,11 @@ def test_graphs_hold_a_route() -> None:
     torch.testing.assert_close(traced(q, k, v), attn(q, k, v))
 
 
+def _of_widths(*widths: int) -> list[Tensor]:
+    return [torch.zeros(1, 2, 8, width) for width in widths]
+
+
+PICKED = an.mask(lambda q, k: an.selection("picks", "b", "h")(q // 8, k // 16) > 0)
 BAD: list[tuple[type[AttnirError], str, Any]] = [
     (RouteError, "from 1", lambda: an.route.topk_blocks(block=4, k=0)),
     (RouteError, "from 1", lambda: an.route.topk_blocks(block=4, k=-2)),
@@ -312,6 +329,24 @@ BAD: list[tuple[type[AttnirError], str, Any]] = [
         RouteError,
         "the route has lists over",
         lambda: an.compile(an.route.topk_keys(k=1).mask, route=an.route.topk_keys(k=1, heads="all")),
+    ),
+    (
+        RouteError,
+        "by units of 16 keys, the route has lists of units of 32",
+        lambda: an.compile(PICKED, route=an.route.topk_blocks(block=32, query_block=8, k=1)),
+    ),
+    (
+        RouteError,
+        "by units of 8 queries, the route has lists of units of 1",
+        lambda: an.compile(PICKED, route=an.route.topk_blocks(block=16, query_block=1, k=1)),
+    ),
+    (ShapeError, r"\[1, 2, 8, 4\] and \[1, 2, 8, 6\]", lambda: an.route.topk_keys(k=1).lists(*_of_widths(4, 6))),
+    (
+        ShapeError,
+        r"\[1, 2, 8, 4\] and \[1, 2, 8, 6\]",
+        lambda: an.compile(an.graph(lambda q, k, v: an.attend(an.full(), q, k, v, route=an.route.topk_keys(k=1))))(
+            *_of_widths(4, 6, 6)
+        ),
     ),
 ]
 

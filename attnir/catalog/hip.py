@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,12 @@ from attnir.catalog.sizes import divides, whole
 from attnir.facts import selection
 from attnir.graph.edges import Lists
 from attnir.graph.graph import Graph
+from attnir.graph.moving import spread_heads
 from attnir.graph.tracing import attend, epilogue, graph, merge
 from attnir.inputs import exact
 from attnir.masks import causal, mask
+
+WORKSPACE = 2**23  # keys that are looked at together, in numbers
 
 
 @entry(
@@ -70,46 +73,57 @@ class _Search:
     window: int
 
     def __call__(self, q: Tensor, k: Tensor, q_start: int) -> Tensor:
-        start, stop = q_start, q_start + q.shape[2]
-        units = range(-(-stop // self.query_block))
-        copies = q.shape[:2]
+        first, stop = q_start // self.query_block, -(-(q_start + q.shape[2]) // self.query_block)
         if q.is_meta:
             members = torch.arange(self.groups, dtype=torch.int32) % max(1, k.shape[2] // self.block)
-            return members.expand(*copies, len(units), -1)
+            return members.expand(*q.shape[:2], stop, -1)
+        if not q.numel() or not k.numel():
+            return torch.full((*q.shape[:2], stop, self.groups), -1, dtype=torch.int32, device=q.device)
         q = q.detach().float()
-        k = k.detach().float().repeat_interleave(q.shape[1] // k.shape[1], 1)
-        found = torch.full((*copies, len(units), self.groups), -1, dtype=torch.int32, device=q.device)
-        for unit in units:
-            low, high = max(start, unit * self.query_block), min(stop, (unit + 1) * self.query_block)
-            blocks = -(-max(0, min(k.shape[2], high - self.window)) // self.block)
-            if low >= high or not blocks or not k.numel():
-                continue
-            probes = q[:, :, low - start : high - start]
-            with exact(q.device):
-                taken = self.search(probes[:, :, 1::2] if high - low > 1 else probes, k, blocks)
-            found[:, :, unit, : taken.shape[-1]] = taken
-        return found
+        k = spread_heads(k.detach().float(), q.shape[1])
+        keys = q.shape[0] * q.shape[1] * 2 * self.groups * self.block * q.shape[3]  # numbers, of one search
+        step = max(1, WORKSPACE // keys)
+        with exact(q.device):
+            parts = [self.search(q, k, q_start, range(at, min(stop, at + step))) for at in range(first, stop, step)]
+        return torch.nn.functional.pad(torch.cat(parts, 2), (0, 0, first, 0), value=-1).int()
 
-    def search(self, probes: Tensor, k: Tensor, blocks: int) -> Tensor:
-        """The groups that are left, [B, H, at most `groups`], of so many blocks."""
-        copies = probes.shape[:2]
-        if blocks <= self.groups:
-            return torch.arange(blocks, device=k.device, dtype=torch.int32).expand(*copies, -1)
-        ends = [int(blocks / self.groups * g) for g in range(self.groups)]
-        first = torch.tensor(ends, device=k.device).expand(*copies, -1)
-        size = torch.tensor([*ends[1:], blocks], device=k.device).expand(*copies, -1) - first
-        largest = max(b - a for a, b in itertools.pairwise([*ends, blocks]))
+    def search(self, q: Tensor, k: Tensor, start: int, units: range) -> Tensor:
+        """The groups that are left for some blocks of queries, each one block by then: [B, H, units, groups]."""
+        low = [max(start, unit * self.query_block) for unit in units]
+        high = [min(start + q.shape[2], (unit + 1) * self.query_block) for unit in units]
+        blocks = [-(-max(0, min(k.shape[2], end - self.window)) // self.block) for end in high]
+        first, size = (t.to(q.device).expand(*q.shape[:2], -1, -1) for t in self.groups_of(blocks))
+        probes, there = self.probes(q, start, *(torch.tensor(ends, device=q.device) for ends in (low, high)))
+        largest = -(-max(blocks) // self.groups)
         while largest > 1:
             half, largest = size // 2, largest - largest // 2
             first, size = torch.cat([first, first + half], -1), torch.cat([half, size - half], -1)
-            worth = self.worth(probes, k, first).masked_fill(size == 0, -torch.inf)
+            worth = self.worth(probes, there, k, first).masked_fill(size == 0, -torch.inf)
             best = worth.sort(stable=True, dim=-1, descending=True).indices[..., : self.groups].sort(-1).values
             first, size = first.gather(-1, best), size.gather(-1, best)
-        return first.int()
+        return torch.where(size > 0, first, -1)
 
-    def worth(self, probes: Tensor, k: Tensor, first: Tensor) -> Tensor:
-        """The largest product of a probe with a key of a block, [B, H, groups]."""
+    def groups_of(self, blocks: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """The first block of every group of so many, and how many it has: [units, groups] each."""
+        count = torch.tensor(blocks)[:, None]
+        group = torch.arange(self.groups + 1)
+        first = (count.double() / self.groups * group).long()  # rounded as in the paper's search
+        first[:, -1:] = count
+        first = torch.where(count <= self.groups, torch.minimum(group, count), first)
+        return first[:, :-1], first.diff(dim=-1)
+
+    def probes(self, q: Tensor, start: int, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        """Every second query from the second on, or the only one: [B, H, units, probes, D]; and which there are."""
+        second = torch.where(high - low > 1, low + 1, low)
+        at = second[:, None] + 2 * torch.arange(max(1, self.query_block // 2), device=q.device)
+        return q[:, :, (at - start).clamp(max=q.shape[2] - 1)], at < high[:, None]
+
+    def worth(self, probes: Tensor, there: Tensor, k: Tensor, first: Tensor) -> Tensor:
+        """The largest product of a probe with a key of a block, [B, H, units, groups]."""
         at = first[..., None] * self.block + torch.arange(self.block, device=k.device)
         b, h = (torch.arange(n, device=k.device) for n in k.shape[:2])
-        keys = k[b[:, None, None, None], h[:, None, None], at.clamp(max=k.shape[2] - 1)]
-        return torch.einsum("bhpd,bhgkd->bhgpk", probes, keys).amax((-1, -2))
+        keys = k[b[:, None, None, None, None], h[:, None, None, None], at.clamp(max=k.shape[2] - 1)]
+        products = probes @ keys.flatten(3, 4).mT  # [B, H, units, probes, groups * block]
+        best = products.masked_fill(~there[..., None], -torch.inf).amax(3)
+        of_blocks: Tensor = best.unflatten(-1, (-1, self.block)).amax(-1)
+        return of_blocks

@@ -15,7 +15,7 @@ from attnir.catalog.shared import of_same_tokens
 from attnir.catalog.sizes import divides, whole
 from attnir.errors import DeclarationError
 from attnir.facts import field, selection
-from attnir.graph.edges import Facts, Lists
+from attnir.graph.edges import Facts, Lists, Tokens
 from attnir.graph.graph import Graph
 from attnir.graph.tracing import attend, choose, epilogue, graph, merge, repeat, summarise
 from attnir.inputs import exact
@@ -98,6 +98,7 @@ def psa(
     quotas: tuple[float, float, float, float] = (0.1, 0.05, 0.0, 0.2),
     past: bool = False,
     seed: int = 0,
+    of: str = "blocks",
 ) -> Graph:
     """The better a block of keys fits, the finer it is seen: by tokens, by means of 2, 4 or 8, or not at all.
 
@@ -110,6 +111,8 @@ def psa(
     query_block   queries that see the same
     block         keys in a block, a multiple of 8
     quotas        the shares of the blocks that are seen by tokens, and by means of 2, 4 and 8
+    of            what they are shares of: of the "blocks" by their number; or of the "importance" of all together, of
+                  which the fewest are taken that reach a share, one at least by what comes first
     past          a mean is seen if its last key stands at the query's position or before it
     seed          of the random quarter
 
@@ -128,14 +131,19 @@ def psa(
     count = field("count")
     if sum(quotas) > 1 + 1e-9:
         raise DeclarationError(f"quotas are shares of the blocks, which make 1 at most, not {sum(quotas):g}: {quotas}")
+    if of not in ("blocks", "importance"):
+        raise DeclarationError(f'quotas are shares of "blocks", or of their "importance", not of {of!r}')
+    quota = _QuotaOfBlocks if of == "blocks" else _QuotaOfImportance
 
     def stages(q: Any, k: Any, v: Any) -> Any:
         kind, parts = Lists(f"q // {query_block}", f"k // {block}"), []
-        ranked = epilogue(_Ranked(query_block, block, bool(past), seed), q, k, gives=kind)
+        importance = epilogue(
+            _Importance(query_block, block, bool(past), seed), q, k, gives=Tokens(f"q // {query_block}")
+        )
         for at, level in enumerate(LEVELS):
             if quotas[at] == 0:
                 continue
-            lists = epilogue(_Quota(sum(quotas[:at]), sum(quotas[: at + 1])), ranked, gives=kind)
+            lists = epilogue(quota(sum(quotas[:at]), sum(quotas[: at + 1])), importance, gives=kind)
             keys, values = (summarise(x, level) if level > 1 else x for x in (k, v))
             seen = _seen(query_block, block, level, bool(past))
             bound = {f"by_{level}": lists}
@@ -155,15 +163,22 @@ def _seen(query_block: int, block: int, level: int, past: bool) -> Mask:
     return chosen & mask(lambda q, k: (k + 1) * level - 1 <= q) if past else chosen
 
 
+def _ranked(importance: Tensor) -> tuple[Tensor, Tensor]:
+    """Blocks in the order of their importance, -1 where none is seen, and this: [B, H, lists, members] each."""
+    order = importance.sort(stable=True, dim=-1, descending=True)
+    return torch.where(order.values > -torch.inf, order.indices, -1), order.values
+
+
 @dataclass(frozen=True, slots=True)
-class _Quota:
-    """The members of ranked lists between two shares of those that there are."""
+class _QuotaOfBlocks:
+    """The blocks between two shares of the number of those that are seen, the most important first."""
 
     low: float
     high: float
 
-    def __call__(self, ranked: Tensor) -> Tensor:
-        """int32 [B, H, lists, places] of ranked lists [B, H, lists, members]."""
+    def __call__(self, importance: Tensor) -> Tensor:
+        """int32 [B, H, lists, places] of importance [B, H, lists, members]."""
+        ranked, _ = _ranked(importance)
         members = ranked.shape[-1]
         count = (ranked >= 0).sum(-1, keepdim=True)
         first, stop = ((share * count).round().long() for share in (self.low, self.high))
@@ -175,8 +190,28 @@ class _Quota:
 
 
 @dataclass(frozen=True, slots=True)
-class _Ranked:
-    """The blocks of keys of every block of queries, best first: int32 [B, Hq, query blocks, members], -1 unseen."""
+class _QuotaOfImportance:
+    """The blocks before which between two shares of the importance of all lie, the most important first."""
+
+    low: float
+    high: float
+
+    def __call__(self, importance: Tensor) -> Tensor:
+        """int32 [B, H, lists, members] of importance [B, H, lists, members]."""
+        ranked, each = _ranked(importance)
+        each = each.clamp(min=0).double()
+        share = each / each.sum(-1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
+        before = share.cumsum(-1) - share
+        taken = (before >= self.low) & ((before < self.high) | (self.high > 1 - 1e-9))
+        return torch.where(taken, ranked, -1).int()
+
+
+@dataclass(frozen=True, slots=True)
+class _Importance:
+    """How much a block of keys is worth to a block of queries: float32 [B, Hq, query blocks, members].
+
+    The largest exp(score - largest of the row) of sampled queries and keys; -inf where no sampled key may be seen.
+    """
 
     query_block: int
     block: int
@@ -185,19 +220,14 @@ class _Ranked:
 
     def __call__(self, q: Tensor, k: Tensor, q_start: int) -> Tensor:
         if q.is_meta or not k.numel() or not q.numel():
-            members = torch.arange(max(1, -(-k.shape[2] // self.block)), dtype=torch.int32)
-            units = -(-(q_start + q.shape[2]) // self.query_block)
-            return members.expand(*q.shape[:2], units, -1).to("cpu" if q.is_meta else q.device)
+            members, units = max(1, -(-k.shape[2] // self.block)), -(-(q_start + q.shape[2]) // self.query_block)
+            falling = torch.arange(members, 0, -1, device="cpu" if q.is_meta else q.device) / members
+            return falling.expand(*q.shape[:2], units, -1)
         with exact(q.device):
-            found = self.importance(q.detach(), k.detach(), q_start)
-        order = found.sort(stable=True, dim=-1, descending=True)
-        return torch.where(order.values > -torch.inf, order.indices, -1).int()
+            return self.importance(q.detach(), k.detach(), q_start)
 
     def importance(self, q: Tensor, k: Tensor, start: int) -> Tensor:
-        """The largest exp(score - largest of the row) of sampled queries and keys: float32 [B, Hq, rows, members].
-
-        -inf where no sampled key of a block may be seen.
-        """
+        """The same of a call with tokens."""
         k = k.repeat_interleave(q.shape[1] // k.shape[1], 1).float()
         q = q.float()
         rows = _sample(start, start + q.shape[2], self.query_block, self.seed, q.device)

@@ -209,6 +209,56 @@ def combiner_log_n(most: int = 65536) -> Graph:
     return graph(stages)
 
 
+@entry(
+    "combiner-axial",
+    source="Combiner: Full Attention Transformer with Sparse Computation Cost; google-research",
+    example=Example({"width": 8}, heads=2),
+    graph=True,
+)
+def combiner_axial(width: int = 64) -> Graph:
+    """Causal; tokens lie in rows: a query sees its row and its column up to itself, and of others what is above it.
+
+    Of each other column there is one summary, which grows from row to row, of all its tokens above the query's row. A
+    summary's key is the mean of its keys, its value what the mean of its queries sees in it; so a query's keys are all
+    earlier tokens, in one softmax. Summaries stand for their tokens without a count. All is differentiable. Strict; q
+    and k are of the same tokens.
+
+    width   tokens in a row
+
+    >>> import attnir as an
+    >>> print(an.catalog.build("combiner-axial", width=16))  # doctest: +ELLIPSIS
+    q  ...
+    """
+    whole(1, width=width)
+    row = mask(lambda q, k: q // width == k // width)
+    column = mask(lambda q, k: q % width == k % width)
+    above = mask(lambda q, k: k // width == q // width - 1)
+
+    def stages(q: Any, k: Any, v: Any) -> Any:
+        q_so_far, k_so_far = (epilogue(_RunningMean(width), x) for x in (q, k))
+        seen = attend(causal() & column, q_so_far, k, v)
+        values = epilogue(of_same_tokens, seen, q, k, gives=Tokens("k"))
+        near = attend(causal() & (row | column), q, k, v, return_lse=True)
+        return merge([near, attend(above & ~column, q, k_so_far, values, return_lse=True)])[0]
+
+    return graph(stages)
+
+
+@dataclass(frozen=True, slots=True)
+class _RunningMean:
+    """The mean of every token and those above it, in rows of so many."""
+
+    width: int
+
+    def __call__(self, x: Tensor) -> Tensor:
+        short = -x.shape[2] % self.width
+        rows = torch.nn.functional.pad(x, (0, 0, 0, short)).unflatten(2, (-1, self.width))
+        count = torch.arange(1, rows.shape[2] + 1, device=x.device)
+        wide = torch.promote_types(x.dtype, torch.float32)
+        mean: Tensor = rows.cumsum(2, dtype=wide) / count[:, None, None]
+        return mean.to(x.dtype).flatten(2, 3)[:, :, : x.shape[2]]
+
+
 def _within(size: int) -> Mask:
     """The tokens that a summary of so many stands for, of its query, which is its number."""
     return mask(lambda q, k: k // size == q)

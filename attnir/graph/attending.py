@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -15,6 +15,7 @@ from attnir.graph.edges import Facts, Given, Kind, Lists, Part, Rows, Tokens
 from attnir.graph.stage import Setting, Stage, Value, expect, wrong
 from attnir.heads import Heads
 from attnir.ops import FieldDecl, Op, SelectionDecl, Side
+from attnir.routing import unit_size
 from attnir.scores import Pattern
 from attnir.traverse import fields_of, nodes
 
@@ -66,7 +67,7 @@ class Attend(Stage):
         for n in (n for e in self.pattern.roots for n in nodes(e)):
             if n.op is not Op.RANK or not isinstance(n.value, SelectionDecl) or n.value.name != name:
                 continue
-            read = [_units(e, {ex.Q: q.axis, ex.K: k.axis}) for e in n.args[:2]]
+            read = [_units(e, *side) for e, side in zip(n.args, ((ex.Q, q.axis), (ex.K, k.axis)), strict=False)]
             said = [_normal(axis) for axis in (x.of, x.members)]
             if any(a is not None and b is not None and a != b for a, b in zip(read, said, strict=True)):
                 wrong(self, f"lists {read[0] or x.of} -> {read[1] or x.members} as `{name}`", x)
@@ -97,13 +98,10 @@ class Attend(Stage):
         raise AssertionError("who computes it says what it takes")
 
 
-def _units(e: Expr, axes: Mapping[Expr, str]) -> str | None:
+def _units(e: Expr, token: Expr, axis: str) -> str | None:
     """The axis that an index counts along, tokens or units of them; None where it is something else."""
-    if e in axes:
-        return _normal(axes[e])
-    if e.op is Op.FLOORDIV and e.args[0] in axes and e.args[1].op is Op.CONST:
-        return _normal(f"{axes[e.args[0]]} // {e.args[1].const}")
-    return None
+    size = unit_size(e, token)
+    return None if size is None else _normal(f"{axis} // {size}")
 
 
 def _normal(axis: str) -> str | None:

@@ -399,6 +399,28 @@ def test_combiner_by_bits(n: int) -> None:
     check("combiner-log-n", {"most": 32}, [q, key, v], torch.cat(rows, 2))
 
 
+@pytest.mark.parametrize("n", [1, 5, 8, 29, 32])
+def test_combiner_by_axes(n: int) -> None:
+    width = 6
+    q, key, v = tensors(2, 4, 2, n, n)
+    wide_q, (wide_k, wide_v) = q.double(), spread(key, v, heads=4)
+    rows = []
+    for i in range(n):
+        row, column = divmod(i, width)
+        own = [j for j in range(i + 1) if j // width == row or j % width == column]
+        keys, values, met = [wide_k[:, :, own]], [wide_v[:, :, own]], set(own)
+        for other in (c for c in range(width) if c != column and row):
+            above = [r * width + other for r in range(row)]
+            of_query = wide_q[:, :, above].mean(2, keepdim=True)
+            keys.append(wide_k[:, :, above].mean(2, keepdim=True))
+            values.append(scores_of(of_query, wide_k[:, :, above]).softmax(-1) @ wide_v[:, :, above])
+            met |= set(above)
+        assert met == set(range(i + 1)), "a query sees all earlier tokens, in one way or another"
+        s = scores_of(wide_q[:, :, i : i + 1], torch.cat(keys, 2))
+        rows.append(s.softmax(-1) @ torch.cat(values, 2))
+    check("combiner-axial", {"width": width}, [q, key, v], torch.cat(rows, 2))
+
+
 def test_more_tokens_than_a_combiner_has_bits_for() -> None:
     with pytest.raises(ShapeError, match="33 tokens are more than the 32"):
         an.compile(an.catalog.build("combiner-log-n", most=32))(*tensors(1, 1, 1, 33, 33))
@@ -465,16 +487,17 @@ def test_mra(n: int, coarse: bool, diagonal: bool) -> None:
 
 
 @pytest.mark.parametrize("past", [True, False])
+@pytest.mark.parametrize("of", ["blocks", "importance"])
 @pytest.mark.parametrize(("q_len", "k_len"), [(64, 64), (21, 50)])
-def test_psa_sees_each_block_at_its_level(q_len: int, k_len: int, past: bool) -> None:
-    """Levels by rank, from the importance that the entry itself measures; what is seen at a level, by hand."""
+def test_psa_sees_each_block_at_its_level(q_len: int, k_len: int, of: str, past: bool) -> None:
+    """Levels by rank, or by what is before, of the importance that the entry itself measures; the rest by hand."""
     query_block, block, quotas, start = 16, 8, (0.25, 0.25, 0.125, 0.25), k_len - q_len
-    params = {"query_block": query_block, "block": block, "quotas": quotas, "past": past}
+    params = {"query_block": query_block, "block": block, "quotas": quotas, "past": past, "of": of}
     graph = an.catalog.build("psa", **params)
-    ranked = next(n.stage.function for n in graph.nodes if "ranked" in n.stage.text)
+    measure = next(n.stage.function for n in graph.nodes if "importance" in n.stage.text)
     q, key, v = tensors(2, 4, 2, q_len, k_len)
     wide_q, wide_k, wide_v = q.double(), *spread(key, v, heads=4)
-    importance = ranked.importance(q, key, start)
+    importance = measure(q, key, start)
     units = torch.arange(start, start + q_len) // query_block
     parts, values, lives = [], [], []
     for level, (low, high) in zip((1, 2, 4, 8), ((0.0, 0.25), (0.25, 0.5), (0.5, 0.625), (0.625, 0.875)), strict=True):
@@ -485,7 +508,13 @@ def test_psa_sees_each_block_at_its_level(q_len: int, k_len: int, past: bool) ->
                 for row in range(q_len):
                     worth = importance[b, h, units[row]].tolist()
                     order = sorted((m for m in range(len(worth)) if worth[m] > -1), key=lambda m: (-worth[m], m))
-                    first, stop = (int(torch.tensor(x * len(order)).round()) for x in (low, high))
+                    if of == "blocks":
+                        first, stop = (int(torch.tensor(x * len(order)).round()) for x in (low, high))
+                    else:
+                        before = [sum(worth[m] for m in order[:n]) for n in range(len(order))]
+                        first, stop = (
+                            sum(x < bound * sum(worth[m] for m in order) for x in before) for bound in (low, high)
+                        )
                     for j in range(keys.shape[2]):
                         seen = j * level // block in order[first:stop]
                         live[b, h, row, j] = seen and (not past or (j + 1) * level - 1 <= start + row)
@@ -508,9 +537,8 @@ def test_psa_counts_the_last_mean_as_what_it_is_of() -> None:
 
 def test_psa_measures_importance_as_its_definition_says() -> None:
     """All tokens sampled, where a block is 4 and its quarter 1, at the tokens that are drawn."""
-    ranked = next(
-        n.stage.function for n in an.catalog.build("psa", query_block=16, block=8).nodes if "ranked" in n.stage.text
-    )
+    graph = an.catalog.build("psa", query_block=16, block=8)
+    measure = next(n.stage.function for n in graph.nodes if "importance" in n.stage.text)
     q, key, _ = tensors(1, 2, 1, 32, 32)
     rows, keys = _sample(0, 32, 16, 0, q.device), _sample(0, 32, 8, 1, q.device)
     assert rows.shape == (2, 4) and keys.shape == (4, 2)
@@ -520,9 +548,7 @@ def test_psa_measures_importance_as_its_definition_says() -> None:
         largest = s[0][:, at][:, :, keys.flatten()].amax(-1)
         for m, of in enumerate(keys):
             expected = (s[0][:, at][:, :, of].amax(-1) - largest).exp().amax(-1)
-            torch.testing.assert_close(
-                ranked.importance(q, key, 0)[0, :, b, m].double(), expected, atol=1e-6, rtol=1e-6
-            )
+            torch.testing.assert_close(measure(q, key, 0)[0, :, b, m].double(), expected, atol=1e-6, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("height", "width", "regions"), [(8, 8, 4), (7, 9, 3), (5, 4, 7)])
@@ -704,7 +730,7 @@ def test_a_call_says_where_queries_stand(q_start: int) -> None:
     torch.testing.assert_close(both(q, key, v, q_start=q_start), an.compile(an.full())(q, key, v))
 
 
-@pytest.mark.parametrize("name", ["mra", "combiner", "combiner-log-n"])
+@pytest.mark.parametrize("name", ["mra", "combiner", "combiner-log-n", "combiner-axial"])
 def test_queries_and_keys_of_other_tokens_are_refused(name: str) -> None:
     q, key, v = tensors(1, 2, 1, 64, 64)
     attn = an.compile(an.catalog.build(name))
@@ -731,7 +757,7 @@ def test_heads_of_values_may_be_others_than_those_of_keys(name: str) -> None:
     torch.testing.assert_close(found.double(), dense, atol=1e-5, rtol=1e-5)
 
 
-SAME_TOKENS = ("mra", "combiner", "combiner-log-n", "sparsifiner")  # whose queries and keys are of the same tokens
+SAME_TOKENS = ("mra", "combiner", "combiner-log-n", "combiner-axial", "sparsifiner")  # of queries and keys
 FIXED = ("vmoba", "biformer", "linformer", "nystrom", "isab")  # which have a length, or landmarks, or seeds
 EMPTY = [(n, *sizes) for n in GRAPHS if n not in FIXED for sizes in ((0, 0), (0, 64), (64, 0))]
 
@@ -764,6 +790,7 @@ STRICT = {
     "moh": {},
     "combiner": {"segment": 8},
     "combiner-log-n": {"most": 64},
+    "combiner-axial": {"width": 8},
     "landmark-retrieval": {"block": 16, "k": 2},
 }
 LATER = {
