@@ -67,6 +67,7 @@ def explain(
     if not (tile is None or _is_pair(tile)):
         raise ConfigError(f"a tile is (query rows, key columns), two integers from 1, not {tile!r}")
     heads = heads if heads is not None else attention.pattern.heads or given_heads(attention, bindings) or 1
+    by_chance = tuple(r.name for r in attention.routes if r.name not in bindings)
     bindings = with_typical_lists(attention.routes, batch, heads, q_len, k_len, q_start, bindings)
     call = attention.signature.of_tiles(bindings, attention.pattern.mask.signature).bind(
         bindings,
@@ -104,6 +105,7 @@ def explain(
         d,
         dv,
         kept_certificate(attention.plan),
+        by_chance,
     )
 
 

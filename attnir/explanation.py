@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ class Explanation:
     arrangement     the layouts and tile programs of the forward, and what they were compared with; `transposed` are
                     those of dK and dV
     certificate     what was checked of it, if `Attention.certificate` was called
+    by_chance       the selections that are not given: their lists are those of random scores
     """
 
     attention: Attention
@@ -49,6 +51,7 @@ class Explanation:
     d: int
     dv: int
     certificate: Certificate | None
+    by_chance: tuple[str, ...] = ()
 
     @property
     def visited_pairs(self) -> int:
@@ -97,6 +100,7 @@ class Explanation:
             *_bias(self.attention.pattern.score),
             f"at            {c.q_len:,} queries from position {c.q_start:,}, {c.k_len:,} keys{copies}{self._note()}",
             f"for           {self._executor()}" + (f", {self.choice.config}" if self.choice else ""),
+            *(f"lists         {said_of_chance(self.by_chance)}" for _ in self.by_chance[:1]),
             "",
             *_tiles_compared(self.choice),
             "forward",
@@ -129,6 +133,11 @@ class Explanation:
             "metadata": f"{self.metadata_bytes:,} bytes",
         }
         return table(rows) + folded("tile programs, and everything else", str(self))
+
+
+def said_of_chance(names: Sequence[str]) -> str:
+    """That lists are typical, and no more: how many are chosen, and which, tokens say."""
+    return f"{', '.join(names)} by random scores; give {names[0]}=... for those of a call"
 
 
 def _bias(score: Expr) -> list[str]:

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attnir.explanation import Explanation
+from attnir.explanation import Explanation, said_of_chance
 from attnir.graph.attending import Attend
 from attnir.graph.edges import Kind, Tokens
 from attnir.graph.graph import Graph
 from attnir.graph.inputs import Input
-from attnir.graph.running import named, run, start_of
+from attnir.graph.running import named, needed, run, start_of
 from attnir.graph.stage import Setting, Value, tensors
 
 META = torch.device("meta")
@@ -38,6 +38,7 @@ class GraphExplanation:
     """How a graph is computed at a length. Prints as text.
 
     costs        of every stage, in the order in which they run
+    by_chance    the routes whose lists are not given: what attends to them is counted with lists of random scores
     flops        operations of the forward, of all stages
     bytes        that they read and write
     attentions   the explanation of every attention
@@ -45,6 +46,7 @@ class GraphExplanation:
 
     graph: Graph
     costs: tuple[Cost, ...]
+    by_chance: tuple[str, ...] = ()
 
     @property
     def flops(self) -> int:
@@ -60,6 +62,8 @@ class GraphExplanation:
 
     def __str__(self) -> str:
         lines = [*self.graph.lines(), "", f"forward: {_count(self.flops)}FLOP, {_count(self.bytes)}B read and written"]
+        if self.by_chance:
+            lines.append(f"lists: {said_of_chance(self.by_chance)}")
         width = max(len(c.name) for c in self.costs)
         for c in self.costs:
             share = c.flops / max(1, self.flops)
@@ -123,7 +127,8 @@ def explain_graph(
         costs.append(Cost(names[number], node.stage.text, node.kind, shape, flops, moved, attention))
 
     run(graph, Setting(start_of(graph, values, q_start), attend, typical=True), values, watch)
-    return GraphExplanation(graph, tuple(costs))
+    by_chance = tuple(name for name, i in graph.choices.items() if name not in values and i in needed(graph, values))
+    return GraphExplanation(graph, tuple(costs), by_chance)
 
 
 def _without_numbers(x: Value) -> Value:

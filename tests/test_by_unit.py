@@ -118,3 +118,12 @@ def test_few_pairs_are_visited_where_queries_choose_apart() -> None:
     whole = an.compile(an.causal(), route=route).explain(4096, target="sm_90")
     assert 5 * turned.visited_pairs < whole.visited_pairs
     assert whole.live_pairs <= turned.visited_pairs
+
+
+def test_torch_compile_keeps_it_whole_whatever_the_heads_and_lengths() -> None:
+    attn = an.compile(an.catalog.build("moba", chunk=16, k=3))
+    compiled = torch.compile(attn, fullgraph=True, dynamic=True, backend="eager")
+    g = torch.Generator().manual_seed(0)
+    for heads, kv_heads, length in ((4, 2, 64), (4, 2, 80), (6, 2, 64)):
+        q, k, v = (torch.randn(1, h, length, 16, generator=g) for h in (heads, kv_heads, kv_heads))
+        torch.testing.assert_close(compiled(q, k, v), attn(q, k, v))

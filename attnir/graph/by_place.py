@@ -23,7 +23,8 @@ PER = "key head"  # what samples are here: each key head of each sample
 
 def _heads(k: Tensor, v: Tensor) -> int:
     """How many heads are samples: those of k, or of v where there are more; as `spread_heads` repeats the others."""
-    return math.lcm(k.shape[1], v.shape[1])
+    more, fewer = max(k.shape[1], v.shape[1]), min(k.shape[1], v.shape[1])
+    return more if more % fewer == 0 else math.lcm(more, fewer)  # which torch.compile knows of constants alone
 
 
 def _axis(q: Kind, lists: Kind) -> str:

@@ -18,6 +18,9 @@ from attnir.graph.inputs import Input
 from attnir.graph.stage import Stage
 
 
+WIDE = 80  # columns of what a stage takes, beyond which its line is longer than others
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """A stage, the numbers of the nodes whose values it takes, and the kind of what it gives."""
@@ -133,7 +136,7 @@ class Graph:
             (names[i], node.stage.said(*(names[arg] for arg in node.args)), str(node.kind))
             for i, node in enumerate(self.nodes)
         ]
-        widths = [max(len(row[i]) for row in rows) for i in range(2)]
+        widths = [max(len(row[0]) for row in rows), max((len(row[1]) for row in rows if len(row[1]) <= WIDE), default=0)]
         for name, text, kind in rows:
             yield f"{name:{widths[0]}} = {text:{widths[1]}}   # {kind}"
         yield f"return {', '.join(names[i] for i in self.outputs)}"
