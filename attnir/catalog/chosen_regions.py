@@ -15,6 +15,7 @@ from attnir.errors import DeclarationError, ShapeError
 from attnir.facts import field, selection
 from attnir.graph.edges import Facts, Tokens
 from attnir.graph.graph import Graph
+from attnir.graph.summaries import filled
 from attnir.graph.tracing import attend, choose, epilogue, graph
 from attnir.masks import full, mask
 
@@ -56,9 +57,10 @@ def biformer(height: int, width: int, regions: int = 7, k: int = 4, channels: in
     scale = None if channels is None else channels**-0.5
 
     def stages(q: Any, k: Any, v: Any) -> Any:
-        lists = choose(best, *(epilogue(_Means(cut), x, gives=Tokens("region")) for x in (q, k)))
         bound = {} if cut.is_whole else {"there": epilogue(_There(cut), k, gives=Facts("k"))}
-        o = attend(seen, *(epilogue(_Into(cut), x) for x in (q, k, v)), picks=lists, scale=scale, **bound)
+        q, k, v = (epilogue(_Into(cut), x) for x in (q, k, v))
+        lists = choose(best, *(epilogue(_Means(cut), x, gives=Tokens("region")) for x in (q, k)))
+        o = attend(seen, q, k, v, picks=lists, scale=scale, **bound)
         return epilogue(_Back(cut), o)
 
     return graph(stages)
@@ -89,7 +91,7 @@ class _Regions:
             raise ShapeError(f"the image has {self.height} x {self.width} tokens, not {x.shape[2]}")
         rows, columns = self.counts
         more = (0, 0, 0, columns * self.wide - self.width, 0, rows * self.high - self.height)
-        whole = torch.nn.functional.pad(x.unflatten(2, (self.height, self.width)), more)
+        whole = filled(x.unflatten(2, (self.height, self.width)), more)
         found: Tensor = whole.unflatten(3, (columns, self.wide)).unflatten(2, (rows, self.high))
         return found
 
@@ -101,10 +103,11 @@ class _Means:
     cut: _Regions
 
     def __call__(self, x: Tensor) -> Tensor:
-        """x [B, H, tokens, D]: [B, H, regions, D], in float32."""
-        total = self.cut.apart(x.detach().float()).sum((3, 5)).flatten(2, 3)
-        tokens = self.cut.apart(x.new_ones(1, 1, x.shape[2], 1, dtype=torch.float32)).sum((3, 5)).flatten(2, 3)
-        return total / tokens
+        """x [B, H, places, D], region by region, 0 where no token is: [B, H, regions, D], in float32."""
+        cut = self.cut
+        ones = x.new_ones(1, 1, cut.height * cut.width, 1, dtype=torch.float32)
+        total = x.detach().float().unflatten(2, (-1, cut.high * cut.wide)).sum(3)
+        return total / cut.apart(ones).sum((3, 5)).flatten(2, 3)
 
 
 @dataclass(frozen=True, slots=True)

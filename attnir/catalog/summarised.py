@@ -14,6 +14,7 @@ from attnir.catalog.sizes import whole
 from attnir.errors import DeclarationError, ShapeError
 from attnir.graph.edges import Tokens
 from attnir.graph.graph import Graph
+from attnir.graph.summaries import filled
 from attnir.graph.tracing import attend, epilogue, graph, merge, project, summarise
 from attnir.inputs import exact
 from attnir.masks import Mask, causal, full, mask
@@ -252,7 +253,7 @@ class _RunningMean:
 
     def __call__(self, x: Tensor) -> Tensor:
         short = -x.shape[2] % self.width
-        rows = torch.nn.functional.pad(x, (0, 0, 0, short)).unflatten(2, (-1, self.width))
+        rows = filled(x, (0, 0, 0, short)).unflatten(2, (-1, self.width))
         count = torch.arange(1, rows.shape[2] + 1, device=x.device)
         wide = torch.promote_types(x.dtype, torch.float32)
         mean: Tensor = rows.cumsum(2, dtype=wide) / count[:, None, None]

@@ -17,7 +17,6 @@ from attnir.graph.edges import Kind, Lists
 from attnir.graph.inputs import Input
 from attnir.graph.stage import Stage
 
-
 WIDE = 80  # columns of what a stage takes, beyond which its line is longer than others
 
 
@@ -136,9 +135,10 @@ class Graph:
             (names[i], node.stage.said(*(names[arg] for arg in node.args)), str(node.kind))
             for i, node in enumerate(self.nodes)
         ]
-        widths = [max(len(row[0]) for row in rows), max((len(row[1]) for row in rows if len(row[1]) <= WIDE), default=0)]
+        name_width = max(len(name) for name, *_ in rows)
+        text_width = max((len(text) for _, text, _ in rows if len(text) <= WIDE), default=0)
         for name, text, kind in rows:
-            yield f"{name:{widths[0]}} = {text:{widths[1]}}   # {kind}"
+            yield f"{name:{name_width}} = {text:{text_width}}   # {kind}"
         yield f"return {', '.join(names[i] for i in self.outputs)}"
 
 

@@ -100,7 +100,7 @@ def pooled(x: Tensor, block: int, how: str) -> Tensor:
     length = x.shape[2]
     block = min(block, max(1, length))
     neutral = -torch.inf if how == "max" else 0.0
-    blocks = torch.nn.functional.pad(x, (0, 0, 0, -length % block), value=neutral).unflatten(2, (-1, block))
+    blocks = filled(x, (0, 0, 0, -length % block), neutral).unflatten(2, (-1, block))
     if how == "max":
         largest: Tensor = blocks.amax(3)
         return largest
@@ -110,6 +110,16 @@ def pooled(x: Tensor, block: int, how: str) -> Tensor:
         total = total / (length - first).clamp(max=block)[:, None]
     found: Tensor = total.to(x.dtype)
     return found
+
+
+def filled(x: Tensor, more: tuple[int, ...], value: float = 0.0) -> Tensor:
+    """x with more places before and behind those of its axes, from the last axis on; not copied where none are added.
+
+    torch.compile, which copies nothing that it need not, is not told apart, so that it makes no code for each case.
+    """
+    if not torch.compiler.is_compiling() and not any(more):
+        return x
+    return torch.nn.functional.pad(x, more, value=value)
 
 
 def projected(x: Tensor, matrix: Tensor) -> Tensor:
