@@ -107,7 +107,8 @@ class _Means:
         cut = self.cut
         ones = x.new_ones(1, 1, cut.height * cut.width, 1, dtype=torch.float32)
         total = x.detach().float().unflatten(2, (-1, cut.high * cut.wide)).sum(3)
-        return total / cut.apart(ones).sum((3, 5)).flatten(2, 3)
+        mean: Tensor = total / cut.apart(ones).sum((3, 5)).flatten(2, 3)
+        return mean
 
 
 @dataclass(frozen=True, slots=True)
