@@ -6,9 +6,9 @@ The functions here are what it is written in. Those that only move tokens comput
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, overload
 
 from torch import Tensor
 
@@ -18,11 +18,13 @@ from attnir.errors import GraphError
 from attnir.factors import Factor
 from attnir.graph import choosing, moving, summaries
 from attnir.graph.attending import Attend
-from attnir.graph.edges import Given, Kind, Part, Tokens
+from attnir.graph.edges import Given, Kind, Lists, Part, Tokens
 from attnir.graph.epilogue import Epilogue
 from attnir.graph.graph import Graph, Node
 from attnir.graph.inputs import Input
 from attnir.graph.joining import Combine, Merge, Output
+from attnir.graph.nesting import nested, without_idle
+from attnir.graph.running import needed
 from attnir.graph.stage import Setting, Stage
 from attnir.heads import Heads, check_is_heads
 from attnir.masks import Mask
@@ -44,25 +46,41 @@ KNOWN: dict[str, Kind] = {"q": Tokens("q"), "k": Tokens("k"), "v": Tokens("k")}
 
 @dataclass(slots=True)
 class _Tracer:
-    """The nodes so far, each once; but epilogues, whose functions may draw numbers, as often as they are said."""
+    """The nodes so far, each once; but epilogues, whose functions may draw numbers, as often as they are said.
+
+    of_graphs: which of them are those of graphs that stand in this one; nothing need come of these.
+    """
 
     nodes: list[Node] = field(default_factory=list)
     place: dict[tuple[Stage, tuple[int, ...], int], int] = field(default_factory=dict)
+    of_graphs: set[int] = field(default_factory=set)
 
-    def add(self, stage: Stage, args: tuple[int, ...]) -> Edge:
+    def add(self, stage: Stage, args: tuple[int, ...], *, of_graph: bool = False) -> Edge:
         key = (stage, args, len(self.nodes) if isinstance(stage, Epilogue) else 0)  # of which each may be another
         if key not in self.place:
+            if of_graph:
+                self.of_graphs.add(len(self.nodes))
+                stage = self._renamed(stage)
             self.place[key] = len(self.nodes)
             self.nodes.append(Node.of(stage, args, self.nodes))
         at = self.place[key]
         return Edge(self, at, self.nodes[at].kind)
 
-    def given(self, name: str) -> Edge:
+    def given(self, name: str, kind: Kind | None = None) -> Edge:
         """What a call gives by a name; it is an input as soon as it is read."""
         for i, node in enumerate(self.nodes):
             if isinstance(node.stage, Input) and node.stage.name == name:
                 return Edge(self, i, node.kind)
-        return self.add(Input(name, Given()), ())
+        return self.add(Input(name, Given() if kind is None else kind), ())
+
+    def _renamed(self, stage: Stage) -> Stage:
+        """The stage of a graph in this one; a route whose name another one has is called otherwise."""
+        if not isinstance(stage, choosing.Choose):
+            return stage
+        taken = {n.stage.route.name for n in self.nodes if isinstance(n.stage, choosing.Choose)}
+        names = (f"{stage.route.name}_{i}" for i in range(2, len(taken) + 3))
+        name = next(n for n in (stage.route.name, *names) if n not in taken)
+        return replace(stage, route=replace(stage.route, name=name))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,7 +142,8 @@ def graph(function: Callable[..., Any], **axes: str) -> Graph:
     for r in results:
         if not isinstance(r, Edge):
             raise GraphError(f"a graph gives what its stages give, not {r!r}")
-    return Graph(tuple(tracer.nodes), tuple(r.number for r in results), not isinstance(found, tuple))
+    nodes, outputs = without_idle(tracer.nodes, [r.number for r in results], tracer.of_graphs)
+    return Graph(nodes, outputs, not isinstance(found, tuple))
 
 
 def _arguments(function: Callable[..., Any]) -> list[str]:
@@ -141,6 +160,11 @@ def _arguments(function: Callable[..., Any]) -> list[str]:
     return list(parameters)
 
 
+@overload
+def attend(pattern: Graph, q: Edge, k: Edge, v: Edge, **bindings: Any) -> Any: ...
+
+
+@overload
 def attend(
     pattern: Mask | Pattern,
     q: Edge,
@@ -155,14 +179,49 @@ def attend(
     scale: float | None = None,
     return_lse: bool = False,
     **bindings: Any,
-) -> Edge:
+) -> Edge: ...
+
+
+def attend(
+    pattern: Mask | Pattern | Graph,
+    q: Edge,
+    k: Edge,
+    v: Edge,
+    *,
+    score: Score | Iterable[Score] = (),
+    normalize: Normalizer | None = None,
+    factor: Factor | Iterable[Factor] = (),
+    route: Route | Iterable[Route] = (),
+    heads: Heads | None = None,
+    scale: float | None = None,
+    return_lse: bool = False,
+    **bindings: Any,
+) -> Any:
     """The attention of a pattern in a graph: o, or the part (o, lse) with `return_lse`, said as for `an.compile`.
 
     bindings are what the pattern's fields, tensors and selections are bound to: results of stages, or a pair (for
     queries, for keys). What is not bound is an input of the graph, by its name. Queries on the axis "q" have the
     positions of the call, unless their keys are on it as well; all others begin at 0.
+
+    In the place of a pattern another graph gives what it gives: its stages stand among the others. bindings are its
+    other inputs, and lists that take the place of those of its routes; a route is called otherwise, `picks_2`, where
+    another has its name.
+
+    >>> import attnir as an, torch
+    >>> moba = an.catalog.build("moba", chunk=16, k=2)
+    >>> def near_and_far(q, k, v):
+    ...     return an.combine([(0.5, an.attend(an.window(8, 0), q, k, v)), (0.5, an.attend(moba, q, k, v))])
+    >>> q = k = v = torch.randn(1, 2, 100, 16)
+    >>> an.compile(an.graph(near_and_far))(q, k, v).shape
+    torch.Size([1, 2, 100, 16])
     """
     tracer = _tracer_of("attend", q, k, v)
+    if isinstance(pattern, Graph):
+        if route != () or any(x not in ((), None, False) for x in (score, normalize, factor, heads, scale, return_lse)):
+            raise GraphError(
+                "a graph says what its attentions are: their scores, routes, heads and scale, and its results"
+            )
+        return _nested(pattern, tracer, (q, k, v), bindings)
     check_is_heads(heads)
     if isinstance(scale, bool) or not (scale is None or isinstance(scale, int | float)):
         raise GraphError(f"scale is a number, or None for D ** -0.5; not {scale!r}")
@@ -191,6 +250,31 @@ def attend(
     if return_lse:
         raise GraphError("weights that are not divided by their sum have no lse; leave return_lse out")
     return found
+
+
+def _nested(graph: Graph, tracer: _Tracer, tokens: tuple[Edge, ...], bindings: Mapping[str, Any]) -> Any:
+    """What a graph in another one gives."""
+    kinds = {n.stage.name: n.kind for n in graph.nodes if isinstance(n.stage, Input)}
+    if len(kinds) < len(tokens):
+        raise GraphError(f"a graph is given q, k and v; this one reads {', '.join(kinds)}")
+    given = dict(zip(kinds, tokens, strict=False))
+    if unknown := sorted(set(bindings) - ({*kinds, *graph.choices} - set(given))):
+        more = [name for name in (*kinds, *graph.choices) if name not in given]
+        raise GraphError(
+            f"`{unknown[0]}` is bound, but beside its tokens the graph reads {', '.join(more) or 'nothing'}"
+        )
+    for name, value in bindings.items():
+        if not isinstance(value, Edge) or (name in graph.choices and not isinstance(value.kind, Lists)):
+            raise GraphError(f"`{name}` is bound to what a stage gives, lists in the place of lists, not {value!r}")
+    given |= bindings
+    for i in sorted(needed(graph, given)):
+        stage, kind = graph.nodes[i].stage, graph.nodes[i].kind
+        if isinstance(stage, Input) and stage.name not in given:
+            given[stage.name] = tracer.given(stage.name, kind)
+    numbers = {name: edge.number for name, edge in given.items()}
+    outputs = nested(graph, numbers, lambda stage, args: tracer.add(stage, args, of_graph=True).number)
+    found = tuple(Edge(tracer, i, tracer.nodes[i].kind) for i in outputs)
+    return found[0] if graph.alone else found
 
 
 def summarise(x: Any, block: int, how: str = "mean") -> Any:

@@ -7,7 +7,8 @@ attention in float32: both choose and move the same tokens.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from inspect import Parameter, Signature
 from typing import Any
 
@@ -57,7 +58,7 @@ def graphs(case: Case, on: Executor) -> dict[str, float]:
     if case.maps is not None or not case.pairs:
         raise DoesNotApply("a random graph has plain heads, and some tokens")
     drawn = random.Random(f"{case.seed} {case.q_len} {case.k_len} {case.batch} {case.heads} {case.d} graph")
-    declared, gates = graph_by_chance(drawn)
+    declared, flat, gates = graph_by_chance(drawn)
     q, k, v = (t.float() for t in case.tensors()[:3])
     generator = torch.Generator().manual_seed(case.seed)
     given = {"q": q, "k": k, "v": v}
@@ -69,19 +70,20 @@ def graphs(case: Case, on: Executor) -> dict[str, float]:
         attention = on.graph(declared)
         found = differentiated(lambda **given: attention(**given, q_start=start), on_device)
     best = differentiated(lambda **given: eager(declared, start, given), given)
-    ref = differentiated(lambda **given: reference(declared)(**given, q_start=start), wide)
+    ref = differentiated(lambda **given: reference(flat)(**given, q_start=start), wide)
     largest = max(float(_finite(t).abs().max()) for t in ref.values())
     return {name: _accept(name, found[name].cpu(), best[name], ref[name], largest) for name in ref}
 
 
-def graph_by_chance(drawn: random.Random) -> tuple[Graph, list[str]]:
-    """A graph, and the names of the gates [B, Hq, Sq] that it reads."""
+def graph_by_chance(drawn: random.Random) -> tuple[Graph, Graph, list[str]]:
+    """A graph, some of whose branches are graphs; the same one without those; the gates [B, Hq, Sq] that it reads."""
     names = ["first", "second", "third"][: drawn.randint(1, 3)]
-    chosen = [drawn.choice(BRANCHES)(drawn, name) for name in names]
+    flat = [drawn.choice(BRANCHES)(drawn, name) for name in names]
+    nested = [_nested(branch) if drawn.random() < 0.3 else branch for branch in flat]
     way = drawn.choice(["merge", "combine", "both"]) if len(names) > 1 else "alone"
     after = drawn.random() < 0.3
 
-    def stages(q: Any, k: Any, v: Any, *gates: Any) -> Any:
+    def stages(chosen: Sequence[Branch], q: Any, k: Any, v: Any, *gates: Any) -> Any:
         parts = [branch(q, k, v) for branch in chosen]
         if way == "alone":
             o, lse = parts[0]
@@ -96,8 +98,18 @@ def graph_by_chance(drawn: random.Random) -> tuple[Graph, list[str]]:
 
     gates = {"combine": names, "both": names[:1]}.get(way, [])
     arguments = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in (*"qkv", *gates)]
-    stages.__signature__ = Signature(arguments)  # type: ignore[attr-defined]  # which a function may have
-    return graph(stages), gates
+    declared = []
+    for branches in (nested, flat):
+        of_branches = partial(stages, branches)
+        of_branches.__signature__ = Signature(arguments)  # type: ignore[attr-defined]  # which a function may have
+        declared.append(graph(of_branches))
+    return declared[0], declared[1], gates
+
+
+def _nested(branch: Branch) -> Branch:
+    """A branch that is a graph of its own."""
+    inner = graph(branch)
+    return lambda q, k, v: attend(inner, q, k, v)
 
 
 def _tokens(drawn: random.Random, name: str) -> Branch:
