@@ -30,9 +30,7 @@ def same(found: Tensor, expected: Tensor, given: list[Tensor]) -> None:
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "name", ["moba", "nsa", "hip", "scfa-hash", "mra", "combiner-axial", "isab", "linformer"]
-)
+@pytest.mark.parametrize("name", ["moba", "nsa", "hip", "scfa-hash", "mra", "combiner-axial", "isab", "linformer"])
 def test_an_entry_in_a_graph_gives_what_it_gives_alone(name: str) -> None:
     entry = an.catalog.get(name)
     inner, bindings = entry.build(**entry.example.params), dict[str, Any](entry.example.bindings)

@@ -53,11 +53,13 @@ class Failure:
 class Tally:
     """What a run has done so far.
 
+    names       the properties that it checks; all of them, where none is said
     checks      how often each property was checked, by (property, backend)
     seconds     what that took
     figures     the largest error of each result, by (backend, dtype, result), beside the norm of its row
     """
 
+    names: frozenset[str] = frozenset()
     cases: int = 0
     checks: Counter[tuple[str, str]] = field(default_factory=Counter)
     seconds: dict[tuple[str, str], float] = field(default_factory=dict)
@@ -90,6 +92,8 @@ def first_failure(case: Case, executors: Sequence[Executor], tally: Tally | None
         if i and tally is not None and tally.share(on) > SHARE:
             continue
         for p in PROPERTIES.values():
+            if tally is not None and tally.names and p.name not in tally.names:
+                continue
             wanted = p.applies(case) and (on.affords(case) if p.level == "kernel" else i == 0)
             if wanted and (failure := checked(p, case, on, tally)):
                 return failure

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -45,14 +45,16 @@ def fuzz(
     seed: int = 0,
     watch: Callable[[Tally], None] = lambda tally: None,
     found: Callable[[Failure], None] = lambda failure: None,
+    names: Iterable[str] = (),
 ) -> Tally:
     """Check random cases on executors, round by round; a failure of a sort that is new is shrunk, and kept.
 
-    `watch` is called after every case, `found` with every failure, once it is shrunk. The same seed draws the same
+    `watch` is called after every case, `found` with every failure, once it is shrunk; names are those of the properties
+    that are checked, all of them where none is said. The same seed draws the same
     cases, as far as the limits let it; in a checkout hypothesis draws constants of loaded modules as well. No case is
     checked twice, so there may be fewer of them than the limits allow: a round that meets no new one is the last.
     """
-    tally, end = Tally(), limits.clock() + (limits.seconds or float("inf"))
+    tally, end = Tally(frozenset(names)), limits.clock() + (limits.seconds or float("inf"))
 
     def done() -> bool:
         watch(tally)

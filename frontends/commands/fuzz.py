@@ -18,6 +18,7 @@ from attnir.testing.engine import Failure
 from attnir.testing.executor import Executor
 from attnir.testing.fuzzing import Limits
 from attnir.testing.fuzzing import fuzz as run
+from attnir.testing.properties import PROPERTIES
 
 TARGETS = ("torch", "triton")
 
@@ -30,6 +31,7 @@ def fuzz(
     corpus: Annotated[Path, typer.Option(help="scripts to replay first; where new ones go")] = Path("tests/corpus"),
     shrink: Annotated[float, typer.Option(help="seconds, at most, to make a failure small", min=0)] = 60,
     keep_going: Annotated[bool, typer.Option("--keep-going", help="go on after a failure, for others")] = False,
+    properties: Annotated[str, typer.Option(help="what is checked: names, or language, analysis, kernel; all")] = "",
     busy: Annotated[bool, typer.Option("--busy", help="count seconds of computing, not those of the clock")] = False,
 ) -> None:
     """Draw random patterns and calls, check every property on every target, shrink what fails to a script.
@@ -39,6 +41,7 @@ def fuzz(
     console = Console(soft_wrap=True)
     with in_words():
         executors = [Executor.of(name) for name in _targets(target)]
+        names = _names(properties)
     seed = random.randrange(1_000_000) if seed is None else seed
     limits = Limits(60.0 if time is None and cases is None else time, cases, keep_going, shrink, busy)
     with in_words():
@@ -50,7 +53,7 @@ def fuzz(
             show_failure(console, failure, keep(failure, corpus))
 
     with Watch(console, limits) as watch:
-        tally = run(drawn(), executors, limits, seed, watch, found)
+        tally = run(drawn(), executors, limits, seed, watch, found, names)
     show_tally(console, tally)
     if tally.failures or failed:
         raise typer.Exit(1)
@@ -62,6 +65,17 @@ def _targets(text: str) -> list[str]:
         if name not in TARGETS:
             raise typer.BadParameter(f"a target is torch or triton, or both by commas; not {name!r}")
     return names
+
+
+def _names(text: str) -> set[str]:
+    """The properties that are asked for, by name or by level."""
+    asked = {word.strip() for word in text.split(",") if word.strip()}
+    known = {word for p in PROPERTIES.values() for word in (p.name, p.level)}
+    if unknown := sorted(asked - known):
+        raise typer.BadParameter(
+            f"{unknown[0]!r} is no property, and no level of them; there are {', '.join(sorted(known))}"
+        )
+    return {p.name for p in PROPERTIES.values() if asked & {p.name, p.level}}
 
 
 def _replayed(console: Console, corpus: Path) -> bool:

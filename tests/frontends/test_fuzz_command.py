@@ -47,3 +47,12 @@ def test_an_interrupt_loses_nothing(tried: list[Case], tmp_path: Path) -> None:
     code, _ = run(tmp_path, "--cases", "9", "--keep-going")
     assert code == 130 and len(tried) == 3
     assert len(list(tmp_path.glob("walks_torch_*.py"))) == 1
+
+
+def test_properties_are_chosen_by_name_or_level(tmp_path: Path) -> None:
+    code, text = run(tmp_path, "--cases", "2", "--properties", "text,counts")
+    assert code == 0 and "text" in text and "counts" in text and "keys" not in text
+    code, text = run(tmp_path, "--cases", "2", "--properties", "kernel")
+    assert code == 0 and "keys" in text and "walks" not in text
+    code, text = run(tmp_path, "--properties", "lokks")
+    assert code == 2 and "'lokks' is no property" in text and "analysis" in text

@@ -41,6 +41,7 @@ SUITES["graph"] = (
     *SUITES["graph"],
 )
 SUITES |= dict.fromkeys(("language", "analysis", "program"), ("tests/attnir", *SUITES["torch"]))
+COMPUTES = ("kernel", "kernel, listed", "torch", "graph")  # levels of bugs that no property of the analysis can see
 BEYOND = 180  # seconds for a script, a test, or the fuzzer without a bug, beyond what they should take
 
 
@@ -109,6 +110,7 @@ def _fuzzed(mutant: Mutant, folder: Path, limit: int, seed: int) -> Outcome:
     while True:
         corpus = folder / str(len(alarms))
         arguments = _fuzzer(corpus, limit - seconds - CLOSING, seed + len(alarms), target_of(mutant))
+        arguments += ["--properties", "kernel"] * (mutant.level in COMPUTES)
         ended = forked(mutant, arguments, folder, limit - seconds)
         seconds += ended.seconds
         scripts = sorted(corpus.glob("*.py"))
