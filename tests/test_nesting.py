@@ -67,6 +67,15 @@ def test_routes_that_take_others_have_names_of_their_own() -> None:
     assert not an.compile(graph)(*given, chunks_2=nothing).any()
 
 
+def test_routes_have_no_names_of_inputs() -> None:
+    def stages(q: Any, k: Any, v: Any, chunks: Any) -> Any:
+        return an.combine([(chunks, an.attend(MOBA, q, k, v))])
+
+    graph, given = an.graph(stages), tensors()
+    assert list(graph.choices) == ["chunks_2"]
+    same(an.compile(graph)(*given, chunks=torch.ones(2, 4, 70)), an.compile(MOBA)(*given), given)
+
+
 def test_lists_take_the_place_of_those_of_a_route() -> None:
     own = an.route.topk_blocks(block=16, query_block=1, k=1, causal=True, name="own")
 
@@ -114,6 +123,10 @@ BAD: dict[str, tuple[str, Any]] = {
     "options": (
         "says what its attentions are",
         lambda: an.graph(lambda q, k, v: an.attend(MOBA, q, k, v, scale=0.5)),
+    ),
+    "a scale of nothing": (
+        "says what its attentions are",
+        lambda: an.graph(lambda q, k, v: an.attend(MOBA, q, k, v, scale=0)),
     ),
     "an unknown name": (
         "`gate` is bound, but beside its tokens the graph reads chunks",

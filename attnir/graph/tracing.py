@@ -77,7 +77,8 @@ class _Tracer:
         """The stage of a graph in this one; a route whose name another one has is called otherwise."""
         if not isinstance(stage, choosing.Choose):
             return stage
-        taken = {n.stage.route.name for n in self.nodes if isinstance(n.stage, choosing.Choose)}
+        named = (n.stage for n in self.nodes if isinstance(n.stage, choosing.Choose | Input))
+        taken = {n.route.name if isinstance(n, choosing.Choose) else n.name for n in named}
         names = (f"{stage.route.name}_{i}" for i in range(2, len(taken) + 3))
         name = next(n for n in (stage.route.name, *names) if n not in taken)
         return replace(stage, route=replace(stage.route, name=name))
@@ -217,7 +218,8 @@ def attend(
     """
     tracer = _tracer_of("attend", q, k, v)
     if isinstance(pattern, Graph):
-        if route != () or any(x not in ((), None, False) for x in (score, normalize, factor, heads, scale, return_lse)):
+        said = scale is not None or heads is not None or return_lse or route != ()
+        if said or any(x not in ((), None) for x in (score, normalize, factor)):
             raise GraphError(
                 "a graph says what its attentions are: their scores, routes, heads and scale, and its results"
             )

@@ -72,6 +72,12 @@ MUTANTS = (
         "tests/attnir/catalog/test_graphs.py::test_mra",
     ),
     _graph(
+        "keys and values of a graph in a graph change places",
+        "graph.tracing",
+        "dict(zip(kinds, tokens, strict=False))",
+        "dict(zip(kinds, (tokens[0], *tokens[:0:-1]), strict=False))",
+    ),
+    _graph(
         "a later unit may be chosen",
         "routing",
         "unseen = (member + 1) * units.keys - 1 > low[:, None]",
