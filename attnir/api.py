@@ -104,7 +104,15 @@ class Attention:
         check_lse(self.pattern, return_lse)
         check_transforms(q, k, v)
         call = self.signature.bind(
-            with_lists(self.routes, q, k, q_start, self.plan.heads, bindings, self.signature.names),
+            with_lists(
+                self.routes,
+                q,
+                k,
+                self.signature.start(q_start, q.shape[2], k.shape[2]),
+                self.plan.heads,
+                bindings,
+                self.signature.names,
+            ),
             batch=q.shape[0],
             heads=q.shape[1],
             q_len=q.shape[2],

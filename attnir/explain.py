@@ -68,7 +68,9 @@ def explain(
         raise ConfigError(f"a tile is (query rows, key columns), two integers from 1, not {tile!r}")
     heads = heads if heads is not None else attention.pattern.heads or given_heads(attention, bindings) or 1
     by_chance = tuple(r.name for r in attention.routes if r.name not in bindings)
-    bindings = with_typical_lists(attention.routes, batch, heads, q_len, k_len, q_start, bindings)
+    if attention.routes:
+        start = attention.signature.start(q_start, q_len, q_len if k_len is None else k_len)
+        bindings = with_typical_lists(attention.routes, batch, heads, q_len, k_len, start, bindings)
     call = attention.signature.of_tiles(bindings, attention.pattern.mask.signature).bind(
         bindings,
         batch=batch,

@@ -108,10 +108,8 @@ class Signature:
         scalars = {p.name: _param(p, bindings[p.name]) for p in self.params}
         for condition in self.conditions:
             _check_condition(condition, scalars)
-        queries, keys = self.spaces
-        apart = queries is not None and queries != keys  # the queries have an arrangement of their own
-        start = first_position(0 if apart and q_start is None else q_start, q_len, k_len)
-        whole = q_start is None and (apart or start == 0)
+        start = self.start(q_start, q_len, k_len)
+        whole = q_start is None and (self.is_apart or start == 0)
         _check_lengths(self.spaces, scalars, None if whole else start, q_len, k_len)
         values = {d.name: _field(d, bindings[d.name], batch, q_len, k_len, start, device) for d in self.fields}
         if check:
@@ -122,6 +120,16 @@ class Signature:
         call = Call(batch, heads, q_len, k_len, start, values, scalars, device, copies, selections=chosen)
         reals = {t.name: _real(t, bindings[t.name], call.lengths, device) for t in self.reals}
         return replace(call, reals=reals, numbers={p.name: _number(p, bindings[p.name]) for p in self.numbers})
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether the queries have an arrangement of their own, whose first one stands at 0."""
+        queries, keys = self.spaces
+        return queries is not None and queries != keys
+
+    def start(self, q_start: int | None, q_len: int, k_len: int) -> int:
+        """The first query's position in a call."""
+        return first_position(0 if self.is_apart and q_start is None else q_start, q_len, k_len)
 
     def _check_names(self, bindings: Mapping[str, object]) -> None:
         """Raise unless just what the pattern reads is given."""

@@ -391,3 +391,16 @@ def test_a_projection_is_of_key_heads() -> None:
     r = an.route.topk_blocks(block=8, k=2, score=an.route.low_rank("p"))
     expected = an.route.topk_blocks(block=8, k=2).lists(q @ p[[0, 0, 1, 1]], k @ p)
     assert torch.equal(r.lists(q, k, p=p), expected)
+
+
+def test_queries_that_are_arranged_apart_begin_at_0() -> None:
+    """Alone and in a graph: 8 queries are the first ones, whatever the number of keys."""
+    pattern = an.parse("q = grid(rank=8); k = grid(token=32); True")
+    route = an.route.topk_blocks(block=8, k=2, causal=True, forced=[an.route.own()])
+    q, k, v = (torch.randn(1, 2, n, 16, generator=torch.Generator().manual_seed(n)) for n in (8, 32, 32))
+    attn = an.compile(pattern, route=route)
+    graph = an.compile(an.graph(lambda q, k, v: an.attend(pattern, q, k, v, route=route)))
+    expected = attn(q, k, v, picks=route.lists(q, k, q_start=0))
+    torch.testing.assert_close(attn(q, k, v), expected)
+    torch.testing.assert_close(graph(q, k, v), expected)
+    assert attn.explain(8, 32, heads=2).call.q_start == 0

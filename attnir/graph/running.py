@@ -91,7 +91,12 @@ def needed(graph: Graph, given: Container[str]) -> set[int]:
 
 
 def start_of(graph: Graph, given: Mapping[str, Value], q_start: int | None) -> int:
-    """The first position of the queries in a call: as given, else such that the last query is the last key."""
+    """The first position of the queries in a call: as given, else such that the last query is the last key.
+
+    Queries that some attention arranges apart from its keys begin at 0.
+    """
+    if q_start is None and any(a.pattern.signature.is_apart for a in graph.attends):
+        q_start = 0
     lengths: dict[str, int] = {}
     for node in graph.nodes:
         if isinstance(node.stage, Input) and isinstance(node.kind, Tokens):
