@@ -100,7 +100,7 @@ class Explanation:
             *_bias(self.attention.pattern.score),
             f"at            {c.q_len:,} queries from position {c.q_start:,}, {c.k_len:,} keys{copies}{self._note()}",
             f"for           {self._executor()}" + (f", {self.choice.config}" if self.choice else ""),
-            *(f"lists         {said_of_chance(self.by_chance)}" for _ in self.by_chance[:1]),
+            *([f"lists         {said_of_chance(self.by_chance)}"] if self.by_chance else []),
             "",
             *_tiles_compared(self.choice),
             "forward",

@@ -119,6 +119,7 @@ def test_graphs_of_graphs_of_graphs() -> None:
     same(an.compile(outer)(*given), an.compile(flat)(*given), given)
 
 
+NO_EDGES: list[Any] = [torch.zeros(1, 1, 4, 4)] * 3
 BAD: dict[str, tuple[str, Any]] = {
     "options": (
         "says what its attentions are",
@@ -140,7 +141,7 @@ BAD: dict[str, tuple[str, Any]] = {
         "this one reads q, k",
         lambda: an.graph(lambda q, k, v: an.attend(an.graph(lambda q, k: an.attend(DILATED, q, k, k)), q, k, v)),
     ),
-    "tensors": ("made by an.graph", lambda: an.attend(MOBA, *(torch.zeros(1, 1, 4, 4),) * 3)),  # type: ignore[call-overload]  # tensors are tried
+    "tensors": ("made by an.graph", lambda: an.attend(MOBA, *NO_EDGES)),
     "keys and values of other tokens": (
         "keys and values of the same tokens",
         lambda: an.graph(lambda q, k, v: an.attend(MOBA, q, an.summarise(k, 2), v)),

@@ -393,6 +393,19 @@ def test_a_projection_is_of_key_heads() -> None:
     assert torch.equal(r.lists(q, k, p=p), expected)
 
 
+def test_summaries_that_are_arranged_apart_move_no_queries() -> None:
+    """Queries of the call are its last ones, whatever an attention of others says of its own."""
+    apart = an.parse("q = grid(rank=2); k = grid(token=32); True")
+
+    def stages(q: Any, k: Any, v: Any) -> Any:
+        few = an.attend(apart, an.summarise(q, 4), k, v)
+        return an.attend(an.causal(), q, k, v), few
+
+    q, k, v = (torch.randn(1, 2, n, 16, generator=torch.Generator().manual_seed(n)) for n in (8, 32, 32))
+    found, _ = an.compile(an.graph(stages))(q, k, v)
+    torch.testing.assert_close(found, an.compile(an.causal())(q, k, v))
+
+
 def test_queries_that_are_arranged_apart_begin_at_0() -> None:
     """Alone and in a graph: 8 queries are the first ones, whatever the number of keys."""
     pattern = an.parse("q = grid(rank=8); k = grid(token=32); True")

@@ -133,17 +133,21 @@ def psa(
         raise DeclarationError(f"quotas are shares of the blocks, which make 1 at most, not {sum(quotas):g}: {quotas}")
     if of not in ("blocks", "importance"):
         raise DeclarationError(f'quotas are shares of "blocks", or of their "importance", not of {of!r}')
-    quota = _QuotaOfBlocks if of == "blocks" else _QuotaOfImportance
 
     def stages(q: Any, k: Any, v: Any) -> Any:
         kind, parts = Lists(f"q // {query_block}", f"k // {block}"), []
         importance = epilogue(
             _Importance(query_block, block, bool(past), seed), q, k, gives=Tokens(f"q // {query_block}")
         )
+        ranked = epilogue(_ranked, importance, gives=kind)
         for at, level in enumerate(LEVELS):
             if quotas[at] == 0:
                 continue
-            lists = epilogue(quota(sum(quotas[:at]), sum(quotas[: at + 1])), importance, gives=kind)
+            shares = sum(quotas[:at]), sum(quotas[: at + 1])
+            if of == "blocks":
+                lists = epilogue(_QuotaOfBlocks(*shares), ranked, gives=kind)
+            else:
+                lists = epilogue(_QuotaOfImportance(*shares), ranked, importance, gives=kind)
             keys, values = (summarise(x, level) if level > 1 else x for x in (k, v))
             seen = _seen(query_block, block, level, bool(past))
             bound = {f"by_{level}": lists}
@@ -163,10 +167,10 @@ def _seen(query_block: int, block: int, level: int, past: bool) -> Mask:
     return chosen & mask(lambda q, k: (k + 1) * level - 1 <= q) if past else chosen
 
 
-def _ranked(importance: Tensor) -> tuple[Tensor, Tensor]:
-    """Blocks in the order of their importance, -1 where none is seen, and this: [B, H, lists, members] each."""
+def _ranked(importance: Tensor) -> Tensor:
+    """Blocks in the order of their importance, -1 where none is seen: int32 [B, H, lists, members]."""
     order = importance.sort(stable=True, dim=-1, descending=True)
-    return torch.where(order.values > -torch.inf, order.indices, -1), order.values
+    return torch.where(order.values > -torch.inf, order.indices, -1).int()
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,9 +180,8 @@ class _QuotaOfBlocks:
     low: float
     high: float
 
-    def __call__(self, importance: Tensor) -> Tensor:
-        """int32 [B, H, lists, places] of importance [B, H, lists, members]."""
-        ranked, _ = _ranked(importance)
+    def __call__(self, ranked: Tensor) -> Tensor:
+        """int32 [B, H, lists, places] of ranked lists [B, H, lists, members]."""
         members = ranked.shape[-1]
         count = (ranked >= 0).sum(-1, keepdim=True)
         first, stop = ((share * count).round().long() for share in (self.low, self.high))
@@ -186,7 +189,7 @@ class _QuotaOfBlocks:
             min(members, math.ceil((self.high - self.low) * members) + 1), device=ranked.device
         )
         found = ranked.gather(-1, places.clamp(max=members - 1))
-        return torch.where(places < stop, found, -1).int()
+        return torch.where(places < stop, found, -1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,14 +199,14 @@ class _QuotaOfImportance:
     low: float
     high: float
 
-    def __call__(self, importance: Tensor) -> Tensor:
-        """int32 [B, H, lists, members] of importance [B, H, lists, members]."""
-        ranked, each = _ranked(importance)
-        each = each.clamp(min=0).double()
+    def __call__(self, ranked: Tensor, importance: Tensor) -> Tensor:
+        """int32 [B, H, lists, members] of ranked lists and of importance, [B, H, lists, members]."""
+        each = importance.gather(-1, ranked.clamp(min=0).long())
+        each = torch.where(ranked < 0, 0.0, each).double()
         share = each / each.sum(-1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
         before = share.cumsum(-1) - share
         taken = (before >= self.low) & ((before < self.high) | (self.high > 1 - 1e-9))
-        return torch.where(taken, ranked, -1).int()
+        return torch.where(taken, ranked, -1)
 
 
 @dataclass(frozen=True, slots=True)

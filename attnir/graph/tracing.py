@@ -6,11 +6,8 @@ The functions here are what it is written in. Those that only move tokens comput
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, overload
-
-from torch import Tensor
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any
 
 from attnir.branches import combine as combined
 from attnir.branches import merge as merged
@@ -18,14 +15,13 @@ from attnir.errors import GraphError
 from attnir.factors import Factor
 from attnir.graph import choosing, moving, summaries
 from attnir.graph.attending import Attend
-from attnir.graph.edges import Given, Kind, Lists, Part, Tokens
+from attnir.graph.edges import Given, Kind, Part, Tokens
 from attnir.graph.epilogue import Epilogue
-from attnir.graph.graph import Graph, Node
+from attnir.graph.graph import Graph
 from attnir.graph.inputs import Input
-from attnir.graph.joining import Combine, Merge, Output
+from attnir.graph.joining import Combine, Merge
 from attnir.graph.nesting import nested, without_idle
-from attnir.graph.running import needed
-from attnir.graph.stage import Setting, Stage
+from attnir.graph.tracer import Edge, Tracer, apply, called, tracer_of
 from attnir.heads import Heads, check_is_heads
 from attnir.masks import Mask
 from attnir.normalizers import Normalizer
@@ -36,79 +32,7 @@ from attnir.scores import pattern as declare
 SIZES = ("self", "q_start", "q_len", "k_len", "heads", "kv_heads", "batch", "d", "dv", "dtype", "target", "backend")
 
 
-def _no_attention(*_: Any) -> Any:
-    raise AssertionError("an attention is computed in a graph alone")
-
-
-_OUTSIDE = Setting(0, _no_attention)
 KNOWN: dict[str, Kind] = {"q": Tokens("q"), "k": Tokens("k"), "v": Tokens("k")}
-
-
-@dataclass(slots=True)
-class _Tracer:
-    """The nodes so far, each once; but epilogues, whose functions may draw numbers, as often as they are said.
-
-    of_graphs: which of them are those of graphs that stand in this one; nothing need come of these.
-    """
-
-    nodes: list[Node] = field(default_factory=list)
-    place: dict[tuple[Stage, tuple[int, ...], int], int] = field(default_factory=dict)
-    of_graphs: set[int] = field(default_factory=set)
-
-    def add(self, stage: Stage, args: tuple[int, ...], *, of_graph: bool = False) -> Edge:
-        key = (stage, args, len(self.nodes) if isinstance(stage, Epilogue) else 0)  # of which each may be another
-        if key not in self.place:
-            if of_graph:
-                self.of_graphs.add(len(self.nodes))
-                stage = self._renamed(stage)
-            self.place[key] = len(self.nodes)
-            self.nodes.append(Node.of(stage, args, self.nodes))
-        at = self.place[key]
-        return Edge(self, at, self.nodes[at].kind)
-
-    def given(self, name: str, kind: Kind | None = None) -> Edge:
-        """What a call gives by a name; it is an input as soon as it is read."""
-        for i, node in enumerate(self.nodes):
-            if isinstance(node.stage, Input) and node.stage.name == name:
-                return Edge(self, i, node.kind)
-        return self.add(Input(name, Given() if kind is None else kind), ())
-
-    def _renamed(self, stage: Stage) -> Stage:
-        """The stage of a graph in this one; a route whose name another one has is called otherwise."""
-        if not isinstance(stage, choosing.Choose):
-            return stage
-        named = (n.stage for n in self.nodes if isinstance(n.stage, choosing.Choose | Input))
-        taken = {n.route.name if isinstance(n, choosing.Choose) else n.name for n in named}
-        names = (f"{stage.route.name}_{i}" for i in range(2, len(taken) + 3))
-        name = next(n for n in (stage.route.name, *names) if n not in taken)
-        return replace(stage, route=replace(stage.route, name=name))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Edge:
-    """What a stage gives, while a graph is traced. A part can be taken apart: `o, lse = part`."""
-
-    tracer: _Tracer = field(repr=False)
-    number: int
-    kind: Kind
-
-    def __iter__(self) -> Any:
-        if not isinstance(self.kind, Part):
-            raise GraphError(f"a part is a pair of o and lse; this is {self.kind}")
-        return iter(self[i] for i in range(2))
-
-    def __getitem__(self, i: int) -> Edge:
-        if not isinstance(self.kind, Part) or i not in (0, 1):
-            raise GraphError(f"a part has o at 0 and lse at 1; this is {self.kind}, at {i!r}")
-        return self.tracer.add(Output(("o", "lse")[i]), (self.number,))
-
-    def __bool__(self) -> bool:
-        raise GraphError("what a stage gives has no value while a graph is traced")
-
-    def _no_arithmetic(self, *_: object) -> Any:
-        raise GraphError("results of stages are no numbers yet; compute with an.epilogue(function, ...), or an.combine")
-
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __matmul__ = __neg__ = _no_arithmetic
 
 
 def graph(function: Callable[..., Any], **axes: str) -> Graph:
@@ -133,7 +57,7 @@ def graph(function: Callable[..., Any], **axes: str) -> Graph:
     """
     if not callable(function):
         raise GraphError(f"a graph is traced from a function of q, k and v, not {function!r}")
-    tracer = _Tracer()
+    tracer = Tracer()
     names = _arguments(function)
     if unknown := sorted(set(axes) - set(names)):
         raise GraphError(f"`{unknown[0]}` is on the axis {axes[unknown[0]]!r}, but the function has no such argument")
@@ -159,28 +83,6 @@ def _arguments(function: Callable[..., Any]) -> list[str]:
         if name in SIZES:
             raise GraphError(f"calls of a graph, or its explain, have a `{name}`; name the argument otherwise")
     return list(parameters)
-
-
-@overload
-def attend(pattern: Graph, q: Edge, k: Edge, v: Edge, **bindings: Any) -> Any: ...
-
-
-@overload
-def attend(
-    pattern: Mask | Pattern,
-    q: Edge,
-    k: Edge,
-    v: Edge,
-    *,
-    score: Score | Iterable[Score] = (),
-    normalize: Normalizer | None = None,
-    factor: Factor | Iterable[Factor] = (),
-    route: Route | Iterable[Route] = (),
-    heads: Heads | None = None,
-    scale: float | None = None,
-    return_lse: bool = False,
-    **bindings: Any,
-) -> Edge: ...
 
 
 def attend(
@@ -216,14 +118,14 @@ def attend(
     >>> an.compile(an.graph(near_and_far))(q, k, v).shape
     torch.Size([1, 2, 100, 16])
     """
-    tracer = _tracer_of("attend", q, k, v)
+    tracer = tracer_of("attend", q, k, v)
     if isinstance(pattern, Graph):
         said = scale is not None or heads is not None or return_lse or route != ()
         if said or any(x not in ((), None) for x in (score, normalize, factor)):
             raise GraphError(
                 "a graph says what its attentions are: their scores, routes, heads and scale, and its results"
             )
-        return _nested(pattern, tracer, (q, k, v), bindings)
+        return nested(pattern, tracer, (q, k, v), bindings)
     check_is_heads(heads)
     if isinstance(scale, bool) or not (scale is None or isinstance(scale, int | float)):
         raise GraphError(f"scale is a number, or None for D ** -0.5; not {scale!r}")
@@ -254,31 +156,6 @@ def attend(
     return found
 
 
-def _nested(graph: Graph, tracer: _Tracer, tokens: tuple[Edge, ...], bindings: Mapping[str, Any]) -> Any:
-    """What a graph in another one gives."""
-    kinds = {n.stage.name: n.kind for n in graph.nodes if isinstance(n.stage, Input)}
-    if len(kinds) < len(tokens):
-        raise GraphError(f"a graph is given q, k and v; this one reads {', '.join(kinds)}")
-    given = dict(zip(kinds, tokens, strict=False))
-    if unknown := sorted(set(bindings) - ({*kinds, *graph.choices} - set(given))):
-        more = [name for name in (*kinds, *graph.choices) if name not in given]
-        raise GraphError(
-            f"`{unknown[0]}` is bound, but beside its tokens the graph reads {', '.join(more) or 'nothing'}"
-        )
-    for name, value in bindings.items():
-        if not isinstance(value, Edge) or (name in graph.choices and not isinstance(value.kind, Lists)):
-            raise GraphError(f"`{name}` is bound to what a stage gives, lists in the place of lists, not {value!r}")
-    given |= bindings
-    for i in sorted(needed(graph, given)):
-        stage, kind = graph.nodes[i].stage, graph.nodes[i].kind
-        if isinstance(stage, Input) and stage.name not in given:
-            given[stage.name] = tracer.given(stage.name, kind)
-    numbers = {name: edge.number for name, edge in given.items()}
-    outputs = nested(graph, numbers, lambda stage, args: tracer.add(stage, args, of_graph=True).number)
-    found = tuple(Edge(tracer, i, tracer.nodes[i].kind) for i in outputs)
-    return found[0] if graph.alone else found
-
-
 def summarise(x: Any, block: int, how: str = "mean") -> Any:
     """One token for each block of x [B, H, S, D]: [B, H, ceil(S / block), D], its "mean", "max" or "sum".
 
@@ -288,7 +165,7 @@ def summarise(x: Any, block: int, how: str = "mean") -> Any:
     >>> an.summarise(torch.arange(5.0).view(1, 1, 5, 1), 2).flatten().tolist()
     [0.5, 2.5, 4.0]
     """
-    return _apply(summaries.Summarise(block, how), x)
+    return apply(summaries.Summarise(block, how), x)
 
 
 def project(x: Any, matrix: Any, onto: str = "m") -> Any:
@@ -298,12 +175,12 @@ def project(x: Any, matrix: Any, onto: str = "m") -> Any:
     """
     if onto in ("q", "k"):
         raise GraphError(f"{onto!r} is the axis of tokens of the call; name another one")
-    return _apply(summaries.Project(onto), x, matrix)
+    return apply(summaries.Project(onto), x, matrix)
 
 
 def repeat(x: Any, block: int, like: Any) -> Any:
     """What stands for a block, tokens or a part of blocks, for each token of `like`: [B, H, S, D]."""
-    return _apply(summaries.Repeat(block), x, like)
+    return apply(summaries.Repeat(block), x, like)
 
 
 def choose(route: Route, q: Any, k: Any, heads: Heads | None = None, **scores: Any) -> Any:
@@ -314,11 +191,11 @@ def choose(route: Route, q: Any, k: Any, heads: Heads | None = None, **scores: A
     """
     if not isinstance(route, Route):
         raise GraphError(f"lists are those of a route, an.route.topk_blocks(block=64, k=8), not {route!r}")
-    tracer = _tracer_of("choose", q, k)
+    tracer = tracer_of("choose", q, k)
     if unknown := sorted(set(scores) - set(route.score.names)):
         raise GraphError(f"`{unknown[0]}` is bound, but the route reads {', '.join(route.score.names) or 'nothing'}")
     named = [scores[name] if name in scores else tracer.given(name) for name in route.score.names]
-    return _apply(choosing.Choose(route, heads), q, k, *named)
+    return apply(choosing.Choose(route, heads), q, k, *named)
 
 
 def clusters(x: Any, centroids: Any, tokens: int) -> Any:
@@ -326,7 +203,7 @@ def clusters(x: Any, centroids: Any, tokens: int) -> Any:
 
     Lists [B, H, C, tokens], ascending; of equal products the lower token wins. No gradient.
     """
-    return _apply(choosing.Clusters(_called(centroids, "centroids"), tokens), x, centroids)
+    return apply(choosing.Clusters(called(centroids, "centroids"), tokens), x, centroids)
 
 
 def hash_buckets(x: Any, directions: Any, like: Any = None) -> Any:
@@ -334,7 +211,7 @@ def hash_buckets(x: Any, directions: Any, like: Any = None) -> Any:
 
     Facts of folded tokens, [B * H, S]; `like` has as many heads as they are to be for. No gradient.
     """
-    return _apply(choosing.Buckets(), x, directions, x if like is None else like)
+    return apply(choosing.Buckets(), x, directions, x if like is None else like)
 
 
 def pack(bits: Any, like: Any, most: int | None = None) -> Any:
@@ -344,7 +221,7 @@ def pack(bits: Any, like: Any, most: int | None = None) -> Any:
     """
     if most is not None and (not isinstance(most, int) or isinstance(most, bool) or most < 1):
         raise GraphError(f"a number of places from 1 on are packed, not {most!r}")
-    return _apply(choosing.Pack(most), bits, like)
+    return apply(choosing.Pack(most), bits, like)
 
 
 def gather(x: Any, lists: Any) -> Any:
@@ -352,17 +229,17 @@ def gather(x: Any, lists: Any) -> Any:
 
     Where a list has -1, or a member again, stands any token: `an.places` is -1 there, and a mask has to leave it out.
     """
-    return _apply(moving.Gather(), x, lists)
+    return apply(moving.Gather(), x, lists)
 
 
 def places(lists: Any, like: Any) -> Any:
     """The positions of what lists gather, facts [B * H * n, places], -1 where nothing is; `like` has the heads."""
-    return _apply(moving.Places(), lists, like)
+    return apply(moving.Places(), lists, like)
 
 
 def positions(x: Any, like: Any) -> Any:
     """The positions of folded tokens, facts of x [B, H, S, D] for each head of `like`: [B * H, S]."""
-    return _apply(moving.Positions(), x, like)
+    return apply(moving.Positions(), x, like)
 
 
 def scatter(x: Any, lists: Any, like: Any, how: str = "set", eps: float = 0.0) -> Any:
@@ -372,7 +249,7 @@ def scatter(x: Any, lists: Any, like: Any, how: str = "set", eps: float = 0.0) -
     the count plus `eps`; or the part (o, lse) is that of one softmax over the keys of all ("merge"). A token in no list
     gets 0.
     """
-    return _apply(moving.Scatter(how, eps), x, lists, like)
+    return apply(moving.Scatter(how, eps), x, lists, like)
 
 
 def fold(x: Any, like: Any = None) -> Any:
@@ -380,12 +257,12 @@ def fold(x: Any, like: Any = None) -> Any:
 
     `like` has as many heads as it is to be for: those of k for the query heads, fold(k, like=q).
     """
-    return _apply(moving.Fold(), x, x if like is None else like)
+    return apply(moving.Fold(), x, x if like is None else like)
 
 
 def unfold(x: Any, like: Any) -> Any:
     """What was computed of folded tokens, [B * H, 1, S, D] or a part, with the heads of `like`: [B, H, S, D]."""
-    return _apply(moving.Unfold(), x, like)
+    return apply(moving.Unfold(), x, like)
 
 
 def epilogue(function: Callable[..., Any], *values: Any, gives: Kind | None = None) -> Any:
@@ -399,7 +276,7 @@ def epilogue(function: Callable[..., Any], *values: Any, gives: Kind | None = No
         raise GraphError(f"what an epilogue gives is an.Tokens('q'), an.Rows('q') and the like, not {gives!r}")
     if not isinstance(function, Hashable):
         raise GraphError(f"an epilogue can be hashed, so that equal graphs are equal; {function!r} cannot")
-    return _apply(Epilogue(function, gives), *values)
+    return apply(Epilogue(function, gives), *values)
 
 
 def merge(parts: Iterable[Any]) -> Any:
@@ -419,7 +296,7 @@ def merge(parts: Iterable[Any]) -> Any:
     Raises ShapeError for no parts, and for parts of different shapes; DtypeError for parts of different dtypes.
     """
     given = list(parts)
-    return _apply(Merge(), *given) if any(isinstance(x, Edge) for x in given) else merged(given)
+    return apply(Merge(), *given) if any(isinstance(x, Edge) for x in given) else merged(given)
 
 
 def combine(branches: Iterable[tuple[Any, Any]]) -> Any:
@@ -447,34 +324,4 @@ def combine(branches: Iterable[tuple[Any, Any]]) -> Any:
                 f"a branch is (weight, attention), its weight a number or what a stage gives; not {(w, o)}"
             )
     weights = tuple(None if isinstance(w, Edge) else float(w) for w, _ in given)
-    return _apply(Combine(weights), *(x for pair in given for x in pair if isinstance(x, Edge)))
-
-
-def _called(x: Any, otherwise: str) -> str:
-    """The name of an input."""
-    if not isinstance(x, Edge):
-        return otherwise
-    stage = list(x.tracer.nodes)[x.number].stage
-    return stage.name if isinstance(stage, Input) else f"{otherwise} {x.number}"
-
-
-def _apply(stage: Stage, *values: Any) -> Any:
-    """A node of these edges, or what it computes of tensors."""
-    if values and not any(isinstance(x, Edge) for x in values):
-        return stage.run(_OUTSIDE, *values)
-    tracer = _tracer_of(stage.text, *values)
-    return tracer.add(stage, tuple(x.number for x in values))
-
-
-def _tracer_of(what: str, *values: Any) -> _Tracer:
-    """The graph that edges are of. Raises GraphError for what is no edge."""
-    for x in values:
-        if not isinstance(x, Edge):
-            shown = f"a tensor {list(x.shape)}" if isinstance(x, Tensor) else repr(x)
-            raise GraphError(
-                f"{what} is a stage of a graph, made by an.graph(lambda q, k, v: ...); it is given {shown}"
-            )
-    tracer: _Tracer = values[0].tracer
-    if any(x.tracer is not tracer for x in values):
-        raise GraphError(f"{what} takes what one graph gives, not what several do")
-    return tracer
+    return apply(Combine(weights), *(x for pair in given for x in pair if isinstance(x, Edge)))

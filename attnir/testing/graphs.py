@@ -7,8 +7,8 @@ attention in float32: both choose and move the same tokens.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from inspect import Parameter, Signature
 from typing import Any
 
@@ -75,35 +75,48 @@ def graphs(case: Case, on: Executor) -> dict[str, float]:
     return {name: _accept(name, found[name].cpu(), best[name], ref[name], largest) for name in ref}
 
 
-def graph_by_chance(drawn: random.Random) -> tuple[Graph, Graph, list[str]]:
-    """A graph, some of whose branches are graphs; the same one without those; the gates [B, Hq, Sq] that it reads."""
-    names = ["first", "second", "third"][: drawn.randint(1, 3)]
-    flat = [drawn.choice(BRANCHES)(drawn, name) for name in names]
-    nested = [_nested(branch) if drawn.random() < 0.3 else branch for branch in flat]
-    way = drawn.choice(["merge", "combine", "both"]) if len(names) > 1 else "alone"
-    after = drawn.random() < 0.3
+@dataclass(frozen=True, slots=True)
+class _Stages:
+    """What a random graph is traced from: its branches, and how they are put together.
 
-    def stages(chosen: Sequence[Branch], q: Any, k: Any, v: Any, *gates: Any) -> Any:
-        parts = [branch(q, k, v) for branch in chosen]
-        if way == "alone":
+    way     "alone", "merge", "combine", or "both": the others are merged, and combined with the first
+    gates   the names of the gates that weigh what is combined
+    after   whether an epilogue follows
+    """
+
+    branches: tuple[Branch, ...]
+    way: str
+    gates: tuple[str, ...]
+    after: bool
+
+    @property
+    def __signature__(self) -> Signature:
+        """Arguments as the graph names them: inspect asks for it."""
+        return Signature([Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in (*"qkv", *self.gates)])
+
+    def __call__(self, q: Any, k: Any, v: Any, *gates: Any) -> Any:
+        parts = [branch(q, k, v) for branch in self.branches]
+        if self.way == "alone":
             o, lse = parts[0]
-        elif way == "merge":
+        elif self.way == "merge":
             o, lse = merge(parts)
-        elif way == "combine":
+        elif self.way == "combine":
             o, lse = combine([(g, part[0]) for g, part in zip(gates, parts, strict=True)]), parts[0][1]
         else:
             both, lse = merge(parts[1:])
             o = combine([(gates[0], parts[0][0]), (0.5, both)])
-        return (epilogue(torch.tanh, o) if after else o), lse
+        return (epilogue(torch.tanh, o) if self.after else o), lse
 
-    gates = {"combine": names, "both": names[:1]}.get(way, [])
-    arguments = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in (*"qkv", *gates)]
-    declared = []
-    for branches in (nested, flat):
-        of_branches = partial(stages, branches)
-        of_branches.__signature__ = Signature(arguments)  # type: ignore[attr-defined]  # which a function may have
-        declared.append(graph(of_branches))
-    return declared[0], declared[1], gates
+
+def graph_by_chance(drawn: random.Random) -> tuple[Graph, Graph, tuple[str, ...]]:
+    """A graph, some of whose branches are graphs; the same one without those; the gates [B, Hq, Sq] that it reads."""
+    names = ("first", "second", "third")[: drawn.randint(1, 3)]
+    flat = tuple(drawn.choice(BRANCHES)(drawn, name) for name in names)
+    nested = tuple(_nested(branch) if drawn.random() < 0.3 else branch for branch in flat)
+    way = drawn.choice(["merge", "combine", "both"]) if len(names) > 1 else "alone"
+    gates = {"combine": names, "both": names[:1]}.get(way, ())
+    stages = _Stages(flat, way, gates, drawn.random() < 0.3)
+    return graph(replace(stages, branches=nested)), graph(stages), gates
 
 
 def _nested(branch: Branch) -> Branch:

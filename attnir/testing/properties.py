@@ -136,7 +136,7 @@ def counts(case: Case, _: Executor) -> None:
 def numbers(case: Case, on: Executor) -> dict[str, float]:
     """o, lse and every gradient are as near to float64 as a same-dtype eager result is, row by row.
 
-    Keys and values that no visited tile holds are NaN, and so is what lies around padded tensors: none of it leaks.
+    Keys and values that no visited tile holds are NaN, and so is what lies around tensors: none of it leaks.
     """
     calm = case.kind == "normal" and abs(case.factor) * case.d**0.5 <= CALM
     return judge(spoilt(case, on), case, roundings=1 if calm else CHANCE, stored=True)

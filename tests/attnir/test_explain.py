@@ -77,6 +77,18 @@ def test_block_lists_are_explained_with_their_reason_and_their_bytes() -> None:
     assert "block lists: `(q // 64 + k // 64) % 2 == 0` bounds k by no expression of q" in str(e)
 
 
+def test_it_says_which_lists_are_by_chance() -> None:
+    """Those of a route that are not given, alone and in a graph."""
+    route = an.route.topk_blocks(block=16, k=2)
+    attn = an.compile(an.causal(), route=route)
+    graph = an.compile(an.graph(lambda q, k, v: an.attend(an.causal(), q, k, v, route=route)))
+    lists = torch.zeros(1, 1, 4, 2, dtype=torch.int32)
+    for e in (attn.explain(64), graph.explain(64)):
+        assert e.by_chance == ("picks",) and "picks by random scores" in str(e)
+    for e in (attn.explain(64, picks=lists), graph.explain(64, picks=lists), an.compile(an.causal()).explain(64)):
+        assert not e.by_chance and "random scores" not in str(e)
+
+
 def test_it_describes_the_target_that_is_asked_for() -> None:
     attention = an.compile(an.causal())
     tiles = {t: attention.explain(1024, target=t, d=128).tile for t in ("sm_80", "sm_90", "sm_100", "gfx942")}

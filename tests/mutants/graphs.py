@@ -73,9 +73,9 @@ MUTANTS = (
     ),
     _graph(
         "keys and values of a graph in a graph change places",
-        "graph.tracing",
-        "dict(zip(kinds, tokens, strict=False))",
-        "dict(zip(kinds, (tokens[0], *tokens[:0:-1]), strict=False))",
+        "graph.nesting",
+        "dict(zip(inputs, tokens, strict=False))",
+        "dict(zip(inputs, (tokens[0], *tokens[:0:-1]), strict=False))",
     ),
     _graph(
         "a later unit may be chosen",
