@@ -63,20 +63,25 @@ def arrange(
     """The launches that visit the live tiles of a predicate, with tiles of (row tokens, column tokens)."""
     predicate = normalise(predicate)
     weights = weights.without_sink if transposed else weights
+    found = [
+        replace(c, launches=_weighed(c.launches, score, weights))
+        for c in _candidates(predicate, spaces, tile, transposed)
+        if weights.landmarks is None or _keeps_blocks(c.launches)
+    ]
+    best = _best(found, nominal(predicate, spaces), proved=is_arithmetic(predicate))
+    return Arrangement(best, tuple(c for c in found if c is not best))
+
+
+@lru_cache(maxsize=512)
+def _candidates(predicate: Expr, spaces: Spaces, tile: tuple[int, int], transposed: bool) -> tuple[Candidate, ...]:
+    """The candidates, as the predicate alone has them, whatever is weighed."""
     rows = Side.KEYS if transposed else Side.QUERIES
     call = nominal(predicate, spaces)
     candidates = Candidates(predicate, spaces[::-1] if transposed else spaces, rows, tile, call)
-    found = [
-        Candidate(
-            name,
-            _weighed(launches, score, weights),
-            sum(visited_pairs(p, call) for programs in launches for p in programs),
-        )
+    return tuple(
+        Candidate(name, launches, sum(visited_pairs(p, call) for programs in launches for p in programs))
         for name, launches in candidates.all()
-        if weights.landmarks is None or _keeps_blocks(launches)
-    ]
-    best = _best(found, call, proved=is_arithmetic(predicate))
-    return Arrangement(best, tuple(c for c in found if c is not best))
+    )
 
 
 def _keeps_blocks(launches: Launches) -> bool:

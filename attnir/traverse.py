@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 from attnir.expr import Expr, build, node
 from attnir.ops import TABLES, FieldDecl, Op, ParamDecl, Searched, SelectionDecl, TensorDecl
+
+DECLARED = (FieldDecl, TensorDecl, SelectionDecl, ParamDecl, Searched)
 
 
 def nodes(*roots: Expr, definitions: bool = True) -> Iterator[Expr]:
@@ -64,10 +67,16 @@ def contains(e: Expr, leaf: Expr) -> bool:
     return any(n is leaf for n in nodes(e))
 
 
+@lru_cache(maxsize=4096)
+def _declared(roots: tuple[Expr, ...]) -> tuple[Expr, ...]:
+    """The nodes below the roots that stand for something declared: what is asked of them is asked again and again."""
+    return tuple(n for n in nodes(*roots) if isinstance(n.value, DECLARED))
+
+
 def fields_of(*roots: Expr) -> tuple[FieldDecl, ...]:
     """The fields read below the roots, by name."""
-    found = {n.value for n in nodes(*roots) if isinstance(n.value, FieldDecl)}
-    found |= {n.value.field for n in nodes(*roots) if isinstance(n.value, Searched)}
+    values = {n.value for n in _declared(roots)}
+    found = {v.field if isinstance(v, Searched) else v for v in values if isinstance(v, FieldDecl | Searched)}
     return tuple(sorted(found, key=lambda d: d.name))
 
 
@@ -78,7 +87,7 @@ def tensors_of(*roots: Expr) -> tuple[TensorDecl, ...]:
 
 def selections_of(*roots: Expr) -> tuple[SelectionDecl, ...]:
     """The selections read below the roots, by name."""
-    found = {n.value for n in nodes(*roots) if isinstance(n.value, SelectionDecl)}
+    found = {n.value for n in _declared(roots) if isinstance(n.value, SelectionDecl)}
     return tuple(sorted(found, key=lambda d: d.name))
 
 
@@ -88,7 +97,7 @@ def reals_of(*roots: Expr) -> tuple[TensorDecl, ...]:
 
 
 def _tensors(op: Op, roots: tuple[Expr, ...]) -> tuple[TensorDecl, ...]:
-    found = {n.value for n in nodes(*roots) if n.op is op and isinstance(n.value, TensorDecl)}
+    found = {n.value for n in _declared(roots) if n.op is op and isinstance(n.value, TensorDecl)}
     return tuple(sorted(found, key=lambda d: d.name))
 
 
@@ -103,7 +112,7 @@ def numbers_of(*roots: Expr) -> tuple[ParamDecl, ...]:
 
 
 def _params(op: Op, roots: tuple[Expr, ...]) -> tuple[ParamDecl, ...]:
-    found = {n.value for n in nodes(*roots) if n.op is op and isinstance(n.value, ParamDecl)}
+    found = {n.value for n in _declared(roots) if n.op is op and isinstance(n.value, ParamDecl)}
     return tuple(sorted(found, key=lambda d: d.name))
 
 

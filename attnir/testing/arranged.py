@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any
 
 from hypothesis import strategies as st
 
 import attnir as an
+from attnir.testing.drawing import one_of_these
 
 KV_LEN = an.tensor("kv_len", "b")
-T = TypeVar("T")
 
 AXES = ("y", "x", "t")
 LONGEST = {1: 23, 2: 8, 3: 5}  # of each axis, by their number: few tokens, so that all pairs can be looked at
 SIZE = {name: an.param(f"size_{name}", low=1, high=64) for name in AXES}  # of grids whose sizes a call gives
-
-
-def one_of_these(found: Sequence[T]) -> st.SearchStrategy[T]:
-    """One of some masks or lambdas, by its index: hypothesis describes what it samples from, which is long here."""
-    return st.integers(0, len(found) - 1).map(lambda i: found[i])
 
 
 @st.composite

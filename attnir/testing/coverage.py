@@ -45,11 +45,11 @@ class Coverage:
     axes: Counter[str] = field(default_factory=Counter)
     ways: Counter[str] = field(default_factory=Counter)
 
-    def add(self, case: Case) -> None:
-        """Count a case."""
+    def add(self, case: Case, tile: tuple[int, int]) -> None:
+        """Count a case, in tiles of so many queries and keys."""
         self.nodes.update({n.op.value for n in nodes(*pattern(case.pattern).roots)})
         self.axes.update(set(_axes(case)))
-        self.ways.update(set(_ways(case)))
+        self.ways.update(set(_ways(case, tile)))
 
     def missed(self) -> dict[str, list[str]]:
         """What was not met, by kind."""
@@ -98,9 +98,8 @@ def _axes(case: Case) -> Iterator[str]:
     yield from (name for name, holds in said.items() if holds)
 
 
-def _ways(case: Case) -> Iterator[str]:
-    plan = Plan(pattern(case.pattern)).on(case.call)
-    launches = plan.launches(case.tile or (16, 16))
+def _ways(case: Case, tile: tuple[int, int]) -> Iterator[str]:
+    launches = Plan(pattern(case.pattern)).on(case.call).launches(tile)
     yield from (_way(p) for programs in launches for p in programs)
     if len(launches) > 1:
         yield "several launches"

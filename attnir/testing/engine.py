@@ -19,7 +19,7 @@ from hypothesis.errors import Unsatisfiable
 from attnir.testing.case import Case, DoesNotApply
 from attnir.testing.coverage import Coverage
 from attnir.testing.executor import Executor
-from attnir.testing.properties import PROPERTIES, Property
+from attnir.testing.properties import PROPERTIES, SMALLEST, Property
 from attnir.testing.script import script
 
 EXAMPLES = 10  # of a round; from the eleventh on hypothesis mostly repeats parts of the ones before
@@ -156,7 +156,7 @@ class _Round:
         if not self.tally.is_new(case):
             return None
         self.tally.cases += 1
-        self.tally.covered.add(case)
+        self.tally.covered.add(case, next((e.tile(case, "forward") for e in self.executors), SMALLEST))
         failure = first_failure(case, self.executors, self.tally)
         if failure is None or any(failure.like(known) for known in self.tally.failures):
             return None

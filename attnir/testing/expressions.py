@@ -20,6 +20,7 @@ from attnir.expr import Expr
 from attnir.limits import predicate_problem
 from attnir.ops import COMPARISONS, FieldDecl, Op, ParamDecl, SelectionDecl, TensorDecl
 from attnir.signature import Signature
+from attnir.testing.drawing import often
 from attnir.traverse import fields_of, numbers_of, params_of, reals_of, selections_of
 
 WIDTH = ParamDecl("w", 0, 40)
@@ -37,7 +38,7 @@ reads = st.builds(ex.field, fields, tokens)
 small_params = st.sampled_from([WIDTH, SHIFT, BLOCK]).map(ex.param)
 constants = st.integers(-9, 30).map(ex.const)
 others = st.one_of(constants, st.sampled_from([ex.B, ex.H]), small_params)
-leaves = st.one_of(tokens, tokens, others, reads)
+leaves = often(tokens, tokens, others, reads)
 
 
 def _divisors(integers: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
@@ -71,20 +72,20 @@ def _larger(integers: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
 
 
 integers = st.recursive(leaves, _larger, max_leaves=5)
-bare = st.recursive(st.one_of(tokens, tokens, others), _larger, max_leaves=6)  # of no field
+bare = st.recursive(often(tokens, tokens, others), _larger, max_leaves=6)  # of no field
 
 
 @cache
 def row_values(row: Expr) -> st.SearchStrategy[Expr]:
     """Integers that read no column: what bounds a row's columns."""
     token = st.just(row)
-    return st.recursive(st.one_of(token, token, others, st.builds(ex.field, fields, token)), _larger, max_leaves=4)
+    return st.recursive(often(token, token, others, st.builds(ex.field, fields, token)), _larger, max_leaves=4)
 
 
 @cache
 def bare_row_values(row: Expr) -> st.SearchStrategy[Expr]:
     """Those that read no field either."""
-    return st.recursive(st.one_of(st.just(row), st.just(row), others), _larger, max_leaves=4)
+    return st.recursive(often(st.just(row), st.just(row), others), _larger, max_leaves=4)
 
 
 def _joined(conditions: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
@@ -129,7 +130,7 @@ def _bound(draw: st.DrawFn) -> Expr:
 
 bounds = _bound()
 bounded = st.recursive(bounds, _joined, max_leaves=5)
-predicates = st.one_of(bounded, bounded, trees).filter(lambda e: not predicate_problem(e))
+predicates = often(bounded, bounded, trees).filter(lambda e: not predicate_problem(e))
 tiles = st.tuples(st.integers(1, 9), st.integers(1, 9))
 
 _DTYPES = {
@@ -151,7 +152,7 @@ def _values(draw: st.DrawFn, decl: FieldDecl, shape: tuple[int, ...]) -> Tensor:
 
 def _in_range(decl: ParamDecl) -> st.SearchStrategy[int]:
     near = st.integers(max(decl.low, -12), min(decl.high, 24))
-    return st.one_of(near, near, st.sampled_from([decl.low, decl.high]))
+    return often(near, near, st.sampled_from([decl.low, decl.high]))
 
 
 @st.composite
@@ -248,7 +249,7 @@ def _functions(numbers: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
 
 
 def _scores(numbers: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
-    real_or_integer = st.one_of(numbers, numbers, others, reads)
+    real_or_integer = often(numbers, numbers, others, reads)
     return st.one_of(
         st.builds(real.add, numbers, real_or_integer),
         st.builds(real.sub, real_or_integer, numbers),
@@ -262,9 +263,27 @@ def _scores(numbers: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
     )
 
 
+@st.composite
+def guarded(draw: st.DrawFn) -> tuple[Expr, Expr]:
+    """A condition, and a score that is a number where it holds: elsewhere it, or its slope, is infinite or none."""
+    n, size = draw(st.integers(0, 12)), draw(st.integers(2, 9))
+    gaps = [ex.Q - ex.K + n, ex.K - ex.Q + n, n + 9 - ex.absolute(ex.Q - ex.K), ex.K - n, (ex.Q + ex.K) % size]
+    gap = gaps[draw(st.integers(0, len(gaps) - 1))]
+    s, size_of = real.SCORE, real.of_integer(gap)
+    found = [
+        real.div(s, size_of),
+        real.sub(s, real.div(real.ONE, size_of)),
+        real.add(s, real.log(size_of)),
+        real.mul(s, real.log(real.add(size_of, real.ONE))),
+        real.mul(s, real.sqrt(size_of)),
+        real.div(real.add(s, draw(read)), size_of),
+    ]
+    return gap > 0, found[draw(st.integers(0, len(found) - 1))]
+
+
 amounts = st.integers(-32, 32).map(lambda n: real.real(n / 8))
-given_numbers = st.one_of(read, read, st.just(ex.number(GAIN)))
-leaves_of_scores = st.one_of(st.just(real.SCORE), st.just(real.SCORE), amounts, given_numbers)
+given_numbers = often(read, read, st.just(ex.number(GAIN)))
+leaves_of_scores = often(st.just(real.SCORE), st.just(real.SCORE), amounts, given_numbers)
 
 
 @st.composite
@@ -309,5 +328,5 @@ def _steps(e: Expr, other: Expr, integer: Expr, condition: Expr) -> list[Expr]:
     ]
 
 
-scores = st.one_of(_chained(), _chained(), st.recursive(leaves_of_scores, _scores, max_leaves=4))
+scores = often(_chained(), _chained(), st.recursive(leaves_of_scores, _scores, max_leaves=4))
 scores = scores.map(real.of_integer).filter(lambda e: not predicate_problem(e))

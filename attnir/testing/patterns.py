@@ -11,24 +11,26 @@ import attnir as an
 from attnir.errors import DeclarationError
 from attnir.expr import Expr
 from attnir.ops import Op
-from attnir.real import of_integer
+from attnir.real import of_integer, tensors_read
 from attnir.testing.arranged import arranged, neighborhoods
+from attnir.testing.drawing import often
 from attnir.testing.entries import entries
-from attnir.testing.expressions import scores
+from attnir.testing.expressions import guarded, scores
 from attnir.testing.pieces import positional
 from attnir.testing.weighed import factors, normalizers
-from attnir.traverse import nodes
+from attnir.traverse import nodes, reads
+from attnir.value import Value
 from attnir.weighing import SOFTMAX
 
 MOST_PRODUCTS = 2  # of a score with itself or another: powers of scores leave what float32 holds
 
-masks = st.one_of(positional, positional, arranged(scale=2, given=True), neighborhoods())
+masks = often(positional, positional, positional, arranged(scale=2, given=True), neighborhoods())
 
 
 @st.composite
 def patterns(draw: st.DrawFn) -> an.Pattern:
-    """A pattern: a mask of some kind, one of four alone; of the others two of three have a score, half of them a
-    normaliser, fewer a factor.
+    """A pattern: a mask of some kind, one of four alone; of the others two of three have a score, now and then one that
+    the mask keeps from what is infinite, half of them a normaliser, fewer a factor.
 
     >>> from hypothesis import find
     >>> find(patterns(), lambda p: len(p.fields) > 0).fields != ()
@@ -41,10 +43,15 @@ def patterns(draw: st.DrawFn) -> an.Pattern:
     declared = an.pattern(base)
     if draw(st.integers(0, 3)) == 3:
         return declared
-    if draw(st.integers(0, 2)):
+    if draw(st.integers(0, 7)) == 7:
+        condition, score = draw(guarded())
+        declared = _with(_with(declared, score=an.Score(score)) & an.Mask(condition))
+    elif draw(st.integers(0, 2)):
         declared = _with(declared, score=draw(_changes))
     if draw(st.booleans()) and declared.weights == SOFTMAX:
-        declared = _with(declared, normalize=draw(normalizers))
+        of_rows = [Value(n) for _, n in tensors_read(declared.score) if "k" not in reads(n)]
+        shared = draw(st.sampled_from(of_rows)) if of_rows and draw(st.booleans()) else None
+        declared = _with(declared, normalize=draw(normalizers) if shared is None else an.softmax(sink=lambda: shared))
     if draw(st.integers(0, 3)) == 3:
         declared = _with(declared, factor=draw(factors))
     return declared
@@ -72,4 +79,4 @@ counts = st.sampled_from(
     ]
 )
 changes = scores.filter(_few_products).map(lambda e: an.Score(e if e.is_real else of_integer(e)))
-_changes = st.one_of(changes, changes, counts)
+_changes = often(changes, changes, counts)

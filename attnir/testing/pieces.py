@@ -8,15 +8,17 @@ from typing import Any
 from hypothesis import strategies as st
 
 import attnir as an
-from attnir.testing.arranged import KV_LEN, one_of_these
+from attnir.testing.arranged import KV_LEN, neighborhoods
+from attnir.testing.drawing import often, one_of_these
 from attnir.testing.expressions import predicates
 
 DOC, START, KIND = an.field("doc", sorted=True), an.field("start", sorted=True), an.field("kind")
 WIDTH, BLOCK = an.param("w", low=0, high=40), an.param("stop", low=1, high=9)
+WIDE = an.param("wide")  # whose multiples leave 32 bits
 REACH = an.tensor("reach", "h")
 PICKS, OWN = an.selection("picks"), an.selection("own", "b", "h")
 
-near = st.one_of(st.integers(0, 12), st.integers(0, 12), st.integers(13, 90))  # distances
+near = often(st.integers(0, 12), st.integers(0, 12), st.integers(13, 90))  # distances
 blocks = st.one_of(st.integers(1, 9), st.sampled_from([2, 4, 8, 16, 32]), st.sampled_from([16, 24, 32, 40]))
 
 
@@ -60,6 +62,8 @@ def _pieces(n: int, m: int, size: int) -> list[list[Callable[..., Any]]]:
         lambda q, k: (n - q) % size >= (m - k) % size,
         lambda q, k: q - k <= an.where(q * k % 3 == 0, n + m, m),
         lambda q, k, h: (q * k) % 17 < REACH[h],
+        lambda q, k: (q * k + 3 * WIDE) % (size + 1) <= m,
+        lambda q, k: (q - k - 3 * WIDE) // 7 % size < size - n % 2,
     ]
     fields: list[Callable[..., Any]] = [
         lambda q, k: DOC(q) == DOC(k),
@@ -71,13 +75,6 @@ def _pieces(n: int, m: int, size: int) -> list[list[Callable[..., Any]]]:
         lambda q, k, h: DOC(q) - DOC(k) == h,
         lambda q, k: (KIND(k) == 1) | (KIND(q) == 1),
         lambda q, k: KIND(k) > m % 4,
-    ]
-    labels: list[Callable[..., Any]] = [  # which queries have that no key has, and the other way round
-        lambda q, k: KIND(q) == KIND(k),
-        lambda q, k: (KIND(q) == KIND(k)) & (k <= q),
-        lambda q, k: (KIND(q) == KIND(k)) & (abs(q - k) <= n),
-        lambda q, k: (KIND(q) // 2 == KIND(k) // 2) & (k // size <= q // size),
-        lambda q, k: (KIND(q) == KIND(k)) & (k >= m) | (KIND(q) == KIND(k)) & (k < START(q)),
     ]
     place = m % 3  # a member that stands twice has its first place
     chosen: list[Callable[..., Any]] = [
@@ -103,7 +100,18 @@ def _pieces(n: int, m: int, size: int) -> list[list[Callable[..., Any]]]:
         lambda q, k, b: k < n * (b + 1),
         lambda q, k, b: k < KV_LEN[b],
     ]
-    return [bounds, bounds, classes, pairwise, fields, fields, copies, labels, chosen, chosen]
+    return [bounds, bounds, classes, pairwise, fields, fields, copies, _labels(n, m, size), chosen, chosen]
+
+
+def _labels(n: int, m: int, size: int) -> list[Callable[..., Any]]:
+    """Equal labels, some of which no key has, others no query."""
+    return [
+        lambda q, k: KIND(q) == KIND(k),
+        lambda q, k: (KIND(q) == KIND(k)) & (k <= q),
+        lambda q, k: (KIND(q) == KIND(k)) & (abs(q - k) <= n),
+        lambda q, k: (KIND(q) // 2 == KIND(k) // 2) & (k // size <= q // size),
+        lambda q, k: (KIND(q) == KIND(k)) & (k >= m) | (KIND(q) == KIND(k)) & (k < START(q)),
+    ]
 
 
 @st.composite
@@ -111,6 +119,31 @@ def pieces(draw: st.DrawFn) -> an.Mask:
     """One of the well-known pieces."""
     sorts = _pieces(draw(near), draw(near), draw(blocks))
     return an.mask(draw(one_of_these(draw(one_of_these(sorts)))))
+
+
+@st.composite
+def labels(draw: st.DrawFn) -> an.Mask:
+    """Tokens see those of their own label."""
+    return an.mask(draw(one_of_these(_labels(draw(near), draw(near), draw(blocks)))))
+
+
+@st.composite
+def thinned(draw: st.DrawFn) -> an.Mask:
+    """A dilated window, or one on a grid, from which facts about tokens take some out: its tiles are not listed."""
+    n, size = draw(st.integers(9, 90)), draw(st.integers(2, 9))
+    windows = [
+        lambda q, k: ((q - k) % size == 0) & (k <= q) & (q - k < n),
+        lambda q, k: ((q - k) % size == 0) & (abs(q - k) < n),
+    ]
+    facts = [
+        lambda q, k: KIND(k) < size,
+        lambda q, k: KIND(q) - KIND(k) < 2,
+        lambda q, k: DOC(q) == DOC(k),
+        lambda q, k: START(k) <= q,
+        lambda q, k, b: k < KV_LEN[b],
+    ]
+    window = draw(neighborhoods()) if draw(st.booleans()) else an.mask(draw(one_of_these(windows)))
+    return window & an.mask(draw(one_of_these(facts)))
 
 
 def _composed(masks: st.SearchStrategy[an.Mask]) -> st.SearchStrategy[an.Mask]:
@@ -130,9 +163,5 @@ def by_head(draw: st.DrawFn) -> an.Mask:
     return an.per_head([(slice(0, cut), first), (slice(cut, draw(st.sampled_from([None, cut + 1]))), then)])
 
 
-positional = st.one_of(
-    st.recursive(pieces(), _composed, max_leaves=4),
-    st.recursive(pieces(), _composed, max_leaves=4),
-    predicates.map(an.Mask),
-    by_head(),
-)
+composed = st.recursive(pieces(), _composed, max_leaves=4)
+positional = often(composed, composed, predicates.map(an.Mask), by_head(), often(labels(), thinned()))

@@ -38,6 +38,7 @@ from attnir.testing.walks import MEANINGS, findings, visited
 FEW_PAIRS = 1500  # that plain Python looks at, one by one
 DRAWN_PAIRS = 500  # of more than these
 SOME_PAIRS = 4000  # for which more tiles, and laws of several calls, are tried
+MORE_PAIRS = 40_000  # for which statistics are
 SMALLEST = (16, 16)  # tile that a Triton kernel has
 SMALL_TILES = ((4, 4), (2, 8))  # by turns
 
@@ -190,7 +191,7 @@ PROPERTIES: dict[str, Property] = {
         Property("merges", "kernel", "keys that are split in two merge by their lse", merges, SOME_PAIRS, 3),
         Property("history", "kernel", "calls with other values in between change nothing", recalls, SOME_PAIRS, 4),
         Property("steps", "kernel", "steps of few pairs, of one member each or of all, give the same", steps, turn=1),
-        Property("statistics", "kernel", "statistics are near dense float64, row by row", statistics, SOME_PAIRS, 2),
+        Property("statistics", "kernel", "statistics are near dense float64, row by row", statistics, MORE_PAIRS, 2),
         Property("routed", "kernel", "a graph that chooses computes what its lists say", routed, SOME_PAIRS, 4),
         Property("graphs", "kernel", "a random graph computes its dense meaning", graphs, SOME_PAIRS, 3),
         Property("numbers", "kernel", "o, lse and gradients are near dense float64, row by row; no NaN leaks", numbers),

@@ -10,6 +10,7 @@ from attnir import real
 from attnir.expr import Expr
 from attnir.ops import TensorDecl
 from attnir.real import SCORE
+from attnir.testing.drawing import often
 from attnir.testing.expressions import bare_row_values, bounds, read
 from attnir.value import Value
 
@@ -39,14 +40,16 @@ def _positive(s: Expr) -> list[Expr]:
 
 scaled = st.sampled_from([1.0, 1.0, 0.5, -1.0]).map(lambda n: real.mul(SCORE, real.real(n)))
 moved = st.builds(real.add, scaled, st.one_of(st.sampled_from([-1.0, 0.5]).map(real.real), read))
-positive = st.one_of(scaled, scaled, moved).flatmap(lambda s: st.sampled_from(_positive(s)))
-marked = st.builds(an.softmax, sink=st.one_of(st.none(), sinks), landmarks=st.sampled_from([16, 16, 32, 64, 128]))
-normalizers = st.one_of(
+positive = often(scaled, scaled, moved).flatmap(lambda s: st.sampled_from(_positive(s)))
+marked = st.builds(an.softmax, sink=often(st.none(), sinks), landmarks=st.sampled_from([16, 16, 32, 64, 128]))
+divided = positive.map(lambda e: an.Weights(e, divided=True))
+normalizers = often(
     sinks.map(lambda sink: an.softmax(sink=sink)),
     marked,
     marked,
-    positive.map(lambda e: an.Weights(e, divided=True)),
-    positive.map(lambda e: an.Weights(e, divided=True)),
+    marked,
+    divided,
+    divided,
     positive.map(lambda e: an.Weights(e, divided=False)),
     scaled.map(lambda e: an.Weights(e, divided=False)),
 )

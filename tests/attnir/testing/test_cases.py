@@ -11,6 +11,7 @@ import attnir as an
 from attnir.testing import Case, cases, entries, patterns
 from attnir.testing.cases import MOST_PAIRS, allowed
 from attnir.testing.coverage import AXES, WAYS, Coverage
+from attnir.testing.properties import SMALLEST
 
 QUICK = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 
@@ -57,7 +58,8 @@ def test_everything_is_covered_in_time() -> None:
     covered = Coverage()
 
     def add(data: st.DataObject) -> None:
-        covered.add(data.draw(cases()))
+        case = data.draw(cases())
+        covered.add(case, case.tile or SMALLEST)
 
     for number in range(4):
         if any(covered.missed().values()):

@@ -24,7 +24,7 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[Case]:
         return Failure(case, "walks", "torch", "three", "AssertionError") if case.q_len == 3 else None
 
     monkeypatch.setattr(rounds, "first_failure", first_failure)
-    monkeypatch.setattr(rounds.Coverage, "add", lambda self, case: None)
+    monkeypatch.setattr(rounds.Coverage, "add", lambda self, case, tile: None)
     return found
 
 
