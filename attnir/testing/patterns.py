@@ -11,15 +11,14 @@ import attnir as an
 from attnir.errors import DeclarationError
 from attnir.expr import Expr
 from attnir.ops import Op
-from attnir.real import of_integer, tensors_read
+from attnir.real import of_integer
 from attnir.testing.arranged import arranged, neighborhoods
 from attnir.testing.drawing import often
 from attnir.testing.entries import entries
 from attnir.testing.expressions import guarded, scores
 from attnir.testing.pieces import positional
-from attnir.testing.weighed import factors, normalizers
-from attnir.traverse import nodes, reads
-from attnir.value import Value
+from attnir.testing.weighed import factors, normalizers_of
+from attnir.traverse import nodes
 from attnir.weighing import SOFTMAX
 
 MOST_PRODUCTS = 2  # of a score with itself or another: powers of scores leave what float32 holds
@@ -49,9 +48,7 @@ def patterns(draw: st.DrawFn) -> an.Pattern:
     elif draw(st.integers(0, 2)):
         declared = _with(declared, score=draw(_changes))
     if draw(st.booleans()) and declared.weights == SOFTMAX:
-        of_rows = [Value(n) for _, n in tensors_read(declared.score) if "k" not in reads(n)]
-        shared = draw(st.sampled_from(of_rows)) if of_rows and draw(st.booleans()) else None
-        declared = _with(declared, normalize=draw(normalizers) if shared is None else an.softmax(sink=lambda: shared))
+        declared = _with(declared, normalize=draw(normalizers_of(declared.score)))
     if draw(st.integers(0, 3)) == 3:
         declared = _with(declared, factor=draw(factors))
     return declared

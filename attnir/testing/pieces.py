@@ -62,8 +62,9 @@ def _pieces(n: int, m: int, size: int) -> list[list[Callable[..., Any]]]:
         lambda q, k: (n - q) % size >= (m - k) % size,
         lambda q, k: q - k <= an.where(q * k % 3 == 0, n + m, m),
         lambda q, k, h: (q * k) % 17 < REACH[h],
-        lambda q, k: (q * k + 3 * WIDE) % (size + 1) <= m,
-        lambda q, k: (q - k - 3 * WIDE) // 7 % size < size - n % 2,
+        lambda q, k: (2 * q + k + 3 * WIDE) % (2 * size + 1) <= size,
+        lambda q, k: (q - k - 3 * WIDE) // 7 % 5 < 3,
+        lambda q, k: (k - q + 3 * WIDE) % 7 <= 4,
     ]
     fields: list[Callable[..., Any]] = [
         lambda q, k: DOC(q) == DOC(k),
@@ -131,11 +132,11 @@ def labels(draw: st.DrawFn) -> an.Mask:
 def thinned(draw: st.DrawFn) -> an.Mask:
     """A dilated window, or one on a grid, from which facts about tokens take some out: its tiles are not listed."""
     n, size = draw(st.integers(9, 90)), draw(st.integers(2, 9))
-    windows = [
+    windows: list[Callable[..., Any]] = [
         lambda q, k: ((q - k) % size == 0) & (k <= q) & (q - k < n),
         lambda q, k: ((q - k) % size == 0) & (abs(q - k) < n),
     ]
-    facts = [
+    facts: list[Callable[..., Any]] = [
         lambda q, k: KIND(k) < size,
         lambda q, k: KIND(q) - KIND(k) < 2,
         lambda q, k: DOC(q) == DOC(k),

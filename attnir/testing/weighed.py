@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import strategies as st
 
 import attnir as an
@@ -9,9 +11,10 @@ from attnir import expr as ex
 from attnir import real
 from attnir.expr import Expr
 from attnir.ops import TensorDecl
-from attnir.real import SCORE
+from attnir.real import SCORE, tensors_read
 from attnir.testing.drawing import often
 from attnir.testing.expressions import bare_row_values, bounds, read
+from attnir.traverse import reads
 from attnir.value import Value
 
 SINK, RESTS = an.tensor("sink", "h"), an.tensor("rests", "b", "h", "q")
@@ -53,6 +56,16 @@ normalizers = often(
     positive.map(lambda e: an.Weights(e, divided=False)),
     scaled.map(lambda e: an.Weights(e, divided=False)),
 )
+
+
+def normalizers_of(score: Expr) -> st.SearchStrategy[Any]:
+    """A normaliser; where a score reads tensors by row, half of them have a sink that reads one of these as well."""
+    of_rows = [n for _, n in tensors_read(score) if "k" not in reads(n)]
+    if not of_rows:
+        return normalizers
+    return often(normalizers, st.sampled_from(of_rows).map(lambda n: an.softmax(sink=lambda: Value(n))))
+
+
 numbers = st.one_of(
     st.sampled_from([0.0, 1.0, 2.0, -0.5]).map(real.real),
     st.just(ex.read(SHARE, [ex.H])),

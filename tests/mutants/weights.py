@@ -16,7 +16,9 @@ def _torch(name: str, module: str, old: str, new: str, test: str = "") -> Mutant
 
 
 LANGUAGE = (
-    _language("tiles take blocks apart", "arrange", "weights.landmarks is None or _keeps_blocks(c.launches)", "c.launches"),
+    _language(
+        "tiles take blocks apart", "arrange", "weights.landmarks is None or _keeps_blocks(c.launches)", "c.launches"
+    ),
     _language(
         "a factor is not printed",
         "weighing",
