@@ -77,8 +77,20 @@ def _pieces(n: int, m: int, size: int) -> list[list[Callable[..., Any]]]:
         lambda q, k: (KIND(k) == 1) | (KIND(q) == 1),
         lambda q, k: KIND(k) > m % 4,
     ]
+    copies: list[Callable[..., Any]] = [
+        lambda q, k, h: q - k <= m * (h + 1),
+        lambda q, k, h: (h % 2 == 0) | (q - k < n),
+        lambda q, k, h: abs(q - k) <= REACH[h],
+        lambda q, k, b: k < n * (b + 1),
+        lambda q, k, b: k < KV_LEN[b],
+    ]
+    return [bounds, bounds, classes, pairwise, fields, fields, copies, _labels(n, m, size), *2 * [_chosen(n, m, size)]]
+
+
+def _chosen(n: int, m: int, size: int) -> list[Callable[..., Any]]:
+    """Members of lists."""
     place = m % 3  # a member that stands twice has its first place
-    chosen: list[Callable[..., Any]] = [
+    return [
         lambda q, k: PICKS(q // size, k // size) > 0,
         lambda q, k: PICKS(q // size, k // size) > place,
         lambda q, k: (PICKS(q // 16, k // 16) > place) & (k <= q),
@@ -94,14 +106,6 @@ def _pieces(n: int, m: int, size: int) -> list[list[Callable[..., Any]]]:
         lambda q, k: (k <= n) | (OWN(q // size, k // size) > 0),
         lambda q, k: PICKS(0, k) > 0,
     ]
-    copies: list[Callable[..., Any]] = [
-        lambda q, k, h: q - k <= m * (h + 1),
-        lambda q, k, h: (h % 2 == 0) | (q - k < n),
-        lambda q, k, h: abs(q - k) <= REACH[h],
-        lambda q, k, b: k < n * (b + 1),
-        lambda q, k, b: k < KV_LEN[b],
-    ]
-    return [bounds, bounds, classes, pairwise, fields, fields, copies, _labels(n, m, size), chosen, chosen]
 
 
 def _labels(n: int, m: int, size: int) -> list[Callable[..., Any]]:
@@ -123,9 +127,10 @@ def pieces(draw: st.DrawFn) -> an.Mask:
 
 
 @st.composite
-def labels(draw: st.DrawFn) -> an.Mask:
-    """Tokens see those of their own label."""
-    return an.mask(draw(one_of_these(_labels(draw(near), draw(near), draw(blocks)))))
+def told(draw: st.DrawFn) -> an.Mask:
+    """One piece alone, of those that a call tells: tokens see those of their own label, or members of lists."""
+    sort = draw(st.sampled_from([_labels, _chosen]))
+    return an.mask(draw(one_of_these(sort(draw(near), draw(near), draw(blocks)))))
 
 
 @st.composite
@@ -165,4 +170,4 @@ def by_head(draw: st.DrawFn) -> an.Mask:
 
 
 composed = st.recursive(pieces(), _composed, max_leaves=4)
-positional = often(composed, composed, predicates.map(an.Mask), by_head(), often(labels(), thinned()))
+positional = often(composed, composed, composed, predicates.map(an.Mask), by_head(), often(told(), told(), thinned()))
