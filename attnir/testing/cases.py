@@ -158,7 +158,7 @@ def _lists(draw: st.DrawFn, s: SelectionDecl, sizes: dict[str, int]) -> Values:
     """The lists of a selection: few members or many, some of them none, or twice in a list."""
     lists = draw(st.one_of(st.integers(1, 12), st.integers(1, sizes["q"])))
     shape = (*(sizes[a] for a in s.axes), lists, draw(st.integers(1, 5)))
-    most = draw(st.one_of(st.integers(0, 8), st.integers(0, sizes["k"])))
+    most = draw(st.one_of(st.integers(0, 2), st.integers(0, 8), st.integers(0, sizes["k"])))
     return Values(Drawn(shape, -1, most, draw(st.integers(0, 99))), draw(st.sampled_from([torch.int64, torch.int32])))
 
 
