@@ -27,8 +27,8 @@ from attnir.scores import Pattern, pattern
 from attnir.testing.case import Case
 from attnir.walk import tile_counts
 
-MOST_TILES = 12  # of all samples and heads, that are visited and so interpreted
-MOST_INSTANCES = 24  # of a kernel: a layout of many classes has more of them than there are tiles
+MOST_TILES = 16  # of all samples and heads, that are visited and so interpreted
+MOST_INSTANCES = 32  # of a kernel: a layout of many classes has more of them than there are tiles
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,9 +62,6 @@ def _pieces(n: int, m: int, size: int) -> list[list[Callable[..., Any]]]:
         lambda q, k: (n - q) % size >= (m - k) % size,
         lambda q, k: q - k <= an.where(q * k % 3 == 0, n + m, m),
         lambda q, k, h: (q * k) % 17 < REACH[h],
-        lambda q, k: (2 * q + k + 3 * WIDE) % (2 * size + 1) <= size,
-        lambda q, k: (q - k - 3 * WIDE) // 7 % 5 < 3,
-        lambda q, k: (k - q + 3 * WIDE) % 7 <= 4,
     ]
     fields: list[Callable[..., Any]] = [
         lambda q, k: DOC(q) == DOC(k),
@@ -84,7 +81,17 @@ def _pieces(n: int, m: int, size: int) -> list[list[Callable[..., Any]]]:
         lambda q, k, b: k < n * (b + 1),
         lambda q, k, b: k < KV_LEN[b],
     ]
-    return [bounds, bounds, classes, pairwise, fields, fields, copies, _labels(n, m, size), *2 * [_chosen(n, m, size)]]
+    told = [_labels(n, m, size), _wide(n, m, size), *2 * [_chosen(n, m, size)]]
+    return [bounds, bounds, classes, pairwise, fields, fields, copies, *told]
+
+
+def _wide(n: int, m: int, size: int) -> list[Callable[..., Any]]:
+    """Sums that leave 32 bits."""
+    return [
+        lambda q, k: (2 * q + k + 3 * WIDE) % (2 * size + 1) <= size,
+        lambda q, k: (q - k - 3 * WIDE) // 7 % 5 <= m % 5,
+        lambda q, k: (k - q + 3 * WIDE) % 7 <= n % 7,
+    ]
 
 
 def _chosen(n: int, m: int, size: int) -> list[Callable[..., Any]]:
@@ -128,8 +135,9 @@ def pieces(draw: st.DrawFn) -> an.Mask:
 
 @st.composite
 def told(draw: st.DrawFn) -> an.Mask:
-    """One piece alone, of those that a call tells: tokens see those of their own label, or members of lists."""
-    sort = draw(st.sampled_from([_labels, _chosen]))
+    """One piece alone, of those that a call tells: tokens see those of their own label, members of lists, or what
+    numbers say that are large."""
+    sort = draw(st.sampled_from([_labels, _chosen, _chosen, _wide]))
     return an.mask(draw(one_of_these(sort(draw(near), draw(near), draw(blocks)))))
 
 
