@@ -28,21 +28,7 @@ WIDTHS = (16, 64, 72, 80, 96, 128, 192, 1, 5, 24, 256)
 WIDEST = (320, 576)  # now and then, of few pairs
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 DRAWN = ("normal", "peaked", "offset")  # kinds of inputs; what constant ones show, counting shows without a tolerance
-HEADS = (
-    (1, 1),
-    (1, 1),
-    (1, 1),
-    (1, 1),
-    (1, 2),
-    (2, 1),
-    (2, 2),
-    (2, 2),
-    (3, 1),
-    (3, 2),
-    (7, 1),
-    (8, 1),
-    (8, 2),
-)  # a group's, of keys
+HEADS = (*4 * [(1, 1)], (1, 2), (2, 1), *2 * [(2, 2)], (3, 1), (3, 2), (7, 1), (8, 1), (8, 2))  # a group's, of keys
 TILES = (16, 32, 64, 128)
 MOST_PAIRS = 600_000
 FEW_PAIRS = 20_000

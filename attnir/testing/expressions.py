@@ -20,7 +20,7 @@ from attnir.expr import Expr
 from attnir.limits import predicate_problem
 from attnir.ops import COMPARISONS, FieldDecl, Op, ParamDecl, SelectionDecl, TensorDecl
 from attnir.signature import Signature
-from attnir.testing.drawing import often
+from attnir.testing.drawing import often, one_of_these
 from attnir.traverse import fields_of, numbers_of, params_of, reals_of, selections_of
 
 WIDTH = ParamDecl("w", 0, 40)
@@ -268,7 +268,7 @@ def guarded(draw: st.DrawFn) -> tuple[Expr, Expr]:
     """A condition, and a score that is a number where it holds: elsewhere it, or its slope, is infinite or none."""
     n, size = draw(st.integers(0, 12)), draw(st.integers(2, 9))
     gaps = [ex.Q - ex.K + n, ex.K - ex.Q + n, n + 9 - ex.absolute(ex.Q - ex.K), ex.K - n, (ex.Q + ex.K) % size]
-    gap = gaps[draw(st.integers(0, len(gaps) - 1))]
+    gap = draw(one_of_these(gaps))
     s, size_of = real.SCORE, real.of_integer(gap)
     found = [
         real.div(s, size_of),
@@ -278,7 +278,7 @@ def guarded(draw: st.DrawFn) -> tuple[Expr, Expr]:
         real.mul(s, real.sqrt(size_of)),
         real.div(real.add(s, draw(read)), size_of),
     ]
-    return gap > 0, found[draw(st.integers(0, len(found) - 1))]
+    return gap > 0, draw(one_of_these(found))
 
 
 amounts = st.integers(-32, 32).map(lambda n: real.real(n / 8))
@@ -292,7 +292,7 @@ def _chained(draw: st.DrawFn) -> Expr:
     found = real.SCORE
     for _ in range(draw(st.integers(1, 3))):
         steps = _steps(found, draw(leaves_of_scores), draw(small), draw(bounds))
-        found = steps[draw(st.integers(0, len(steps) - 1))]
+        found = draw(one_of_these(steps))
     return found
 
 
