@@ -13,7 +13,7 @@ import networkx
 from attnir.errors import GraphError
 from attnir.graph.attending import Attend
 from attnir.graph.choosing import Choose
-from attnir.graph.edges import Kind, Lists
+from attnir.graph.edges import Kind, Lists, Tokens
 from attnir.graph.inputs import Input
 from attnir.graph.stage import Stage
 
@@ -54,6 +54,7 @@ class Graph:
     alone    whether a call gives one value, and no tuple
     names    what nodes are called: inputs and lists as in a call, others by their stage and a number
     schedule the order in which stages run, and what may be forgotten behind each
+    is_apart whether an attention arranges queries of the call apart from its keys
     """
 
     nodes: tuple[Node, ...]
@@ -61,11 +62,19 @@ class Graph:
     alone: bool = True
     names: tuple[str, ...] = field(init=False, repr=False, compare=False)
     schedule: tuple[Step, ...] = field(init=False, repr=False, compare=False)
+    is_apart: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self.verify()
         object.__setattr__(self, "names", tuple(_name(node.stage, i) for i, node in enumerate(self.nodes)))
         object.__setattr__(self, "schedule", self._scheduled())
+        object.__setattr__(self, "is_apart", any(map(self._arranges_apart, self.nodes)))
+
+    def _arranges_apart(self, node: Node) -> bool:
+        if not isinstance(node.stage, Attend) or not node.stage.pattern.signature.is_apart:
+            return False
+        q, k = (self.nodes[i].kind for i in node.args[:2])
+        return isinstance(q, Tokens) and isinstance(k, Tokens) and q.axis == "q" != k.axis
 
     @property
     def inputs(self) -> tuple[str, ...]:

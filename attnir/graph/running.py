@@ -95,7 +95,7 @@ def start_of(graph: Graph, given: Mapping[str, Value], q_start: int | None) -> i
 
     Where an attention of queries of the call arranges them apart from its keys they begin at 0.
     """
-    if q_start is None and any(_is_apart(graph, node) for node in graph.nodes):
+    if q_start is None and graph.is_apart:
         q_start = 0
     lengths: dict[str, int] = {}
     for node in graph.nodes:
@@ -103,14 +103,6 @@ def start_of(graph: Graph, given: Mapping[str, Value], q_start: int | None) -> i
             lengths.setdefault(node.kind.axis, _length(node, node.stage.name, given[node.stage.name]))
     q_len = lengths.get("q", 0)
     return first_position(q_start, q_len, lengths.get("k", q_len))
-
-
-def _is_apart(graph: Graph, node: Node) -> bool:
-    """Whether it is an attention that arranges queries of the call apart from its keys."""
-    if not isinstance(node.stage, Attend) or not node.stage.pattern.signature.is_apart:
-        return False
-    q, k = (graph.nodes[i].kind for i in node.args[:2])
-    return isinstance(q, Tokens) and isinstance(k, Tokens) and q.axis == "q" != k.axis
 
 
 def _length(node: Node, name: str, x: Value) -> int:

@@ -66,7 +66,7 @@ def test_shrinking_stays_with_the_failure_that_it_began_with(properties: dict[st
 def test_going_on_finds_others_and_keeps_one_of_each(properties: dict[str, Property]) -> None:
     put(properties, "short", short)
     put(properties, "dividing", dividing)
-    tally = fuzz(cases(an.causal()), ON, Limits(cases=200, keep_going=True), seed=1)
+    tally = fuzz(cases(an.causal()), ON, Limits(cases=200, keep_going=True), seed=2)
     assert sorted(f.name for f in tally.failures) == ["dividing", "short"] and tally.cases == 200
 
 
