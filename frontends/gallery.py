@@ -33,7 +33,7 @@ GROUPS = {
     "Series and tables": ("series", "multivariate", "tables"),
     "Scores": ("score_terms",),
     "Weights": ("normalizers",),
-    "Keys chosen from content": ("routed", "chosen_regions", "hip", "clustered"),
+    "Keys chosen from content": ("chosen_blocks", "chosen_keys", "chosen_regions", "hip", "clustered"),
     "Fewer tokens, and several resolutions": ("summarised", "levels"),
     "Keys that are listed": ("listed",),
     "Chance": ("sampled_keys",),

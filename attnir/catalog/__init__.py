@@ -8,6 +8,8 @@
 from attnir.catalog import benchmark as benchmark
 from attnir.catalog import block_diffusion as block_diffusion
 from attnir.catalog import branches as branches
+from attnir.catalog import chosen_blocks as chosen_blocks
+from attnir.catalog import chosen_keys as chosen_keys
 from attnir.catalog import chosen_regions as chosen_regions
 from attnir.catalog import clear as clear
 from attnir.catalog import clustered as clustered
@@ -32,7 +34,6 @@ from attnir.catalog import normalizers as normalizers
 from attnir.catalog import prologues as prologues
 from attnir.catalog import radial as radial
 from attnir.catalog import regions as regions
-from attnir.catalog import routed as routed
 from attnir.catalog import sampled_keys as sampled_keys
 from attnir.catalog import score_terms as score_terms
 from attnir.catalog import series as series

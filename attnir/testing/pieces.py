@@ -81,8 +81,7 @@ def _pieces(n: int, m: int, size: int) -> list[list[Callable[..., Any]]]:
         lambda q, k, b: k < n * (b + 1),
         lambda q, k, b: k < KV_LEN[b],
     ]
-    told = [_labels(n, m, size), _wide(n, m, size), *2 * [_chosen(n, m, size)]]
-    return [bounds, bounds, classes, pairwise, fields, fields, copies, *told]
+    return [bounds, bounds, classes, pairwise, fields, fields, copies, *(sort(n, m, size) for sort in TOLD)]
 
 
 def _wide(n: int, m: int, size: int) -> list[Callable[..., Any]]:
@@ -126,6 +125,9 @@ def _labels(n: int, m: int, size: int) -> list[Callable[..., Any]]:
     ]
 
 
+TOLD = (_labels, _wide, _chosen, _chosen)  # what the values of a call decide
+
+
 @st.composite
 def pieces(draw: st.DrawFn) -> an.Mask:
     """One of the well-known pieces."""
@@ -135,9 +137,8 @@ def pieces(draw: st.DrawFn) -> an.Mask:
 
 @st.composite
 def told(draw: st.DrawFn) -> an.Mask:
-    """One piece alone, of those that a call tells: tokens see those of their own label, members of lists, or what
-    numbers say that are large."""
-    sort = draw(st.sampled_from([_labels, _chosen, _chosen, _wide]))
+    """One piece alone, of those that the values of a call decide."""
+    sort = draw(one_of_these(TOLD))
     return an.mask(draw(one_of_these(sort(draw(near), draw(near), draw(blocks)))))
 
 
