@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from attnir.call import Call
 from attnir.candidates import Candidates, is_arithmetic, visited_pairs
 from attnir.cover import positions, renamed
 from attnir.expr import Expr
@@ -63,25 +62,29 @@ def arrange(
     """The launches that visit the live tiles of a predicate, with tiles of (row tokens, column tokens)."""
     predicate = normalise(predicate)
     weights = weights.without_sink if transposed else weights
+    candidates, pairs = _candidates(predicate, spaces, tile, transposed)
     found = [
         replace(c, launches=_weighed(c.launches, score, weights))
-        for c in _candidates(predicate, spaces, tile, transposed)
+        for c in candidates
         if weights.landmarks is None or _keeps_blocks(c.launches)
     ]
-    best = _best(found, nominal(predicate, spaces), proved=is_arithmetic(predicate))
+    best = _best(found, pairs, proved=is_arithmetic(predicate))
     return Arrangement(best, tuple(c for c in found if c is not best))
 
 
 @lru_cache(maxsize=512)
-def _candidates(predicate: Expr, spaces: Spaces, tile: tuple[int, int], transposed: bool) -> tuple[Candidate, ...]:
-    """The candidates, as the predicate alone has them, whatever is weighed."""
+def _candidates(
+    predicate: Expr, spaces: Spaces, tile: tuple[int, int], transposed: bool
+) -> tuple[tuple[Candidate, ...], int]:
+    """The candidates, as the predicate alone has them, whatever is weighed; how many pairs the nominal call has."""
     rows = Side.KEYS if transposed else Side.QUERIES
     call = nominal(predicate, spaces)
     candidates = Candidates(predicate, spaces[::-1] if transposed else spaces, rows, tile, call)
-    return tuple(
+    found = tuple(
         Candidate(name, launches, sum(visited_pairs(p, call) for programs in launches for p in programs))
         for name, launches in candidates.all()
     )
+    return found, call.q_len * call.k_len * call.batch * call.heads
 
 
 def _keeps_blocks(launches: Launches) -> bool:
@@ -89,8 +92,8 @@ def _keeps_blocks(launches: Launches) -> bool:
     return all(len(programs) == 1 and programs[0].of_runs and programs[0].label is None for programs in launches)
 
 
-def _best(found: Sequence[Candidate], call: Call, *, proved: bool) -> Candidate:
-    """The candidate that visits least.
+def _best(found: Sequence[Candidate], pairs: int, *, proved: bool) -> Candidate:
+    """The candidate that visits least of so many pairs.
 
     proved: it visits as much in every call of that length. Then a block list has to earn its memory. Where values of
     fields decide, the list that leaves out little of the nominal ones may leave out much of real ones; an order of
@@ -100,8 +103,7 @@ def _best(found: Sequence[Candidate], call: Call, *, proved: bool) -> Candidate:
         return min(found, key=lambda c: c.visited * (WORTH_A_LIST if c.listed else 1))
     if ordered := [c for c in found if c.ordered]:
         return ordered[0]
-    half = call.q_len * call.k_len * call.batch * call.heads // 2
-    return min(found, key=lambda c: (c.visited, c.listed and c.visited < half))
+    return min(found, key=lambda c: (c.visited, c.listed and c.visited < pairs // 2))
 
 
 def _weighed(launches: Launches, score: Expr, weights: Weights) -> Launches:

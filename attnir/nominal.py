@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import torch
 
 from attnir import expr as ex
@@ -25,7 +23,6 @@ SPREAD = 7919  # between the first members of two lists
 COPIES = {"b": 2, "h": 8}
 
 
-@lru_cache(maxsize=16)
 def nominal(predicate: Expr, spaces: Spaces) -> Call:
     """All tokens alike, but in runs where a field is sorted; tensors hold the number of keys, as lengths do.
     Lists of selections have members from everywhere.
