@@ -157,8 +157,9 @@ def _per_copy(draw: st.DrawFn, t: TensorDecl, batch: int, heads: int, k_len: int
 def _lists(draw: st.DrawFn, s: SelectionDecl, sizes: dict[str, int]) -> Values:
     """The lists of a selection: few members or many, some of them none, or twice in a list."""
     lists = draw(st.one_of(st.integers(1, 12), st.integers(1, sizes["q"])))
-    shape = (*(sizes[a] for a in s.axes), lists, draw(st.integers(1, 5)))
-    most = draw(st.one_of(st.integers(0, 2), st.integers(0, 8), st.integers(0, sizes["k"])))
+    shape = (*(sizes[a] for a in s.axes), lists, draw(st.one_of(st.integers(1, 5), st.integers(3, 6))))
+    few = st.integers(0, 2)  # so that some stand twice in a list
+    most = draw(often(few, few, st.integers(0, 8), st.integers(0, sizes["k"])))
     return Values(Drawn(shape, -1, most, draw(st.integers(0, 99))), draw(st.sampled_from([torch.int64, torch.int32])))
 
 

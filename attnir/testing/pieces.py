@@ -95,17 +95,17 @@ def _wide(n: int, m: int, size: int) -> list[Callable[..., Any]]:
 
 def _chosen(n: int, m: int, size: int) -> list[Callable[..., Any]]:
     """Members of lists."""
-    place = m % 3  # a member that stands twice has its first place
+    place = 1 + m % 2  # a member that stands twice has its first place: only what comes after 0 tells it from the last
     return [
         lambda q, k: PICKS(q // size, k // size) > 0,
         lambda q, k: PICKS(q // size, k // size) > place,
         lambda q, k: (PICKS(q // 16, k // 16) > place) & (k <= q),
-        lambda q, k: PICKS(q // size, k // (m + 1)) >= 1 + place,
+        lambda q, k: PICKS(q // size, k // (m + 1)) >= 1 + m % 3,
         lambda q, k: place < OWN(q, k // size),
         lambda q, k: (OWN(q // 32, k // 16) > 0) & (q - k <= n),
         lambda q, k: OWN(k // size, q // size) != 0,
         lambda q, k: (PICKS(q // size, k // size) > 0) & (PICKS(q // size, k // size) <= m),
-        lambda q, k: PICKS(q // size, k // size) == place,
+        lambda q, k: PICKS(q // size, k // size) == m % 3,
         lambda q, k: PICKS(q % size, n - k) > 0,
         lambda q, k: PICKS(q // size, (k - n) // size) > 0,
         lambda q, k: OWN((q - n) // size, k - m) > place,

@@ -35,6 +35,7 @@ IMPORTED = (
     *("hypothesis", "pytest", "networkx", "typer", "rich.console", "rich.progress", "rich.syntax", "rich.table"),
 )
 PAUSE = 0.05  # seconds between two looks at a child
+FRAMES = 70_000  # words for frames: CPython maps a power of two of them, here 2 ** 17
 SHARED = 3  # times as long as it should, by the clock, a child may take
 
 
@@ -82,7 +83,7 @@ def _child(mutant: Mutant | None, arguments: Sequence[str], folder: Path, said: 
         os.dup2(out, 2)
         os.chdir(ROOT)
         tempfile.tempdir = str(folder)
-        run(mutant, arguments)
+        _roomy(mutant, arguments)
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
@@ -92,6 +93,15 @@ def _child(mutant: Mutant | None, arguments: Sequence[str], folder: Path, said: 
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def _roomy(mutant: Mutant | None, arguments: Sequence[str]) -> None:
+    """Run with room for the frames of all calls: CPython maps 16 KiB for some of them, and unmaps these where the first
+    of them returns. A call that is the first each time, in a loop, costs a hundred times as much."""
+    run(mutant, arguments)
+
+
+_roomy.__code__ = _roomy.__code__.replace(co_stacksize=FRAMES)
 
 
 def _code(child: int, end: float) -> tuple[int | None, float]:
