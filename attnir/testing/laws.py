@@ -24,6 +24,7 @@ from attnir.traverse import substitute
 
 PLACE = FieldDecl("permuted_place")  # of every key in the sequence before it was permuted
 SHIFT = 37
+LATER = 80  # positions, fewer than which queries are moved on
 
 Pair = tuple[Tensor, Tensor | None]  # o, and lse where there is one
 
@@ -141,19 +142,27 @@ def merges(given: Case, on: Executor) -> None:
 
 
 def recalls(case: Case, on: Executor) -> None:
-    """A call, one of the same attention with other values, and the first one again: each counts its own keys."""
-    for one in (case, _with_other_values(case), case):
+    """A call, others of the same attention with other values or later queries, and the first again count their keys."""
+    for one in (case, _with_other_values(case), _later(case), case):
         counts_keys(one, on)
 
 
 def _with_other_values(case: Case) -> Case:
-    """Queries one position on, and other values of what is bound, as far as a call takes them."""
+    """Other values of what is bound, as far as a call takes them."""
     found = case
     for name, value in case.bindings.items():
         changed = replace(found, bindings={**found.bindings, name: _other(value)})
         found = changed if takes(changed) else found
-    later = replace(found, q_start=case.call.q_start + 1)
-    return later if takes(later) else found
+    return found
+
+
+def _later(case: Case) -> Case:
+    """Queries that begin some positions later, where a call takes them: one, or as many as leave a tile."""
+    for step in (1 + case.seed % LATER, 1):
+        later = replace(case, q_start=case.call.q_start + step)
+        if takes(later):
+            return later
+    return case
 
 
 def _longer(runs: Runs) -> Runs:

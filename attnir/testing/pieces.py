@@ -69,6 +69,8 @@ def _pieces(n: int, m: int, size: int) -> list[list[Callable[..., Any]]]:
         lambda q, k: k - START(q) < n,
         lambda q, k: (START(q) <= k) & (k - START(q) <= n),
         lambda q, k: abs(k - KIND(q)) <= m,
+        lambda q, k: k < size * KIND(q),
+        lambda q, k: (k <= q) & (q - k <= size * KIND(q)),
         lambda q, k, h: k - START(q) < n * (h + 1),
         lambda q, k, h: DOC(q) - DOC(k) == h,
         lambda q, k: (KIND(k) == 1) | (KIND(q) == 1),
@@ -82,6 +84,17 @@ def _pieces(n: int, m: int, size: int) -> list[list[Callable[..., Any]]]:
         lambda q, k, b: k < KV_LEN[b],
     ]
     return [bounds, bounds, classes, pairwise, fields, fields, copies, *(sort(n, m, size) for sort in TOLD)]
+
+
+def _scattered(n: int, m: int, size: int) -> list[Callable[..., Any]]:
+    """Blocks that no range and no class of tokens holds: their tiles are listed, once for calls of the same sizes."""
+    side = (16, 40, 64)[size % 3]
+    return [
+        lambda q, k: (q // side) * (k // side) % 5 == m % 3,
+        lambda q, k: (q // side + WIDTH) * (k // side) % 7 == n % 3,
+        lambda q, k: ((q // side) * (k // side + BLOCK) % 3 == 1) & (k <= q),
+        lambda q, k: ((q // side) * (q // side) - k // side + BLOCK) % 4 == 0,
+    ]
 
 
 def _wide(n: int, m: int, size: int) -> list[Callable[..., Any]]:
@@ -125,7 +138,7 @@ def _labels(n: int, m: int, size: int) -> list[Callable[..., Any]]:
     ]
 
 
-TOLD = (_labels, _wide, _chosen, _chosen)  # what the values of a call decide
+TOLD = (_labels, _wide, _chosen, _chosen, _scattered, _scattered)  # what the sizes or the values of a call decide
 
 
 @st.composite
@@ -137,7 +150,7 @@ def pieces(draw: st.DrawFn) -> an.Mask:
 
 @st.composite
 def told(draw: st.DrawFn) -> an.Mask:
-    """One piece alone, of those that the values of a call decide."""
+    """One piece alone, of those that the sizes or the values of a call decide."""
     sort = draw(one_of_these(TOLD))
     return an.mask(draw(one_of_these(sort(draw(near), draw(near), draw(blocks)))))
 

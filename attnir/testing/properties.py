@@ -59,6 +59,7 @@ class Property:
     level    "language", "analysis" or "kernel"; those of kernels are checked on every executor
     largest  the most pairs of a case that it is checked on
     turn     laws take turns: it is checked on every LAWS-th case, by the case's seed
+    always   says of which cases it is checked in any case
     """
 
     name: str
@@ -67,9 +68,11 @@ class Property:
     check: Check
     largest: int = 1 << 30
     turn: int | None = None
+    always: Callable[[Case], bool] = lambda _: False
 
     def applies(self, case: Case) -> bool:
-        return case.pairs <= self.largest and self.turn in (None, case.seed % LAWS)
+        own = self.turn in (None, case.seed % LAWS) and case.pairs <= self.largest
+        return own or self.always(case)
 
 
 def text(case: Case, _: Executor) -> None:
@@ -159,6 +162,14 @@ def statistics(case: Case, on: Executor) -> dict[str, float]:
     return judge_statistics(case, on, [name for name in MEASURED if name in has], roundings=CHANCE)
 
 
+def keeps_lists(case: Case) -> bool:
+    """Whether a case's block lists serve other calls as well: no field, tensor or selection says what is live."""
+    call = case.call
+    if call.fields or call.tensors or call.selections:
+        return False
+    return any(p.listed for programs in Plan(pattern(case.pattern)).on(call).launches(SMALLEST) for p in programs)
+
+
 def _tiles(case: Case, on: Executor, transposed: bool) -> Iterable[tuple[int, int]]:
     """The tiles, rows by columns, that executors take for a case, and for few pairs smaller ones than they could."""
     given = case.tile or SMALLEST
@@ -189,7 +200,7 @@ PROPERTIES: dict[str, Property] = {
         Property("shifts", "kernel", "positions that are all moved give the same", shifts, SOME_PAIRS, 1),
         Property("permutes", "kernel", "keys that are permuted with the mask give the same", permutes, SOME_PAIRS, 2),
         Property("merges", "kernel", "keys that are split in two merge by their lse", merges, SOME_PAIRS, 3),
-        Property("history", "kernel", "calls with other values in between change nothing", recalls, SOME_PAIRS, 4),
+        Property("history", "kernel", "other calls in between change nothing", recalls, SOME_PAIRS, 4, keeps_lists),
         Property("steps", "kernel", "steps of few pairs, of one member each or of all, give the same", steps, turn=1),
         Property("statistics", "kernel", "statistics are near dense float64, row by row", statistics, MORE_PAIRS, 2),
         Property("routed", "kernel", "a graph that chooses computes what its lists say", routed, SOME_PAIRS, 4),

@@ -264,17 +264,5 @@ LISTED = (
         '"list_head": rows if heads > 1 else 0',
         '"list_head": 1 if heads > 1 else 0',
     ),
-    _listed(
-        "a list is kept for calls whose queries start elsewhere",
-        "lists",
-        "call.k_len, call.q_start, call.device)",
-        "call.k_len, call.device)",
-    ),
-    _listed(
-        "a list is kept for calls with other parameters",
-        "lists",
-        "key = (program, sizes, tuple(sorted(call.params.items())))",
-        "key = (program, sizes)",
-    ),
 )
 MUTANTS = (*FORWARD, *BACKWARD, *LOOPS, *SELECTIONS, *TILES, *VALUES, *LEARNED, *LISTED)

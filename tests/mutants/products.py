@@ -1,4 +1,5 @@
-"""Mutants of the torch target: its schedule, its series of products, its forward and backward, and the operator."""
+"""Mutants of the torch target: its schedule, its series of products, its forward and backward, and the operator; and of
+the block lists that all targets share."""
 
 from tests.mutants.mutant import Mutant
 
@@ -187,4 +188,18 @@ BACKWARD = (
         "for_kv = wanted[1]",
     ),
 )
-MUTANTS = (*FORWARD, *SCHEDULE, *BACKWARD)
+LISTS = (
+    _torch(
+        "a list is kept for calls whose queries start elsewhere",
+        "lists",
+        "call.k_len, call.q_start, call.device)",
+        "call.k_len, call.device)",
+    ),
+    _torch(
+        "a list is kept for calls with other parameters",
+        "lists",
+        "key = (program, sizes, tuple(sorted(call.params.items())))",
+        "key = (program, sizes)",
+    ),
+)
+MUTANTS = (*FORWARD, *SCHEDULE, *BACKWARD, *LISTS)

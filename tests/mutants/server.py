@@ -5,6 +5,7 @@ Imports take longer than most hunts. What a child draws does not depend on the c
 
 from __future__ import annotations
 
+import gc
 import importlib
 import multiprocessing
 import os
@@ -58,6 +59,7 @@ def _import() -> None:
     for name in IMPORTED:
         importlib.import_module(name)
     assert "attnir" not in sys.modules, "a bug is planted while its module is imported"
+    gc.freeze()  # children need not look through what has been imported, nor copy its pages
 
 
 def forked(mutant: Mutant | None, arguments: Sequence[str], folder: Path, limit: float) -> Ended:
