@@ -6,6 +6,7 @@ then. A case costs at most MOST_PAIRS pairs, and in the Triton interpreter MOST_
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -29,6 +30,7 @@ WIDEST = (320, 576)  # now and then, of few pairs
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 DRAWN = ("normal", "peaked", "offset")  # kinds of inputs; what constant ones show, counting shows without a tolerance
 HEADS = (*4 * [(1, 1)], (1, 2), (2, 1), *2 * [(2, 2)], (3, 1), (3, 2), (7, 1), (8, 1), (8, 2))  # a group's, of keys
+SEVERAL_HEADS = HEADS[3:]  # more often several, where heads may differ
 TILES = (16, 32, 64, 128)
 MOST_PAIRS = 600_000
 FEW_PAIRS = 20_000
@@ -56,7 +58,8 @@ def cases(
     declared = draw(patterns()) if pattern is None else an.pattern(pattern)
     params = {p.name: draw(_param(p)) for p in declared.params}
     q_len, k_len, q_start = draw(_lengths(declared, params))
-    heads, kv_heads, of_heads = draw(_heads(declared.heads if maps is None else len(maps.k), maps))
+    groups = SEVERAL_HEADS if any("h" in axes for axes in _axes(declared)) else HEADS
+    heads, kv_heads, of_heads = draw(_heads(declared.heads if maps is None else len(maps.k), maps, groups))
     differs = bool(declared.fields or declared.selections)  # from sample to sample, perhaps
     batch = draw(st.sampled_from([1, 2, 2, 3] if differs else [1, 1, 2, 3]))
     sizes: dict[str, Any] = {"batch": batch, "heads": heads, "q_len": q_len, "k_len": k_len}
@@ -130,13 +133,21 @@ def _lengths(draw: st.DrawFn, p: an.Pattern, params: dict[str, int]) -> tuple[in
     return q_len, k_len, draw(st.integers(0, queries - q_len))
 
 
+def _axes(p: an.Pattern) -> Iterator[Sequence[str]]:
+    """Of everything that a call gives and that has axes."""
+    yield from (t.axes for t in (*p.tensors, *p.reals))
+    yield from (s.axes for s in p.selections)
+
+
 @st.composite
-def _heads(draw: st.DrawFn, fixed: int | None, maps: Heads | None) -> tuple[int, int, dict[str, Any]]:
+def _heads(
+    draw: st.DrawFn, fixed: int | None, maps: Heads | None, groups: Sequence[tuple[int, int]]
+) -> tuple[int, int, dict[str, Any]]:
     """(query heads, key heads, value heads and maps where they are not contiguous groups of both)."""
     if maps is None and draw(st.integers(0, 5)) < 5:
         if fixed is not None:
             return fixed, fixed // draw(st.sampled_from([g for g in range(1, fixed + 1) if fixed % g == 0])), {}
-        group, kv_heads = draw(st.sampled_from(HEADS))
+        group, kv_heads = draw(st.sampled_from(groups))
         return group * kv_heads, kv_heads, {}
     if maps is None:
         heads = draw(st.sampled_from([1, 2, 3, 4])) if fixed is None else fixed

@@ -105,7 +105,7 @@ def checked(p: Property, case: Case, on: Executor, tally: Tally | None = None) -
     began = time.monotonic()
     backend = on.backend if p.level == "kernel" else ""
     try:
-        found = p.check(case, on)
+        found = p.holds(case, on)
     except DoesNotApply:
         return None
     except Exception as error:

@@ -113,3 +113,22 @@ class Executor:
     def __str__(self) -> str:
         interpreted = self.backend == "triton" and self.device == "cpu"
         return f"{self.backend} on {self.device}" + (", interpreted" if interpreted else "")
+
+
+@contextmanager
+def unwritten_is_nan(device: str) -> Iterator[None]:
+    """Within it torch fills what it allocates on the CPU with NaN, or the largest integer; elsewhere nothing changes.
+
+    >>> with unwritten_is_nan("cpu"):
+    ...     torch.empty(2)
+    tensor([nan, nan])
+    """
+    if device != "cpu":  # there its mode warns of operations that are not deterministic
+        yield
+        return
+    before, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warns)

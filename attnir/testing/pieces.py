@@ -52,6 +52,7 @@ def _pieces(n: int, m: int, size: int) -> list[list[Callable[..., Any]]]:
         lambda q, k: (m - q) % 8 <= (k + n) % -4 + 5,
         lambda q, k: (m - q) // size <= (n - k) // size,
         lambda q, k: (2 * q + 3 * k + m) % 6 == n % 6,
+        lambda q, k: (4 * q + size * k + m) % (2 * size) >= n % 5,
         lambda q, k: q % size + 2 * (k % 4) != m,
     ]
     pairwise: list[Callable[..., Any]] = [
@@ -80,6 +81,8 @@ def _pieces(n: int, m: int, size: int) -> list[list[Callable[..., Any]]]:
         lambda q, k, h: q - k <= m * (h + 1),
         lambda q, k, h: (h % 2 == 0) | (q - k < n),
         lambda q, k, h: abs(q - k) <= REACH[h],
+        lambda q, k, h: (k <= q) & (q - k <= REACH[h]),
+        lambda q, k, h: k < REACH[h] + n,
         lambda q, k, b: k < n * (b + 1),
         lambda q, k, b: k < KV_LEN[b],
     ]
@@ -138,7 +141,7 @@ def _labels(n: int, m: int, size: int) -> list[Callable[..., Any]]:
     ]
 
 
-TOLD = (_labels, _wide, _chosen, _chosen, _scattered, _scattered)  # what the sizes or the values of a call decide
+TOLD = (_labels, _wide, *3 * [_chosen], *2 * [_scattered])  # what the sizes or the values of a call decide
 
 
 @st.composite

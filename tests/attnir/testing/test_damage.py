@@ -120,7 +120,7 @@ KERNELS: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
 @pytest.mark.parametrize("name", [n for n, p in PROPERTIES.items() if p.level == "kernel"])
 def test_a_property_of_kernels_notices_damage(name: str) -> None:
     with pytest.raises(AssertionError):
-        PROPERTIES[name].check(WINDOW, Damaged("torch", change=KERNELS[name]))
+        PROPERTIES[name].holds(WINDOW, Damaged("torch", change=KERNELS[name]))
 
 
 def test_gradients_are_measured_one_by_one() -> None:
@@ -131,7 +131,7 @@ def test_gradients_are_measured_one_by_one() -> None:
         return o, lse
 
     with pytest.raises(AssertionError, match=r"d[qkv]: max rho"):
-        PROPERTIES["numbers"].check(WINDOW, Damaged("torch", change=bend))
+        PROPERTIES["numbers"].holds(WINDOW, Damaged("torch", change=bend))
 
 
 def test_a_kernel_that_reads_what_it_must_not_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,9 +143,9 @@ def test_a_kernel_that_reads_what_it_must_not_is_noticed(monkeypatch: pytest.Mon
             return lambda q, k, v, **o: plain(q + 0.0 * k[:, :1, -1:, :], k, v, **o)
 
     far = replace(WINDOW, q_len=20, k_len=400, q_start=0)
-    PROPERTIES["numbers"].check(far, Executor.of("torch"))
+    PROPERTIES["numbers"].holds(far, Executor.of("torch"))
     with pytest.raises(AssertionError):
-        PROPERTIES["numbers"].check(far, Reads("torch"))
+        PROPERTIES["numbers"].holds(far, Reads("torch"))
 
 
 ANALYSIS: dict[str, tuple[str, Any]] = {
@@ -188,3 +188,12 @@ def _off() -> Case:
         times = 0
 
     return Off(an.causal(), q_len=20)
+
+
+def test_what_was_not_written_to_holds_no_number_by_chance() -> None:
+    def seen(case: Case, on: Executor) -> None:
+        assert not torch.empty(4).isnan().any(), "NaN"
+
+    with pytest.raises(AssertionError, match="NaN"):
+        replace(PROPERTIES["keys"], check=seen).holds(WINDOW, Executor.of("torch"))
+    assert not torch.are_deterministic_algorithms_enabled()
