@@ -14,9 +14,14 @@ _lock = threading.Lock()
 _lists: OrderedDict[tuple[object, ...], BlockList] = OrderedDict()
 
 
+def depends_on_values(call: Call) -> bool:
+    """Whether lists of a call may be others in a call of the same sizes and parameters."""
+    return bool(call.fields or call.tensors or call.selections)
+
+
 def block_list(program: TileProgram, call: Call) -> BlockList:
     """The block list of a listed program; made again in each call whose pattern reads fields, tensors or selections."""
-    if call.fields or call.tensors or call.selections:
+    if depends_on_values(call):
         return list_blocks(program, call)
     sizes = (call.batch, call.heads, call.q_len, call.k_len, call.q_start, call.device)
     key = (program, sizes, tuple(sorted(call.params.items())))

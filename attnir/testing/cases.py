@@ -6,7 +6,7 @@ then. A case costs at most MOST_PAIRS pairs, and in the Triton interpreter MOST_
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -58,7 +58,8 @@ def cases(
     declared = draw(patterns()) if pattern is None else an.pattern(pattern)
     params = {p.name: draw(_param(p)) for p in declared.params}
     q_len, k_len, q_start = draw(_lengths(declared, params))
-    groups = SEVERAL_HEADS if any("h" in axes for axes in _axes(declared)) else HEADS
+    by_head = any("h" in t.axes for t in (*declared.tensors, *declared.reals))
+    groups = SEVERAL_HEADS if by_head or any("h" in s.axes for s in declared.selections) else HEADS
     heads, kv_heads, of_heads = draw(_heads(declared.heads if maps is None else len(maps.k), maps, groups))
     differs = bool(declared.fields or declared.selections)  # from sample to sample, perhaps
     batch = draw(st.sampled_from([1, 2, 2, 3] if differs else [1, 1, 2, 3]))
@@ -133,12 +134,6 @@ def _lengths(draw: st.DrawFn, p: an.Pattern, params: dict[str, int]) -> tuple[in
     return q_len, k_len, draw(st.integers(0, queries - q_len))
 
 
-def _axes(p: an.Pattern) -> Iterator[Sequence[str]]:
-    """Of everything that a call gives and that has axes."""
-    yield from (t.axes for t in (*p.tensors, *p.reals))
-    yield from (s.axes for s in p.selections)
-
-
 @st.composite
 def _heads(
     draw: st.DrawFn, fixed: int | None, maps: Heads | None, groups: Sequence[tuple[int, int]]
@@ -168,7 +163,7 @@ def _per_copy(draw: st.DrawFn, t: TensorDecl, batch: int, heads: int, k_len: int
 def _lists(draw: st.DrawFn, s: SelectionDecl, sizes: dict[str, int]) -> Values:
     """The lists of a selection: few members or many, some of them none, or twice in a list."""
     lists = draw(st.one_of(st.integers(1, 12), st.integers(1, sizes["q"])))
-    shape = (*(sizes[a] for a in s.axes), lists, draw(st.one_of(st.integers(1, 5), st.integers(3, 6))))
+    shape = (*(sizes[a] for a in s.axes), lists, draw(st.integers(1, 6)))
     few = st.integers(0, 2)  # so that some stand twice in a list
     most = draw(often(few, few, st.integers(0, 8), st.integers(0, sizes["k"])))
     return Values(Drawn(shape, -1, most, draw(st.integers(0, 99))), draw(st.sampled_from([torch.int64, torch.int32])))

@@ -13,6 +13,7 @@ from functools import reduce
 import torch
 
 from attnir.arrange import Arrangement
+from attnir.codegen.lists import depends_on_values
 from attnir.codegen.plan import Plan, read_plan
 from attnir.codegen.torch.budget import Budget, default_tile, limited
 from attnir.count import count_launches
@@ -169,10 +170,9 @@ def statistics(case: Case, on: Executor) -> dict[str, float]:
 
 def keeps_lists(case: Case) -> bool:
     """Whether a case's block lists serve other calls as well: no field, tensor or selection says what is live."""
-    call = case.call
-    if call.fields or call.tensors or call.selections:
+    if depends_on_values(case.call):
         return False
-    return any(p.listed for programs in Plan(pattern(case.pattern)).on(call).launches(SMALLEST) for p in programs)
+    return any(p.listed for programs in Plan(pattern(case.pattern)).on(case.call).launches(SMALLEST) for p in programs)
 
 
 def _tiles(case: Case, on: Executor, transposed: bool) -> Iterable[tuple[int, int]]:
