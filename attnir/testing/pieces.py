@@ -141,7 +141,7 @@ def _labels(n: int, m: int, size: int) -> list[Callable[..., Any]]:
     ]
 
 
-TOLD = (_labels, _wide, *3 * [_chosen], *2 * [_scattered])  # what the sizes or the values of a call decide
+TOLD = (*2 * [_labels], _wide, *3 * [_chosen], *2 * [_scattered])  # what the sizes or the values of a call decide
 
 
 @st.composite

@@ -13,6 +13,9 @@ from attnir.listing import listing_of
 from attnir.ops import Side
 from attnir.scores import Pattern
 
+TILE = 64  # small rows follow a narrow window closely, and panels make up for them on wide ranges
+SMALLEST = 16  # units of tokens that are chosen, below which a tile holds several
+
 
 @dataclass(frozen=True, slots=True)
 class Budget:
@@ -23,6 +26,7 @@ class Budget:
     wide: int  # keys that all rows of a panel must see in full, for a product of their own to pay
     pairs: int  # scores held at once: 4 MiB in float32, which stays in a cache
     alone: int  # pairs of a span, over the heads and samples that share it, from which a product of its own pays
+    tile: int = TILE  # query rows, and key columns, of a tile
 
 
 CPU = Budget(heads=16, rows=512, wide=512, pairs=1 << 20, alone=1 << 17)
@@ -45,12 +49,8 @@ def limited(budget: Budget) -> Iterator[None]:
         _LIMITED.reset(before)
 
 
-TILE = 64  # small rows follow a narrow window closely, and panels make up for them on wide ranges
-SMALLEST = 16  # units of tokens that are chosen, below which a tile holds several
-
-
-def default_tile(pattern: Pattern) -> tuple[int, int]:
-    """(query rows, key columns) of the tiles that a schedule is best built with.
+def default_tile(pattern: Pattern, tile: int = TILE) -> tuple[int, int]:
+    """(query rows, key columns) of the tiles of a schedule: `tile`, or what units and landmarks ask for.
 
     A column of tiles holds whole blocks that have landmarks; tiles lie within the units of tokens that are listed.
 
@@ -58,16 +58,16 @@ def default_tile(pattern: Pattern) -> tuple[int, int]:
     >>> default_tile(an.pattern(an.causal())), default_tile(an.pattern(an.route.topk_blocks(block=96, k=2).mask))
     ((64, 64), (48, 48))
     """
-    rows = columns = TILE
+    rows = columns = tile
     listing = listing_of(pattern.predicate)
     if listing is not None:
-        rows, columns = (_within(listing.unit(side)) for side in Side)
+        rows, columns = (_within(listing.unit(side), tile) for side in Side)
     landmarks = pattern.weights.landmarks
-    return rows, columns if landmarks is None else max(TILE, landmarks)
+    return rows, columns if landmarks is None else max(tile, landmarks)
 
 
-def _within(unit: int) -> int:
+def _within(unit: int, tile: int) -> int:
     """A tile within a unit of tokens."""
     if unit < SMALLEST:
-        return TILE
-    return next((n for n in range(min(unit, TILE), SMALLEST - 1, -1) if unit % n == 0), TILE)
+        return tile
+    return next((n for n in range(min(unit, tile), SMALLEST - 1, -1) if unit % n == 0), tile)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from attnir.call import Call
 from attnir.codegen.plan import Plan
+from attnir.codegen.torch.budget import budget_on, default_tile
 from attnir.codegen.torch.distance import by_distance
 from attnir.codegen.torch.floats import floated
 from attnir.codegen.torch.gather import gather
@@ -16,7 +17,6 @@ from attnir.codegen.torch.operands import compute_dtype
 from attnir.codegen.torch.overwriting import Overwriting
 from attnir.codegen.torch.schedule import Change, Group, Landmarks, Learned, Schedule
 from attnir.codegen.torch.spans import spans
-from attnir.codegen.torch.target import default_tile
 from attnir.codegen.torch.together import together
 from attnir.codegen.torch.units import LOG2E, Scaled, cheap, scaled
 from attnir.dense import of_rows
@@ -48,7 +48,7 @@ def schedule(
     whether scores are wanted in natural units. fold: whether what samples and heads visit may go together.
     """
     pattern, weights = plan.pattern, plan.pattern.weights
-    tile = default_tile(pattern)
+    tile = default_tile(pattern, budget_on(q.device).tile)
     groups: list[Group] = []
     as_one = fold and maps is None and weights.landmarks is None
     for programs in plan.launches(tile):

@@ -468,4 +468,5 @@ def test_default_tile() -> None:
     for unit, tile in ((1, 64), (8, 64), (16, 16), (49, 49), (96, 48), (128, 64), (67, 64)):
         assert default_tile(an.pattern(an.route.topk_blocks(block=unit, k=1).mask)) == (tile, tile), unit
     assert default_tile(an.pattern(an.causal())) == (64, 64)
+    assert default_tile(an.pattern(an.causal()), 16) == (16, 16)
     assert default_tile(an.pattern(an.causal(), normalize=an.softmax(landmarks=128))) == (64, 128)
