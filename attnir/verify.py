@@ -88,6 +88,7 @@ def verified(plan: Plan, cases: int, seed: int) -> Report:
 
 def _tried(plan: Plan, cases: int, seed: int, *, own_tiles: bool) -> Report:
     from attnir.testing.fuzzing import tried
+    from attnir.testing.properties import PROPERTIES
 
     backend = plan.backend_on("cuda" if torch.cuda.is_available() else "cpu")
     on, tally = tried(replace(plan, backend=backend), cases, seed, own_tiles=own_tiles)
@@ -97,6 +98,11 @@ def _tried(plan: Plan, cases: int, seed: int, *, own_tiles: bool) -> Report:
         raise VerificationError(
             f"nothing was checked: of {cases} calls, none was drawn that the pattern takes and that is small enough to "
             "look at each pair; give cases=1 or more, and a smaller grid"
+        )
+    if not any(PROPERTIES[name].level == "kernel" for name, _ in tally.checks):
+        raise VerificationError(
+            f"no kernel was tried: each of {tally.cases} calls visits too many tiles for Triton's interpreter; give "
+            'more cases, a smaller grid, or backend="torch"'
         )
     checks: Counter[str] = Counter()
     for (name, _), n in tally.checks.items():

@@ -76,7 +76,10 @@ def attention_of(text: str, *, backend: Backend | None = None) -> an.Attention:
         if backend is None:
             return found
         plan = found.plan
-        return an.compile(found.pattern, backend=backend, check=plan.check, config=dict(plan.configs))
+        config = dict(plan.configs)
+        return an.compile(
+            found.pattern, backend=backend, check=plan.check, config=config, heads=plan.heads, route=found.routes
+        )
 
 
 def bound(

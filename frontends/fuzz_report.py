@@ -25,7 +25,8 @@ class Watch:
         )
         self.bar = Progress(BarColumn(), counts, TimeElapsedColumn(), console=console, transient=True)
         self.bar.disable = not console.is_terminal
-        self.task = self.bar.add_task("", total=limits.seconds or limits.cases, cases=0, checks=0, failures=0)
+        total = limits.cases if limits.seconds is None else limits.seconds
+        self.task = self.bar.add_task("", total=total, cases=0, checks=0, failures=0)
 
     def __enter__(self) -> Watch:
         self.bar.start()
@@ -37,9 +38,9 @@ class Watch:
         self.bar.stop()
 
     def __call__(self, tally: Tally) -> None:
-        done = self.limits.clock() - self.began if self.limits.seconds else tally.cases
-        counts = f"{tally.cases} cases, {tally.checks.total():,} checks, {len(tally.failures)} failures"
-        self.bar.update(self.task, completed=done, description=counts)
+        done = tally.cases if self.limits.seconds is None else self.limits.clock() - self.began
+        checks, failures = tally.checks.total(), len(tally.failures)
+        self.bar.update(self.task, completed=done, cases=tally.cases, checks=checks, failures=failures)
 
 
 def show_tally(console: Console, tally: Tally) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from attnir.testing.engine import Failure
 from attnir.testing.script import HEAD
 
+_HEADED = re.compile(f"^{HEAD}", re.MULTILINE)
 _WAIVED = re.compile(r"^# waived: (\S.*)$", re.MULTILINE)
 
 
@@ -35,7 +36,7 @@ class Replay:
 
 def scripts_of(folder: Path) -> list[Path]:
     """The scripts of a corpus, by name; none where there is no such folder. Other files are left alone."""
-    return sorted(path for path in folder.glob("*.py") if path.read_text(encoding="utf-8").startswith(HEAD))
+    return sorted(path for path in folder.glob("*.py") if _HEADED.search(path.read_text(encoding="utf-8")))
 
 
 def replay(path: Path) -> Replay:

@@ -32,7 +32,7 @@ AXES = (
         "learned by column",
         "learned by pair",
     ),
-    *("sink", "landmarks", "weights of their own", "divided weights", "factor"),
+    *("sink", "landmarks", "undivided weights", "divided weights", "factor"),
 )
 WAYS = ("closed ranges", "row tables", "block lists", "layouts", "an order", "several programs", "several launches")
 
@@ -61,6 +61,7 @@ def _axes(case: Case) -> Iterator[str]:
     call, p = case.call, pattern(case.pattern)
     yield from (str(case.dtype).removeprefix("torch."), case.layout, case.kind)
     yield "Sq = Sk" if call.q_len == call.k_len else "Sq < Sk" if call.q_len < call.k_len else "Sq > Sk"
+    learned = [reads(n) for e in {case.score, *case.weights.roots} for _, n in tensors_read(e)]
     said = {
         "q_start": case.q_start is not None,
         "several samples": case.batch > 1,
@@ -80,13 +81,13 @@ def _axes(case: Case) -> Iterator[str]:
         "tensor of samples": any("b" in t.axes for t in p.tensors),
         "tensor of heads": any("h" in t.axes for t in p.tensors),
         "selection": bool(p.selections),
-        "learned scalar": any(not {"q", "k"} & reads(n) for _, n in tensors_read(case.score)),
-        "learned by row": any({"q"} == {"q", "k"} & reads(n) for _, n in tensors_read(case.score)),
-        "learned by column": any({"k"} == {"q", "k"} & reads(n) for _, n in tensors_read(case.score)),
-        "learned by pair": any({"q", "k"} <= reads(n) for _, n in tensors_read(case.score)),
+        "learned scalar": any(not {"q", "k"} & axes for axes in learned),
+        "learned by row": any({"q"} == {"q", "k"} & axes for axes in learned),
+        "learned by column": any({"k"} == {"q", "k"} & axes for axes in learned),
+        "learned by pair": any({"q", "k"} <= axes for axes in learned),
         "sink": case.weights.sink is not None,
         "landmarks": case.weights.landmarks is not None,
-        "weights of their own": not case.weights.divided,
+        "undivided weights": not case.weights.divided,
         "divided weights": case.weights.divided and not case.weights.is_softmax,
         "factor": case.weights.factor is not ONE,
         "grid": any(s is not None for s in p.spaces),

@@ -92,19 +92,19 @@ def first_failure(case: Case, executors: Sequence[Executor], tally: Tally | None
         if i and tally is not None and tally.share(on) > SHARE:
             continue
         for p in PROPERTIES.values():
-            if tally is not None and tally.names and p.name not in tally.names:
-                continue
-            wanted = p.applies(case) and (on.affords(case) if p.level == "kernel" else i == 0)
-            if wanted and (failure := checked(p, case, on, tally)):
+            named = tally is None or not tally.names or p.name in tally.names
+            if named and (i == 0 or p.level == "kernel") and (failure := checked(p, case, on, tally)):
                 return failure
     return None
 
 
 def checked(p: Property, case: Case, on: Executor, tally: Tally | None = None) -> Failure | None:
-    """The failure of a property on an executor, if it fails; any exception is one."""
+    """The failure of a property on an executor, if it applies and fails; any exception is one."""
     began = time.monotonic()
     backend = on.backend if p.level == "kernel" else ""
     try:
+        if not p.applies(case) or (p.level == "kernel" and not on.affords(case)):
+            return None
         found = p.holds(case, on)
     except DoesNotApply:
         return None
@@ -121,13 +121,15 @@ def checked(p: Property, case: Case, on: Executor, tally: Tally | None = None) -
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """When a round ends: when `reached` says so, or else after EXAMPLES; it shrinks a failure for `shrinking` seconds.
+    """When a round ends: when `reached` says so, or else after EXAMPLES; it shrinks a failure for `shrinking` seconds,
+    by a clock.
 
-    A round has no fewer examples than that to choose from: its first one is the simplest, in every round the same.
+    The first example of every round is the same, the simplest one: shorter rounds would try less that is new.
     """
 
     reached: Callable[[], bool]
     shrinking: float = SHRINKING
+    clock: Callable[[], float] = time.monotonic
 
 
 class _Enough(KeyboardInterrupt):
@@ -144,7 +146,7 @@ class _Round:
         self.stop = float("inf")
 
     def __call__(self, data: st.DataObject) -> None:
-        if self.end.reached() if self.first is None else time.monotonic() > self.stop:
+        if self.end.reached() if self.first is None else self.end.clock() > self.stop:
             raise _Enough
         case = data.draw(self.strategy)
         failure = self._again(case) if self.first else self._anew(case)
@@ -156,18 +158,18 @@ class _Round:
         if not self.tally.is_new(case):
             return None
         self.tally.cases += 1
-        self.tally.covered.add(case, next((e.tile(case, "forward") for e in self.executors), SMALLEST))
         failure = first_failure(case, self.executors, self.tally)
+        if failure is None:
+            self.tally.covered.add(case, next((e.tile(case, "forward") for e in self.executors), SMALLEST))
         if failure is None or any(failure.like(known) for known in self.tally.failures):
             return None
-        self.first, self.stop = failure, time.monotonic() + self.end.shrinking
+        self.first, self.stop = failure, self.end.clock() + self.end.shrinking
         return failure
 
     def _again(self, case: Case) -> Failure | None:
         assert self.first is not None
-        p = PROPERTIES[self.first.name]
         on = next(e for e in self.executors if e.backend == self.first.backend)
-        failure = checked(p, case, on) if p.applies(case) else None
+        failure = checked(PROPERTIES[self.first.name], case, on)
         return failure if failure is not None and failure.like(self.first) else None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -18,7 +18,7 @@ from torch import Tensor
 from attnir.api import Attention, compile
 from attnir.codegen.plan import CONFIGURED, Plan
 from attnir.codegen.targets import Config, current_target
-from attnir.codegen.torch.budget import default_tile
+from attnir.codegen.torch.budget import budget_on, default_tile
 from attnir.count import count_launches
 from attnir.errors import BackendError
 from attnir.graph.graph import Graph
@@ -75,12 +75,17 @@ class Executor:
         chosen = case.pattern if declared is None else declared
         return compile(chosen, backend=self.backend, config=config, heads=case.maps)
 
+    @property
+    def walks(self) -> Sequence[str]:
+        """The kernels whose walks over tiles differ; the torch target has one walk, for all of its results."""
+        return CONFIGURED if self.backend == "triton" else CONFIGURED[:1]
+
     def tile(self, case: Case, kind: str) -> tuple[int, int]:
         """(row tokens, column tokens) of a tile of a kernel: "forward", "dq" or "dkv"."""
         from attnir.codegen.configure import configure, tile_of
 
         if self.backend != "triton":
-            return default_tile(pattern(case.pattern))
+            return default_tile(pattern(case.pattern), budget_on(torch.device(self.device)).tile)
         if case.tile is not None:
             return case.tile[::-1] if kind == "dkv" else case.tile
         chosen = configure(

@@ -26,7 +26,7 @@ from attnir.traverse import fields_of, numbers_of, params_of, reals_of, selectio
 WIDTH = ParamDecl("w", 0, 40)
 SHIFT = ParamDecl("shift", -20, 20)
 BLOCK = ParamDecl("stop", 1, 9)  # a name that tile programs use as well
-WIDE = ParamDecl("wide")  # anything up to +- 2**30
+WIDE = ParamDecl("wide")  # anything up to +- 2**30, whose multiples leave 32 bits
 DOC = FieldDecl("doc", sorted=True)
 START = FieldDecl("start", sorted=True)  # so is this one
 KIND = FieldDecl("kind")

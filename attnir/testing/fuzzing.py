@@ -49,22 +49,23 @@ def fuzz(
 ) -> Tally:
     """Check random cases on executors, round by round; a failure of a sort that is new is shrunk, and kept.
 
-    `watch` is called after every case, `found` with every failure, once it is shrunk; names are those of the properties
-    that are checked, all of them where none is said. The same seed draws the same
-    cases, as far as the limits let it; in a checkout hypothesis draws constants of loaded modules as well. No case is
-    checked twice, so there may be fewer of them than the limits allow: a round that meets no new one is the last.
+    `watch` is called before every case, `found` with every failure, once it is shrunk; names are those of the
+    properties that are checked, all of them where none is said. The same seed draws the same cases, as far as the
+    limits let it; in a checkout hypothesis draws constants of loaded modules as well. No case is checked twice, so
+    there may be fewer of them than the limits allow: a round that meets no new one is the last.
     """
-    tally, end = Tally(frozenset(names)), limits.clock() + (limits.seconds or float("inf"))
+    tally, clock = Tally(frozenset(names)), limits.clock
+    end = clock() + (float("inf") if limits.seconds is None else limits.seconds)
 
     def done() -> bool:
         watch(tally)
-        return limits.clock() >= end or (limits.cases is not None and tally.cases >= limits.cases)
+        return clock() >= end or (limits.cases is not None and tally.cases >= limits.cases)
 
     with one_thread():
         number, known = 0, -1
         while tally.cases > known and not done() and (limits.keep_going or not tally.failures):
             known = tally.cases
-            failure = run_round(strategy, executors, _seed(seed, number), tally, End(done, limits.shrinking))
+            failure = run_round(strategy, executors, _seed(seed, number), tally, End(done, limits.shrinking, clock))
             if failure is not None:
                 found(failure)
             number += 1

@@ -59,7 +59,7 @@ def _same(found: Pair, expected: Pair) -> None:
 
 
 def slices(given: Case, on: Executor) -> None:
-    """The first sample and the first heads alone give their slice of the whole."""
+    """The first head of the first sample alone gives its slice of the whole."""
     case = _plain(given)
     if case.batch * case.heads == 1:
         raise DoesNotApply("one sample and one head are the whole")
@@ -69,8 +69,8 @@ def slices(given: Case, on: Executor) -> None:
         raise DoesNotApply("the pattern says how many samples or heads there are")
     q, k, v, _, _ = case.tensors()
     whole = _called(case, on, case.pattern, q, k, v)
-    shared = {s.name for s in case.pattern.selections}
-    of_first = {n: v if n in shared else _first_sample(v, case.batch) for n, v in case.bound.items()}
+    by_sample = {f.name for f in case.pattern.fields}
+    of_first = {n: _first_sample(v) if n in by_sample else v for n, v in case.bound.items()}
     alone = replace(case, batch=1, maps=None, bindings=of_first)
     first_k, first_v = case.heads_of.k[0], case.heads_of.v[0]
     k, v = k[:1, first_k : first_k + 1], v[:1, first_v : first_v + 1]
@@ -78,9 +78,10 @@ def slices(given: Case, on: Executor) -> None:
     _same(part, (whole[0][:1, :1], None if whole[1] is None else whole[1][:1, :1]))
 
 
-def _first_sample(value: object, batch: int) -> object:
+def _first_sample(value: object) -> object:
+    """What the first sample has of a field, [tokens] or [samples, tokens]."""
     if isinstance(value, tuple):
-        return tuple(_first_sample(v, batch) for v in value)
+        return tuple(map(_first_sample, value))
     return value[:1] if isinstance(value, Tensor) and value.dim() == 2 else value
 
 

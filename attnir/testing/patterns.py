@@ -11,7 +11,6 @@ import attnir as an
 from attnir.errors import DeclarationError
 from attnir.expr import Expr
 from attnir.ops import Op
-from attnir.real import of_integer
 from attnir.testing.arranged import arranged, neighborhoods
 from attnir.testing.drawing import often
 from attnir.testing.entries import entries
@@ -75,5 +74,5 @@ counts = st.sampled_from(
         an.multiplicity(lambda k, h: (k + h) % 4),
     ]
 )
-changes = scores.filter(_few_products).map(lambda e: an.Score(e if e.is_real else of_integer(e)))
+changes = scores.filter(_few_products).map(an.Score)
 _changes = often(changes, changes, counts)

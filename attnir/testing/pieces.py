@@ -8,13 +8,12 @@ from typing import Any
 from hypothesis import strategies as st
 
 import attnir as an
+from attnir.testing import expressions as given
 from attnir.testing.arranged import KV_LEN, neighborhoods
 from attnir.testing.drawing import often, one_of_these
-from attnir.testing.expressions import predicates
 
-DOC, START, KIND = an.field("doc", sorted=True), an.field("start", sorted=True), an.field("kind")
-WIDTH, BLOCK = an.param("w", low=0, high=40), an.param("stop", low=1, high=9)
-WIDE = an.param("wide")  # whose multiples leave 32 bits
+DOC, START, KIND = (an.field(d.name, sorted=d.sorted) for d in (given.DOC, given.START, given.KIND))
+WIDTH, BLOCK, WIDE = (an.param(d.name, low=d.low, high=d.high) for d in (given.WIDTH, given.BLOCK, given.WIDE))
 REACH = an.tensor("reach", "h")
 PICKS, OWN = an.selection("picks"), an.selection("own", "b", "h")
 
@@ -141,7 +140,7 @@ def _labels(n: int, m: int, size: int) -> list[Callable[..., Any]]:
     ]
 
 
-TOLD = (*2 * [_labels], _wide, *3 * [_chosen], *2 * [_scattered])  # what the sizes or the values of a call decide
+TOLD = (*2 * [_labels], _wide, *4 * [_chosen], *2 * [_scattered])  # what the sizes or the values of a call decide
 
 
 @st.composite
@@ -195,4 +194,6 @@ def by_head(draw: st.DrawFn) -> an.Mask:
 
 
 composed = st.recursive(pieces(), _composed, max_leaves=4)
-positional = often(composed, composed, composed, predicates.map(an.Mask), by_head(), often(told(), told(), thinned()))
+positional = often(
+    composed, composed, composed, given.predicates.map(an.Mask), by_head(), often(told(), told(), thinned())
+)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from attnir.codegen.plan import CONFIGURED, Plan
+from attnir.codegen.plan import Plan
 from attnir.heads import spread, summed
 from attnir.scores import Pattern, pattern
 from attnir.testing.case import Case, DoesNotApply
@@ -100,7 +100,7 @@ def seen(case: Case, on: Executor) -> Tensor:
     """Pairs that lie in a tile that some kernel visits: bool [B, Hq, Sq, Sk]."""
     plan, call = Plan(pattern(case.pattern)).on(case.call), case.call
     found = torch.zeros(case.live.shape, dtype=torch.bool)
-    for kind in CONFIGURED:
+    for kind in on.walks:
         launches = plan.launches(on.tile(case, kind), transposed=kind == "dkv")
         visits = pair_map([p for programs in launches for p in programs], call)
         found = found | (visits.full + visits.partial > 0)

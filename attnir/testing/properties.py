@@ -29,7 +29,7 @@ from attnir.scores import parse, pattern
 from attnir.testing.case import Case, DoesNotApply
 from attnir.testing.executor import Executor, unwritten_is_nan
 from attnir.testing.graphs import graphs
-from attnir.testing.judge import judge
+from attnir.testing.judge import CHANCE, judge
 from attnir.testing.laws import merges, permutes, recalls, shifts, slices
 from attnir.testing.meaning import meaning, some_pairs
 from attnir.testing.probes import counts_keys, gives_ones, spoilt
@@ -47,7 +47,6 @@ SMALL_TILES = ((4, 4), (2, 8))  # by turns
 TIGHT = tuple(Budget(heads=2, rows=128, wide=32, pairs=1 << 12, alone=n, tile=16) for n in (0, 1 << 60))
 
 CALM = 2.0  # scores of normal inputs, in deviations, up to which many keys share a row's weight
-CHANCE = 8  # roundings where inputs are such that the yardstick may have none
 LAWS = 5
 MEASURED = ("row-entropy", "row-max-prob", "mean-distance", "received-mass")
 
@@ -59,7 +58,7 @@ class Property:
     """A property: `check` raises AssertionError where a case does not have it. `level` says what it is about.
 
     level    "language", "analysis" or "kernel"; those of kernels are checked on every executor
-    largest  the most pairs of a case that it is checked on
+    largest  the most pairs of a case that it is checked on, unless `always` says that it is
     turn     laws take turns: it is checked on every LAWS-th case, by the case's seed
     always   says of which cases it is checked in any case
     """

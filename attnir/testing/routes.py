@@ -21,13 +21,12 @@ from attnir.routing import Route, joined
 from attnir.scores import pattern
 from attnir.testing.case import Case, DoesNotApply
 from attnir.testing.executor import Executor
-from attnir.testing.judge import judge, run
+from attnir.testing.judge import CHANCE, judge, run
 
 NAME = "chosen_blocks"
 SUNK, TWICE = 0.2, 0.5  # have a sink; have lists that are given, with members twice
+POSITIONAL = (causal(), full(), window(20, 5), mask(lambda q, k: (q - k) % 3 != 1))
 PLAIN = 0.5  # of the cases take a mask of positions, whose lists are turned round
-MASKS = (causal(), full(), window(20, 5), mask(lambda q, k: (q - k) % 3 != 1))
-CHANCE = 8  # roundings, as for random calls of peaked inputs
 
 
 def routed(case: Case, on: Executor) -> dict[str, float]:
@@ -45,7 +44,7 @@ def routed(case: Case, on: Executor) -> dict[str, float]:
         lists = torch.cat([lists, lists[..., ::2]], -1)
         given = {NAME: lists}
     if case.pattern.heads is None and drawn.random() < PLAIN and not any(case.pattern.spaces):
-        plain = drawn.choice([*MASKS, causal() & (route.mask | window(3, 0))])
+        plain = drawn.choice([*POSITIONAL, causal() & (route.mask | window(3, 0))])
         case = case.of(pattern(plain), **{NAME: lists.long()})
     if case.weights.is_softmax and case.weights.sink is None and drawn.random() < SUNK:
         case = case.of(replace(pattern(case.pattern), weights=replace(case.weights, sink=real(0.5))))

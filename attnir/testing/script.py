@@ -16,7 +16,7 @@ from attnir.testing.values import Values, written
 from attnir.weighing import SOFTMAX, Weights
 
 WIDTH = 118
-HEAD = "# `"  # with which every script begins
+HEAD = "# `"  # a line that begins so is in every script: the first, if nothing was added
 
 
 def script(case: Case, backend: str, name: str, error: str) -> str:

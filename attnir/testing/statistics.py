@@ -86,6 +86,7 @@ FORMULAS: Mapping[str, Formula] = {
     "pair-norm-received": Formula(-2, lambda d: d.norms),
 }
 OF_SOFTMAX = ("row-entropy", "row-mean-logit", "row-max-prob")
+CLOSE = 16  # roundings: of two scores, of which each may be wrong by 8
 LOGARITHMS = ("row-entropy", "row-mean-logit")  # with roundings of their own, though a row has one key
 NORMS = ("value-norm-mass", "pair-norm-received")
 
@@ -163,14 +164,21 @@ def _got(case: Case, on: Executor, names: Sequence[str], backward: bool) -> Resu
         more = ["row-argmax"] if case.weights.is_softmax else []
         found: Results = on.statistics(case)(q, k, v, [*names, *more], **options)
         if more:
-            _check_largest(found.pop("row-argmax").cpu(), case.live)
+            _check_largest(found.pop("row-argmax").cpu(), case)
         return {**found, **gradients_of(found, leaves, case.seed)} if backward else found
 
 
-def _check_largest(first: Tensor, live: Tensor) -> None:
-    assert torch.equal(first == -1, ~live.any(-1)), "row-argmax is -1 exactly on the rows without a live key"
-    chosen = live.gather(-1, first.clamp(min=0)[..., None])[..., 0]
-    assert bool(chosen[first >= 0].all()), "row-argmax is a key that its row may not look at"
+def _check_largest(first: Tensor, case: Case) -> None:
+    """Assert that keys are live and have the largest scores of their rows, as far as roundings let one tell."""
+    alive = case.live.any(-1)
+    assert torch.equal(first == -1, ~alive), "row-argmax is -1 exactly on the rows without a live key"
+    q, k = case.tensors()[0].double(), spread(case.tensors()[1].double(), case.heads_of.k)
+    before, of_score = q @ k.transpose(-1, -2) * case.factor, q.abs() @ k.abs().transpose(-1, -2) * abs(case.factor)
+    s = torch.where(case.live, case.changed(before), -torch.inf)
+    wrong = torch.where(s > -torch.inf, wrong_by(case.score, case, before, of_score), 0.0).amax(-1)
+    least = s.amax(-1) - CLOSE * torch.finfo(torch.float32).eps * wrong
+    found = s.gather(-1, first.clamp(min=0)[..., None])[..., 0]
+    assert bool((found >= least)[alive].all()), "row-argmax is a key that is dead, or that another one outweighs"
 
 
 def _expected(case: Case, names: Sequence[str], double: bool, backward: bool) -> Results:

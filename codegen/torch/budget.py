@@ -52,7 +52,8 @@ def limited(budget: Budget) -> Iterator[None]:
 def default_tile(pattern: Pattern, tile: int = TILE) -> tuple[int, int]:
     """(query rows, key columns) of the tiles of a schedule: `tile`, or what units and landmarks ask for.
 
-    A column of tiles holds whole blocks that have landmarks; tiles lie within the units of tokens that are listed.
+    A column of tiles holds whole blocks that have landmarks; tiles divide the units of tokens that are listed,
+    where some tile does.
 
     >>> import attnir as an
     >>> default_tile(an.pattern(an.causal())), default_tile(an.pattern(an.route.topk_blocks(block=96, k=2).mask))

@@ -22,9 +22,10 @@ def verify(
     """Try a pattern on random calls, each held to every property; exit code 1, and a script, where one fails."""
     found = pattern_of(pattern)
     with in_words():
-        declared = found.pattern if isinstance(found, an.Attention) else found
+        attention = found if isinstance(found, an.Attention) else an.compile(found)
+        plan = attention.plan
         try:
-            report = an.verify(declared, backend=target, cases=cases, seed=seed)
+            report = an.verify(plan.pattern, backend=target or plan.backend, heads=plan.heads, cases=cases, seed=seed)
         except VerificationError as error:
             typer.echo(str(error))
             raise typer.Exit(1) from None

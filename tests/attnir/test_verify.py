@@ -12,6 +12,7 @@ from torch import Tensor
 import attnir as an
 from attnir.codegen import dispatch
 from attnir.errors import BackendError, VerificationError
+from attnir.testing import Executor
 
 
 def lose_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,3 +76,9 @@ def test_a_grid_too_large_for_all_pairs_is_tried_in_parts() -> None:
     video = an.neighborhood(an.grid(t=8, y=24, x=32), (3, 5, 5))
     report = an.verify(video, cases=2)
     assert report.checks["numbers"] == 2
+
+
+def test_calls_of_which_no_kernel_is_tried_prove_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Executor, "affords", lambda *_: False)
+    with pytest.raises(VerificationError, match="no kernel was tried: each of 2 calls"):
+        an.verify(an.causal(), cases=2)

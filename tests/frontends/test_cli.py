@@ -12,6 +12,7 @@ import torch
 from typer.testing import CliRunner
 
 import attnir as an
+from attnir.frontends.arguments import attention_of
 from attnir.frontends.cli import app
 
 
@@ -215,3 +216,15 @@ def test_the_shell_of_the_readme_runs(line: str, tmp_path: Path, monkeypatch: py
 def test_bad_input_is_said_in_words(arguments: list[str], words: str) -> None:
     code, text = run(*arguments)
     assert code == 2 and words in text and "Traceback" not in text
+
+
+def test_an_attention_keeps_its_heads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its value heads are crossed: with plain groups another attention would be verified, or measured."""
+    lines = ("import attnir as an", "crossed = an.compile(an.causal(), heads=an.Heads(k=(0, 1), v=(1, 0)))")
+    tmp_path.joinpath("crossed_heads.py").write_text("\n".join(lines))
+    monkeypatch.syspath_prepend(tmp_path)
+    asked: list[object] = []
+    monkeypatch.setattr(an, "verify", lambda pattern, **options: asked.append(options["heads"]) or "verified")
+    code, text = run("verify", "crossed_heads:crossed", "--cases", "1")
+    assert (code, text) == (0, "verified\n") and asked == [an.Heads(k=(0, 1), v=(1, 0))]
+    assert attention_of("crossed_heads:crossed", backend="torch").plan.heads == asked[0]

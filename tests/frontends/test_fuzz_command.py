@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from attnir.frontends.cli import app
+from attnir.frontends.fuzz_report import Watch
 from attnir.testing import Case
 from attnir.testing import engine as rounds
-from attnir.testing.engine import Failure
+from attnir.testing.engine import Failure, Tally
+from attnir.testing.fuzzing import Limits
 
 
 def run(corpus: Path, *options: str) -> tuple[int, str]:
@@ -56,3 +61,12 @@ def test_properties_are_chosen_by_name_or_level(tmp_path: Path) -> None:
     assert code == 0 and "keys" in text and "walks" not in text
     code, text = run(tmp_path, "--properties", "lokks")
     assert code == 2 and "'lokks' is no property" in text and "analysis" in text
+
+
+def test_the_bar_counts() -> None:
+    written = StringIO()
+    with Watch(Console(file=written, force_terminal=True, width=120), Limits(cases=5)) as watch:
+        watch(Tally(cases=3, checks=Counter({("keys", "torch"): 12})))
+        watch.bar.refresh()
+        assert watch.bar.tasks[0].completed == 3
+    assert "3 cases, 12 checks, 0 failures" in written.getvalue()

@@ -31,8 +31,10 @@ COMPUTED = (
     "learned",
     "heads",
     "landmarks",
+    "statistics",
+    "wide_heads",
+    "compositions",
 )
-COMPUTED = (*COMPUTED, "statistics", "wide_heads", "compositions")
 SUITES = {level: tuple(f"tests/test_{name}.py" for name in COMPUTED) for level in LEVELS}
 SUITES["graph"] = (
     "tests/test_graph.py",

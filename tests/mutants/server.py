@@ -14,8 +14,9 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -49,10 +50,18 @@ class Ended:
     seconds: float = 0.0
 
 
-def workers(number: int) -> Executor:
+@contextmanager
+def workers(number: int) -> Iterator[Executor]:
     """That many processes with everything imported. Threads would not survive a fork, so they have one each."""
+    before = {name: os.environ.get(name) for name in ENVIRONMENT}
     os.environ.update(ENVIRONMENT)
-    return ProcessPoolExecutor(number, multiprocessing.get_context("spawn"), initializer=_import)
+    try:
+        with ProcessPoolExecutor(number, multiprocessing.get_context("spawn"), initializer=_import) as pool:
+            yield pool
+    finally:
+        for name in ENVIRONMENT:
+            del os.environ[name]
+        os.environ.update({name: value for name, value in before.items() if value is not None})
 
 
 def _import() -> None:

@@ -16,7 +16,7 @@ MUTANTS = (
         "an entropy is not divided by the total",
         "statistics",
         "return self.total.log() - (summed + of_sink) / self.total",
-        "return self.total.log() + summed + self.lse",
+        "return self.total.log() - (summed + of_sink)",
     ),
     _torch(
         "what keys receive is that of another head",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,6 +27,7 @@ def test_each_child_is_planted_anew_and_ends_in_time(tmp_path: Path) -> None:
     for name, text in SCRIPTS.items():
         tmp_path.joinpath(f"{name}.py").write_text(text)
 
+    before = dict(os.environ)
     with workers(1) as pool:
 
         def run(name: str, mutant: Mutant | None = None, limit: float = 60) -> Ended:
@@ -37,6 +39,7 @@ def test_each_child_is_planted_anew_and_ends_in_time(tmp_path: Path) -> None:
         assert run("exit").code == 3
         assert (late.code, late.said) == (None, "begun\n")
         failed = run("error")
+    assert dict(os.environ) == before, "what children need is left behind"
     assert failed.code == 1 and "ValueError: of the script" in failed.said
     assert len(list(tmp_path.glob("attnir-mutant-*"))) == 1, "only the one that was killed leaves its kernels"
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -120,14 +121,27 @@ def test_the_tests_of_a_module_come_first() -> None:
 
 
 def test_what_was_hunted_of_a_commit_is_kept(tmp_path: Path) -> None:
-    state = mutants.State.of(tmp_path / "state.json")
+    path = tmp_path / "state.json"
+    state = mutants.State.read(path, 300, 0)
     outcome = Outcome(ALL[0], "walks, torch", 3, 1.5, True, "said", ("a script",))
     state.keep(outcome)
-    again = mutants.State.of(tmp_path / "state.json")
+    again = mutants.State.read(path, 300, 0)
     assert again.outcome(ALL[0]) == outcome and list(again.kept) == [ALL[0].name]
-    (tmp_path / "state.json").write_text('{"commit": "another", "outcomes": {}}')
+    for seconds, seed in ((300, 1), (60, 0)):
+        with pytest.raises(SystemExit, match="take another file"):
+            mutants.State.read(path, seconds, seed)
+    path.write_text('{"of": {"commit": "another", "seconds": 300, "seed": 0}, "outcomes": {}}')
     with pytest.raises(SystemExit, match="another"):
-        mutants.State.of(tmp_path / "state.json")
+        mutants.State.read(path, 300, 0)
+
+
+def test_a_hunt_passes_where_all_are_caught_and_reproduced() -> None:
+    found, tested, survives = (Outcome(ALL[0], by, 3, 1.5, bool(by)) for by in ("walks, torch", "test test_x", ""))
+    assert mutants.passed([*9 * [found], tested], whole=True) and mutants.passed([tested], whole=False)
+    assert not mutants.passed([*8 * [found], tested], whole=True), "a test finds one of nine"
+    for wrong in (survives, replace(found, reproduces=False), replace(found, alarms=("a script",))):
+        assert not mutants.passed([*99 * [found], wrong], whole=False)
+    assert not mutants.passed([], whole=True)
 
 
 def test_every_suite_is_there() -> None:

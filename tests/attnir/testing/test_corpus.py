@@ -22,6 +22,12 @@ def test_a_failure_that_is_kept_is_replayed(tmp_path: Path) -> None:
     assert replay(path).problem == ""  # the bug is gone
 
 
+def test_a_waiver_may_stand_above_the_script(tmp_path: Path) -> None:
+    path = keep(FAILURE, tmp_path)
+    path.write_text(f"# waived: the hardware rounds\n{path.read_text()}")
+    assert scripts_of(tmp_path) == [path] and replay(path).waived == "the hardware rounds"
+
+
 @pytest.mark.parametrize(
     ("script", "problem"),
     [

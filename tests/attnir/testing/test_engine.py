@@ -55,6 +55,12 @@ def test_whatever_is_raised_is_a_failure(properties: dict[str, Property]) -> Non
     assert failure.error.startswith("ZeroDivisionError") and failure.case.batch == 3
 
 
+def test_so_is_what_is_raised_by_whether_a_property_applies(properties: dict[str, Property]) -> None:
+    properties["odd"] = Property("odd", "kernel", "", dividing, largest=0, always=lambda case: bool(1 / 0))
+    (failure,) = fuzz(cases(an.causal()), ON, Limits(cases=5, shrinking=1), seed=0).failures
+    assert failure.name == "odd" and failure.error.startswith("ZeroDivisionError")
+
+
 def test_shrinking_stays_with_the_failure_that_it_began_with(properties: dict[str, Property]) -> None:
     """Long cases fail in one way, all of them in another, which is checked later and would be found in smaller ones."""
     put(properties, "long", lambda case, on: short(case, on))

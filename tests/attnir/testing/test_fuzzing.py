@@ -43,6 +43,10 @@ def test_a_run_ends_where_there_is_no_case(tried: list[Case]) -> None:
     assert fuzz(FEW.filter(lambda c: False), (), Limits(cases=5)).cases == 0
 
 
+def test_a_run_of_no_time_ends_at_once(tried: list[Case]) -> None:
+    assert fuzz(FEW, (), Limits(seconds=0)).cases == 0
+
+
 def test_the_same_seed_draws_the_same(tried: list[Case]) -> None:
     runs: list[Tally] = [fuzz(cases(an.causal()), (), Limits(cases=5, keep_going=True), seed) for seed in (3, 3, 4)]
     assert runs[0].seen == runs[1].seen != runs[2].seen
