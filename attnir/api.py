@@ -17,7 +17,7 @@ from attnir.compiled_graph import CompiledGraph, compiled_graph
 from attnir.errors import BackendError, ConfigError, GraphError, HeadsError
 from attnir.explain import explain as explain_attention
 from attnir.factors import Factor
-from attnir.graph.graph import Graph
+from attnir.graph.graph import Graph, check_nothing_beside
 from attnir.heads import Heads, check_is_heads
 from attnir.inputs import autocast, check_inputs, check_transforms, factor_of
 from attnir.masks import Mask
@@ -90,7 +90,8 @@ class Attention:
         bindings        the pattern's fields, integers [Sk] or [B, Sk] or a pair (for queries, for keys), tensors and
                         parameters
 
-        A row without a live key gives output 0, lse -inf and zero gradients. o and lse are differentiable in q, k, v
+        A row without a live key gives output 0, lse -inf, or that of the sink, and zero gradients. o and lse are
+        differentiable in q, k, v
         and in the tensors that a score reads.
 
         >>> import attnir as an, torch
@@ -211,10 +212,9 @@ def compile(
     """
     routes = tuple(route) if isinstance(route, Iterable) else (route,)
     if isinstance(pattern, Graph):
-        if routes or heads is not None or any(x not in ((), None) for x in (score, normalize, factor, config)):
-            raise GraphError(
-                "a graph says what its attentions are: score, normalize, factor, heads and route stand there"
-            )
+        check_nothing_beside(score=score, normalize=normalize, factor=factor, heads=heads, route=route)
+        if config:
+            raise GraphError("the attentions of a graph have the configurations that the compiler chooses")
         return compiled_graph(pattern, lambda a: compile(a.pattern, backend=backend, check=check, heads=a.heads))
     declared = joined(declare(pattern, score=score, normalize=normalize, factor=factor), routes)
     if backend not in (None, *BACKENDS):

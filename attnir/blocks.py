@@ -29,7 +29,7 @@ from attnir.ops import FieldDecl, ParamDecl, SelectionDecl, Side, TensorDecl
 from attnir.program import TileProgram
 from attnir.selections import rank
 from attnir.tile_bounds import Tensors, decide_tiles
-from attnir.traverse import reads
+from attnir.traverse import reads, unit_size
 
 FEW = 16  # columns of tiles that are looked at where chance says which of them are live
 WORKSPACE = 2**22  # elements evaluated at once
@@ -258,12 +258,20 @@ class _Lister:
 
     def _rank(self, lists: Tensor, at: Expr, member: Expr, tiles: _Tiles) -> Interval[Tensor]:
         """The place of a member in a list over each tile: known where it asks for one member of one list."""
+        most = torch.full_like(tiles.rows, lists.shape[3])
+        if any(self._varies(index) for index in (at, member)):  # to look it up would take all places of each list
+            return Interval(torch.zeros_like(most), most)
         bounder = Bounder(Tensors(self.call.device), lambda leaf: self._leaf(leaf, tiles))
         of_list, wanted = bounder.integer(at), bounder.integer(member)
         known = (of_list.low == of_list.high) & (wanted.low == wanted.high)
         place = rank(lists, tiles.samples, tiles.heads, of_list.low, wanted.low)
-        zero, most = torch.zeros_like(place), torch.full_like(place, lists.shape[3])
-        return Interval(torch.where(known, place, zero), torch.where(known, place, most))
+        return Interval(torch.where(known, place, 0), torch.where(known, place, most))
+
+    def _varies(self, index: Expr) -> bool:
+        """Whether there are several units of tokens in a tile, of which an index is the number."""
+        sides = zip((self.program.rows, self.program.columns), self.program.tile, strict=True)
+        sizes = ((unit_size(index, SEQUENCES[axis.side].token), tokens) for axis, tokens in sides)
+        return any(unit is not None and unit < tokens for unit, tokens in sizes)
 
     def _evaluate(self, tiles: _Tiles) -> tuple[Tensor, Tensor]:
         """(any pair live, every pair live) of tiles that are given as vectors."""

@@ -15,7 +15,8 @@ from attnir.unit_scores import Units
 class Beside:
     """What is forced and counted beside the candidates of each row.
 
-    scores   of all units, those that are neither forced nor candidates -inf
+    scores   of all units, those that are neither forced nor candidates -inf; where a choice does not weigh what is
+             forced, of the candidates alone
     forced   which of them are forced and counted
     rows     how many rows choose together
     """
@@ -122,6 +123,8 @@ class Portion(Choice):
         return members if self.limit is None else min(self.limit, members)
 
     def kept(self, scores: Tensor, beside: Beside) -> Tensor:
+        if not beside.scores.shape[-1]:
+            return scores > -torch.inf
         there = beside.scores > -torch.inf
         low = torch.where(there, beside.scores, torch.inf).amin(-1, keepdim=True)
         width = (beside.scores.amax(-1, keepdim=True) - low).clamp(min=torch.finfo(torch.float32).tiny)

@@ -67,7 +67,7 @@ class StrideError(AttnirError, ValueError):
 
 
 class ScaleError(AttnirError, ValueError):
-    """A scale that is no finite number."""
+    """A scale that is no finite number, or too large for one."""
 
 
 class MissingBindingError(AttnirError, TypeError):

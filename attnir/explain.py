@@ -13,7 +13,7 @@ from attnir.codegen.configure import Choice, configure, tile_of
 from attnir.codegen.plan import Plan
 from attnir.codegen.targets import Target, current_target
 from attnir.count import count_launches
-from attnir.errors import BackendError, ConfigError
+from attnir.errors import BackendError, ConfigError, HeadsError
 from attnir.explanation import Explanation
 from attnir.footprint import metadata_bytes
 from attnir.inputs import check_dtype, check_widths
@@ -66,6 +66,9 @@ def explain(
         raise BackendError(f"tiles are those of triton or torch; {backend!r} has none")
     if not (tile is None or _is_pair(tile)):
         raise ConfigError(f"a tile is (query rows, key columns), two integers from 1, not {tile!r}")
+    tile = None if tile is None else (tile[0], tile[1])  # a list will do
+    if heads is not None and attention.plan.heads is not None and heads != len(attention.plan.heads.k):
+        raise HeadsError(f"the maps are for {len(attention.plan.heads.k)} query heads, not {heads}")
     heads = heads if heads is not None else attention.pattern.heads or given_heads(attention, bindings) or 1
     by_chance = tuple(r.name for r in attention.routes if r.name not in bindings)
     if attention.routes:

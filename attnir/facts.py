@@ -138,7 +138,7 @@ def tensor(name: str, *axes: str, dtype: type | None = None) -> Tensor:
     >>> print(an.causal() & an.mask(lambda k, b: k < kv_len[b]))
     kv_len = tensor(b); (k <= q) & (k < kv_len[b])
 
-    In a score it holds real numbers, float16, bfloat16 or float32, which may need gradients. It has any axes, none
+    In a score it holds real numbers, float16 to float64, which may need gradients. It has any axes, none
     included, and is read at an integer for each: `bias[h, q - k + 64]`. Outside of the tensor it is 0. Axes named
     "b", "h", "q" and "k" are as long as the call says, or 1 for all alike, and "q" counts from the call's first query;
     any other axis is as long as the tensor that is given. With `dtype=int` a score reads integers, as a mask does.

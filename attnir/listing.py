@@ -24,7 +24,7 @@ from attnir.interval import Integers, Interval
 from attnir.ops import Op, SelectionDecl, Side
 from attnir.program import TileProgram
 from attnir.rows import direction
-from attnir.traverse import fields_of, nodes, reads, tensors_of
+from attnir.traverse import fields_of, nodes, reads, tensors_of, unit_size
 
 TOKENS = {side: axis.token for side, axis in SEQUENCES.items()}
 
@@ -41,8 +41,7 @@ class Listing:
     def unit(self, side: Side) -> int:
         """How many tokens of a side have one list, or are one member, where all have as many; else 1."""
         e = self.at if side is self.side else self.member
-        whole = e.op is Op.FLOORDIV and e.args[0] is TOKENS[side] and e.args[1].op is Op.CONST
-        return e.args[1].const if whole else 1
+        return unit_size(e, TOKENS[side]) or 1
 
 
 def listing_of(predicate: Expr) -> Listing | None:

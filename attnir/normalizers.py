@@ -13,7 +13,7 @@ from attnir.expr import TOKENS, Expr
 from attnir.facts import Tensor
 from attnir.functions import where
 from attnir.trace import trace_real
-from attnir.value import Value, fail, number_argument
+from attnir.value import Value, fail, is_function, number_argument
 from attnir.weighing import OF_ROWS, Weights
 
 Normalizer = Weights | Callable[..., object]
@@ -85,7 +85,8 @@ def _sink(sink: Sink) -> Expr:
         if not set(sink.axes) <= OF_ROWS:
             fail(DeclarationError, f"a sink is a number for each row; the axes of {sink!r} are among b, h and q")
         return trace_real("sink", lambda: sink[tuple(Value(TOKENS[a]) for a in sink.axes)], {})
-    return trace_real("sink", sink if callable(sink) else lambda: sink, {})
+    function = sink if is_function(sink) else lambda: sink
+    return trace_real("sink", function, {})
 
 
 def _of_score(function: Callable[..., object]) -> Callable[..., object]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from attnir.errors import ShapeError
 from attnir.explain import given_heads
+from attnir.explanation import said_of_chance
 from attnir.grids import grids_of
 from attnir.pictures.figure import draw_order, draw_panels, draw_status
 from attnir.pictures.near import Query, index_of
@@ -110,6 +111,7 @@ def _words(view: View, *more: str) -> str:
     """What stands above a picture."""
     e = view.explained
     said = ", ".join([*more, f"tiles of {e.tile[0]} x {e.tile[1]}"])
+    said += f"\nlists {said_of_chance(e.by_chance)}" if e.by_chance else ""
     return "\n".join([*wrapped(str(e.attention.pattern), *TITLE), said])
 
 

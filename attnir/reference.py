@@ -14,10 +14,10 @@ from attnir.errors import NoLseError
 from attnir.evaluate import dense_mask, dense_score
 from attnir.factors import Factor
 from attnir.graph.attending import Attend
-from attnir.graph.graph import Graph
+from attnir.graph.graph import Graph, check_nothing_beside
 from attnir.graph.running import dense as dense_graph
 from attnir.heads import Heads, check_is_heads, heads_of, spread, summed
-from attnir.inputs import DTYPES, check_inputs
+from attnir.inputs import DTYPES, check_inputs, factor_of
 from attnir.masks import Mask
 from attnir.normalizers import Normalizer
 from attnir.promises import check_sizes
@@ -51,6 +51,7 @@ def reference(
 
     check_is_heads(heads)
     if isinstance(pattern, Graph):
+        check_nothing_beside(score=score, normalize=normalize, factor=factor, heads=heads)
         return partial(dense_graph, pattern, _of_stage)
     declared = declare(pattern, score=score, normalize=normalize, factor=factor)
     signature = declared.signature
@@ -77,7 +78,7 @@ def reference(
             device=q.device,
         )
         check_sizes(call, *declared.roots)
-        o, lse = dense_forward(declared, call, q, k, v, scale, heads)
+        o, lse = dense_forward(declared, call, q, k, v, factor_of(scale, q.shape[-1]), heads)
         return o if lse is None or not return_lse else (o, lse)
 
     return dense
@@ -99,12 +100,12 @@ def check_lse(pattern: Pattern, wanted: bool) -> None:
 
 
 def dense_forward(
-    pattern: Pattern, call: Call, q: Tensor, k: Tensor, v: Tensor, scale: float | None, heads: Heads | None = None
+    pattern: Pattern, call: Call, q: Tensor, k: Tensor, v: Tensor, scale: float, heads: Heads | None = None
 ) -> tuple[Tensor, Tensor | None]:
     """(o, lse) of a pattern in one call, float64 and differentiable; lse is None where the weights have none."""
     maps = heads_of(heads, q.shape[1], k.shape[1], v.shape[1])
     k, v = spread(k.double(), maps.k), spread(v.double(), maps.v)
-    s = q.double() @ k.transpose(-1, -2) * (q.shape[-1] ** -0.5 if scale is None else scale)
+    s = q.double() @ k.transpose(-1, -2) * scale
     live = dense_mask(pattern.predicate, call).expand(s.shape)
     scores = dense_score(pattern.score, call, live)(s) + 0.0 * s  # so that gradients are 0 where scores do not matter
     p, lse = weigh(pattern.weights, call, scores, live)

@@ -15,8 +15,9 @@ picks = selection(b, h); (k <= q) & (picks(q // 64, k // 64) > 0)
 torch.Size([1, 2, 1000, 32])
 
 Units are runs of tokens by their position: unit u has the positions from u * size on. Scores are float32; of equal ones
-the lower unit wins, and a unit whose score is -inf or NaN is not chosen. Time goes with the number of pairs of units,
-memory with that of units.
+the lower unit wins, one that is infinite is 1e30, and a unit whose score is -inf or NaN is not chosen. Time goes with
+the number of pairs of units, and memory with that of units, where units compete in their rows; that of `threshold`,
+`mass` and `portion` with the pairs as well, unless they say how many they choose at most.
 """
 
 from __future__ import annotations
@@ -84,16 +85,21 @@ def given(name: str) -> UnitScore:
 
 def topk(k: int) -> Choice:
     """The k units with the largest scores."""
+    return TopK(_number("k", k))
+
+
+def _number(name: str, k: object) -> int:
+    """A number of units of a list."""
     if not isinstance(k, int) or isinstance(k, bool) or not 1 <= k <= LISTED_LIMIT:
-        raise RouteError(f"k units are chosen, k an integer from 1 to 2**20, not {k!r}")
-    return TopK(k)
+        raise RouteError(f"{name} is how many units are chosen, an integer from 1 to 2**20, not {k!r}")
+    return k
 
 
 def threshold(tau: float, *, most: int | None = None) -> Choice:
     """All units with a score of at least tau; at most so many, the largest. Lists are as wide: without it, as all."""
     if isinstance(tau, bool) or not isinstance(tau, int | float) or math.isnan(tau):
         raise RouteError(f"a threshold is a number, not {tau!r}")
-    return Threshold(float(tau), None if most is None else topk(most).most(LISTED_LIMIT))
+    return Threshold(float(tau), None if most is None else _number("most", most))
 
 
 def mass(p: float, *, most: int | None = None) -> Choice:
@@ -103,7 +109,7 @@ def mass(p: float, *, most: int | None = None) -> Choice:
     """
     if isinstance(p, bool) or not isinstance(p, int | float) or not 0.0 < p <= 1.0:
         raise RouteError(f"a share of the mass lies in (0, 1], not {p!r}")
-    return Mass(float(p), None if most is None else topk(most).most(LISTED_LIMIT))
+    return Mass(float(p), None if most is None else _number("most", most))
 
 
 def portion(tau: float, *, most: int | None = None) -> Choice:
@@ -113,7 +119,7 @@ def portion(tau: float, *, most: int | None = None) -> Choice:
     """
     if isinstance(tau, bool) or not isinstance(tau, int | float) or not 0.0 < tau <= 1.0:
         raise RouteError(f"a share of the scores lies in (0, 1], not {tau!r}")
-    return Portion(float(tau), None if most is None else topk(most).most(LISTED_LIMIT))
+    return Portion(float(tau), None if most is None else _number("most", most))
 
 
 def own() -> Forced:

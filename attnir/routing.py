@@ -14,9 +14,8 @@ from torch import Tensor
 
 from attnir import expr as ex
 from attnir.choices import Beside, Choice, Forced, TopK, largest
-from attnir.errors import MissingBindingError, RouteError, ShapeError
-from attnir.expr import Expr
-from attnir.heads import Heads, heads_of, spread, summed
+from attnir.errors import MissingBindingError, RouteError, ShapeError, UnknownBindingError
+from attnir.heads import Heads, check_heads, heads_of, spread, summed
 from attnir.inputs import exact
 from attnir.limits import name_problem
 from attnir.masks import Mask
@@ -24,11 +23,11 @@ from attnir.ops import POSITION_LIMIT, Op, SelectionDecl
 from attnir.scores import Pattern
 from attnir.selections import distinct
 from attnir.signature import first_position
-from attnir.traverse import nodes, selections_of
-from attnir.unit_scores import LowRank, Pooled, Random, Shares, Units, UnitScore
+from attnir.traverse import nodes, selections_of, unit_size
+from attnir.unit_scores import LARGEST, LastKey, LowRank, Pooled, Random, Shares, Units, UnitScore, Valued
 
 WORKSPACE = 2**22  # scores at once
-TAKEN = ("self", "q", "k", "v", "scale", "q_start", "return_lse", "maps")  # arguments of calls
+TAKEN = ("maps",)  # an argument of `Route.lists`, besides those that no name may have
 SHARED = ("each", "group", "all")
 SCOPES = ("row", "head", "overall")
 
@@ -90,7 +89,9 @@ class Route:
         who = {"each": "each head", "group": "a group of heads", "all": "all heads"}[self.heads]
         forced = "".join(f" and {f}" for f in self.forced)
         causal = ", causal" if self.causal else ""
-        return f"{self.choice}{forced} by {self.score}, {self.queries} queries to units of {self.keys}, {who}{causal}"
+        together = {"row": "", "head": ", lists of a head together", "overall": ", all lists together"}[self.scope]
+        units = f"{self.queries} queries to units of {self.keys}"
+        return f"{self.choice}{forced} by {self.score}, {units}, {who}{together}{causal}"
 
     @property
     def selection(self) -> SelectionDecl:
@@ -116,7 +117,7 @@ class Route:
         """
         if not self.causal:
             return "none"
-        alone = self.queries == 1 and isinstance(self.score, Pooled | LowRank | Shares)
+        alone = self.queries == 1 and isinstance(self.score, Pooled | LastKey | LowRank | Shares | Valued)
         fixed = self.scope == "row" and (alone or isinstance(self.score, Random))
         if self.forced and self.choice.weighs_forced:
             fixed = False
@@ -132,6 +133,11 @@ class Route:
         """
         _check_tokens(q, k)
         start = first_position(q_start, q.shape[2], k.shape[2])
+        if unknown := sorted(given.keys() - {*self.score.names}):
+            known = ", ".join(self.score.names) or "nothing"
+            raise UnknownBindingError(f"`{unknown[0]}` given, but the route reads {known}")
+        if maps is not None:
+            check_heads(Heads(maps.k), q.shape[1], k.shape[1], k.shape[1])
         units = Units(self.queries, self.keys, start, q.shape[2], k.shape[2])
         if missing := [name for name in self.score.names if name not in given]:
             raise MissingBindingError(f"the route reads `{missing[0]}`; give {missing[0]}=... in the call")
@@ -164,25 +170,25 @@ class Route:
         number = units.first + at + torch.arange(scores.shape[2], device=scores.device)
         low, high = units.span(number)
         member = torch.arange(units.members, device=scores.device)
-        forced, places = torch.zeros(len(number), units.members, dtype=torch.bool, device=scores.device), []
+        always, places = torch.zeros(len(number), units.members, dtype=torch.bool, device=scores.device), []
         for f in self.forced:
             first, last = f.range(units, low, high)
             most = min(f.most(units.queries, units.keys), units.members)
             listed = first[:, None] + torch.arange(most, device=scores.device)
             places.append(torch.where((listed <= last[:, None]) & (listed < units.members), listed, -1))
-            forced = forced | ((member >= first[:, None]) & (member <= last[:, None]))
-        unseen = (member + 1) * units.keys - 1 > low[:, None] if self.causal else torch.zeros_like(forced)
-        scores = torch.where(scores.isnan(), -torch.inf, scores)
-        chosen = self._best(scores, forced, unseen)
+            always = always | ((member >= first[:, None]) & (member <= last[:, None]))
+        unseen = (member + 1) * units.keys - 1 > low[:, None] if self.causal else torch.zeros_like(always)
+        scores = torch.where(scores.isnan(), -torch.inf, scores).clamp(max=LARGEST)
+        chosen = self._best(scores, always, unseen)
         if not places:
             return chosen.to(torch.int32)
-        own = distinct(torch.cat(places, 1))
-        listed = torch.cat([own.expand(*chosen.shape[:2], -1, -1), chosen], -1).to(torch.int32)
+        placed = distinct(torch.cat(places, 1))
+        listed = torch.cat([placed.expand(*chosen.shape[:2], -1, -1), chosen], -1).to(torch.int32)
         if not self.counted or not isinstance(self.choice, TopK) or self.scope != "row":
             return listed
         # Places that are forced are none of the k: those that hold something move to the front, and fit.
         order = (listed < 0).sort(stable=True, dim=-1).indices
-        return listed.gather(-1, order)[..., : max(self.choice.k, own.shape[-1])]
+        return listed.gather(-1, order)[..., : max(self.choice.k, placed.shape[-1])]
 
     def _best(self, scores: Tensor, forced: Tensor, unseen: Tensor) -> Tensor:
         """The chosen units of every row, [B, H, rows, places], -1 where there is none."""
@@ -198,7 +204,8 @@ class Route:
         values, order = largest(together(candidates), self.choice.most(shape[-1]) if few else math.prod(shape))
         counted = forced if self.counted else torch.zeros_like(forced)
         rows = math.prod(shape[-1 - dims : -1])
-        beside = Beside(together(torch.where(unseen & ~forced, -torch.inf, scores)), together(counted), rows)
+        weighed = torch.where(unseen & ~forced, -torch.inf, scores) if self.choice.weighs_forced else candidates
+        beside = Beside(together(weighed), together(counted), rows)
         kept = self.choice.kept(values, beside) & (values > -torch.inf)
         if self.scope == "row":
             return torch.where(kept, order, -1)[..., : self.choice.most(shape[-1])]
@@ -253,14 +260,6 @@ def _check_units(declared: Pattern, r: Route) -> None:
                 raise RouteError(
                     f"the pattern reads `{r.name}` by units of {read} {what}, the route has lists of units of {size}"
                 )
-
-
-def unit_size(index: Expr, token: Expr) -> int | None:
-    """How many tokens the units have that an index counts; None where it counts something else."""
-    if index is token:
-        return 1
-    whole = index.op is Op.FLOORDIV and index.args[0] is token and index.args[1].op is Op.CONST
-    return index.args[1].const if whole else None
 
 
 def with_lists(

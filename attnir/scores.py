@@ -28,7 +28,7 @@ from attnir.printing import format_expr
 from attnir.space import NO_SPACES, Spaces, spaces_of
 from attnir.trace import trace_count, trace_score
 from attnir.traverse import nodes, substitute
-from attnir.value import Value, fail
+from attnir.value import Value, fail, is_function
 from attnir.weighing import SOFTMAX, Weights
 
 MOST_CHOICES = 4  # by which a count is taken apart
@@ -206,8 +206,8 @@ def multiplicity(count: Callable[..., object] | int | Value, *, grid: Grid = Non
     n = field(); (k <= q) & (n(k) >= 1); score = s + log(n(k))
     """
     spaces = spaces_of(grid)
-    given = count if callable(count) else lambda: count
-    times = trace_count(given, tokens_on(spaces))
+    function = count if is_function(count) else lambda: count
+    times = trace_count(function, tokens_on(spaces))
     return Score(real.add(real.SCORE, real.log(times)), _at_least_one(times), spaces)
 
 

@@ -250,8 +250,7 @@ def _per_copy(decl: TensorDecl, given: object, batch: int, heads: int, device: t
     wide = _integers(f"the tensor `{decl.name}`", given, device)
     shape = [sizes[a] for a in decl.axes]
     if list(wide.shape) != shape:
-        words = {"b": "samples", "h": "query heads"}
-        over = " and ".join(f"{sizes[a]} {words[a]}" for a in decl.axes)
+        over = " and ".join(f"{sizes[a]} {WORDS[a]}" for a in decl.axes)
         raise FieldError(f"the tensor `{decl.name}` over {over} has shape {shape}, not {list(wide.shape)}")
     return wide.view([sizes[a] if a in decl.axes else 1 for a in sizes])
 

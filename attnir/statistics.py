@@ -80,17 +80,16 @@ def statistics(
     q, k, v = autocast(q, k, v)
     check_inputs(q, k, v, self.plan.heads)
     check_transforms(q, k, v)
-    text, maps = self.text, maps_of(self.plan.heads, q.shape[1], k.shape[1], v.shape[1])
+    text, keys, maps = self.text, k, maps_of(self.plan.heads, q.shape[1], k.shape[1], v.shape[1])
     if maps is not None:
         text, k, v = replace(self.plan, heads=None).text(), spread(k, maps.k), spread(v, maps.v)
     measured = _Measured.of(self.signature, found, q, k, v)
     if unknown := sorted(measured.weights.keys() & bindings.keys()):
         raise UnknownBindingError(f"`{unknown[0]}` given, but it is made of a request; leave it out")
+    start = self.signature.start(q_start, q.shape[2], k.shape[2])
+    chosen = with_lists(self.routes, q, keys, start, self.plan.heads, bindings, measured.signature.names)
     call = measured.signature.bind(
-        {
-            **with_lists(self.routes, q, k, q_start, self.plan.heads, bindings, measured.signature.names),
-            **measured.weights,
-        },
+        {**chosen, **measured.weights},
         batch=q.shape[0],
         heads=q.shape[1],
         q_len=q.shape[2],

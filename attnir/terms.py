@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from attnir import expr as ex
-from attnir.expr import COPIES, Expr, K, Q, node
+from attnir.expr import COPIES, Expr, node
 from attnir.ops import Op, TensorDecl
 from attnir.traverse import nodes, reads
 
@@ -26,8 +26,6 @@ LOG_P = node(Op.SCORE, (), "_log_p")  # score - lse: its logarithm, exact where 
 PULL = node(Op.SCORE, (), "_dp")  # dO . v, of the pair's query and key
 IS_FIRST = node(Op.SCORE, (), "_is_first")  # 1 at the first key with the largest score of its row, else 0
 LEAVES = {str(e.value): e for e in (P, LOG_P, PULL, IS_FIRST)}
-
-AXES = {"b": ex.B, "h": ex.H, "q": Q, "k": K}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +56,12 @@ class Term:
 
 def per(axes: str, name: str) -> Expr:
     """A real tensor with one entry for each token, sample or head that `axes` names: `per("bhq", "g")`."""
-    return ex.read(TensorDecl(name, tuple(axes), real=True), [AXES[a] for a in axes])
+    return ex.read(TensorDecl(name, tuple(axes), real=True), [ex.TOKENS[a] for a in axes])
 
 
 def side_read(n: Expr) -> str | None:
     """Along which tokens, "q" or "k" ("" for neither), a real tensor is read entry by entry; None: in another way."""
     assert isinstance(n.value, TensorDecl)
-    plain = all(e is AXES.get(axis) for axis, e in zip(n.value.axes, n.args, strict=True))
+    plain = all(e is ex.TOKENS.get(axis) for axis, e in zip(n.value.axes, n.args, strict=True))
     tokens = {axis for axis in n.value.axes if axis not in COPIES}
     return "".join(tokens) if plain and len(tokens) < 2 else None

@@ -135,3 +135,11 @@ def reads(e: Expr) -> frozenset[str]:
     ['k', 'q']
     """
     return frozenset(str(n.value) for n in nodes(e) if n.op is Op.SYM)
+
+
+def unit_size(index: Expr, token: Expr) -> int | None:
+    """How many consecutive tokens have one index: n of `token // n`, 1 of the token; None of anything else."""
+    if index is token:
+        return 1
+    whole = index.op is Op.FLOORDIV and index.args[0] is token and index.args[1].op is Op.CONST
+    return index.args[1].const if whole else None

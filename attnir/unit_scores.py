@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attnir.errors import RouteError
+from attnir.errors import DeviceError, RouteError
 from attnir.heads import spread
 from attnir.philox import uniform
 
+LARGEST = 1e30  # a score: what is infinite is that, so that differences are numbers
 Scores = Callable[[slice], Tensor]  # of some units of queries with all units of keys, float32 [B, H, units, units]
 
 
@@ -117,6 +118,7 @@ class LowRank(UnitScore):
             raise RouteError(
                 f"the projection `{self.name}` is real, [{q.shape[-1]}, r] or [Hk, {q.shape[-1]}, r], not {shown}"
             )
+        _check_device(self.name, p, q)
         if p.dim() == 3 and p.shape[0] not in (1, k.shape[1]):
             raise RouteError(
                 f"the projection `{self.name}` has {p.shape[0]} heads; there are {k.shape[1]} of k (1 is for all)"
@@ -165,6 +167,7 @@ class Relative(UnitScore):
             found = whole(rows)
             if not found.shape[-1]:
                 return found
+            found = found.clamp(max=LARGEST)
             return found - found.amax(-1, keepdim=True).clamp(min=torch.finfo(torch.float32).min)
 
         return relative
@@ -189,7 +192,7 @@ class Valued(_Named):
     """The mean of a value of keys, [B or 1, H or 1, Sk], which a call gives by name."""
 
     def scores(self, q: Tensor, k: Tensor, of: Sequence[int], units: Units, given: Mapping[str, Any]) -> Scores:
-        t = _of_shape(self.name, given, "values", "keys", (q.shape[0], q.shape[1], units.k_len))
+        t = _of_shape(self.name, given, "values", "keys", (q.shape[0], q.shape[1], units.k_len), q)
         of_units = _pooled(t[..., None], units.keys, "mean")[..., 0]
         rows = units.lists - units.first
         return lambda at: of_units[:, :, None].expand(-1, -1, len(range(rows)[at]), -1)
@@ -220,17 +223,23 @@ class Given(_Named):
 
     def scores(self, q: Tensor, k: Tensor, of: Sequence[int], units: Units, given: Mapping[str, Any]) -> Scores:
         shape = (q.shape[0], q.shape[1], units.lists, units.members)
-        t = _of_shape(self.name, given, "scores", "units", shape)[:, :, units.first :]
+        t = _of_shape(self.name, given, "scores", "units", shape, q)[:, :, units.first :]
         return lambda rows: t[:, :, rows]
 
 
-def _of_shape(name: str, given: Mapping[str, Any], what: str, of: str, shape: tuple[int, ...]) -> Tensor:
+def _check_device(name: str, t: Tensor, q: Tensor) -> None:
+    if t.device != q.device:
+        raise DeviceError(f"`{name}` is on {t.device}, q on {q.device}; move one of them")
+
+
+def _of_shape(name: str, given: Mapping[str, Any], what: str, of: str, shape: tuple[int, ...], q: Tensor) -> Tensor:
     """What a call gives by name, in float32 and of a shape; 1 stands for all samples, and for all heads."""
     t = given[name]
     fits = isinstance(t, Tensor) and t.dim() == len(shape) and tuple(t.shape[2:]) == shape[2:]
     if not fits or any(n not in (1, size) for n, size in zip(t.shape[:2], shape, strict=False)):
         shown = list(t.shape) if isinstance(t, Tensor) else type(t).__name__
         raise RouteError(f"the {what} `{name}` are of all {of}, {list(shape)} (1 stands for all), not {shown}")
+    _check_device(name, t, q)
     found: Tensor = t.detach().float().expand(shape)
     return found
 

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable
 from contextvars import ContextVar
 from pathlib import Path
-from typing import NoReturn, SupportsIndex, cast
+from typing import NoReturn, SupportsIndex, TypeGuard, cast
 
 from attnir import expr as ex
 from attnir import real
@@ -235,6 +235,11 @@ def _integer(value: object) -> Expr:
 
 def is_real(value: object) -> bool:
     return isinstance(value, float) or (isinstance(value, Value) and value.expr.is_real)
+
+
+def is_function(given: object) -> TypeGuard[Callable[..., object]]:
+    """Whether it can be traced. A Value has every operation of Python, a call too, to say what is none of its own."""
+    return callable(given) and not isinstance(given, Value)
 
 
 def number_argument(value: object) -> Expr:

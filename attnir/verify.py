@@ -74,8 +74,6 @@ def verify(
 
     Raises VerificationError, with a script of a few lines that shows what fails; and where no call could be tried.
     """
-    if backend not in (None, *BACKENDS[:2]):
-        raise BackendError(f"what is verified is torch or triton, against the reference; not {backend!r}")
     check_is_heads(heads)
     declared = declare(pattern, score=score, normalize=normalize, factor=factor)
     return _tried(Plan(declared, backend, heads=heads), cases, seed, own_tiles=False)
@@ -90,6 +88,8 @@ def _tried(plan: Plan, cases: int, seed: int, *, own_tiles: bool) -> Report:
     from attnir.testing.fuzzing import tried
     from attnir.testing.properties import PROPERTIES
 
+    if plan.backend not in (None, *BACKENDS[:2]):
+        raise BackendError(f"what is verified is torch or triton, against the reference; not {plan.backend!r}")
     backend = plan.backend_on("cuda" if torch.cuda.is_available() else "cpu")
     on, tally = tried(replace(plan, backend=backend), cases, seed, own_tiles=own_tiles)
     for failure in tally.failures:

@@ -1,4 +1,4 @@
-"""Block lists of calls, kept where they depend on sizes and parameters alone."""
+"""Block lists of calls, kept where a call gives nothing but sizes and numbers."""
 
 from __future__ import annotations
 

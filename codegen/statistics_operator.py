@@ -167,9 +167,7 @@ def _backward(ctx: Any, gradients: Sequence[Tensor | None]) -> tuple[Any, ...]:
 
 
 def _second_derivative(ctx: Any, *grads: Any) -> tuple[Any, ...]:
-    raise DerivativeError(
-        "statistics have first derivatives only; for second ones take backend='reference' apart: its meaning is dense"
-    )
+    raise DerivativeError("statistics have first derivatives only")
 
 
 measure.register_autograd(_backward, setup_context=_setup_context)

@@ -88,7 +88,8 @@ def bound(
     keys: int | None,
     q_start: int | None,
     *given: list[str] | None,
+    counted: bool = False,
 ) -> dict[str, Any]:
-    """What --set, --field and --tensor give, in this order, at a length."""
+    """What --set, --field and --tensor give, in this order, at a length; `counted`: those of the mask will do."""
     with in_words():
-        return Given(*(words or () for words in given)).bind(attention, length, keys, q_start)
+        return Given(*(words or () for words in given)).bind(attention, length, keys, q_start, counted=counted)

@@ -14,6 +14,7 @@ import attnir as an
 from attnir.errors import ShapeError
 from attnir.evaluate import dense_mask
 from attnir.frontends.timing import medians
+from attnir.heads import spread
 from attnir.promises import check_sizes
 
 MOST_BYTES = 2**31  # of the dense mask, and of the scores that dense attention may write down
@@ -30,10 +31,6 @@ class Size:
     d: int
     dtype: torch.dtype
     device: torch.device
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        return 1, self.heads, self.length, self.d
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +49,7 @@ def measure(attention: an.Attention, size: Size, bindings: Mapping[str, Any], re
     """
     if size.length < 1 or repeats < 1:
         raise ShapeError(f"a length and a number of repeats are at least 1, not {size.length} and {repeats}")
-    q, k, v, do = _tensors(size)
+    q, k, v, do = _tensors(size, attention.plan.heads)
     leaves = [t.clone().requires_grad_() for t in (q, k, v)]
     runners: dict[str, Runner] = {ATTNIR: lambda q, k, v: attention(q, k, v, **bindings)}
     _both(runners[ATTNIR], leaves, do)()  # what is wrong with the call is said before the others start
@@ -70,13 +67,17 @@ def measure(attention: an.Attention, size: Size, bindings: Mapping[str, Any], re
     return Measured(forward, both, left_out)
 
 
-def _tensors(size: Size) -> list[Tensor]:
-    """q, k, v, and the gradient of o."""
+def _tensors(size: Size, maps: an.Heads | None) -> list[Tensor]:
+    """q, k, v, and the gradient of o; k and v have the heads that maps name."""
+    named = (size.heads,) * 2 if maps is None else (1 + max(maps.k), 1 + max(maps.v))
     try:
-        return [torch.randn(size.shape, dtype=size.dtype, device=size.device) for _ in range(4)]
+        shapes = [(1, heads, size.length, size.d) for heads in (size.heads, *named, size.heads)]
+        return [torch.randn(shape, dtype=size.dtype, device=size.device) for shape in shapes]
     except RuntimeError as error:
         why = str(error).partition("\n")[0]
-        raise ShapeError(f"there is no memory for q, k and v {list(size.shape)}: {why}; try fewer tokens") from None
+        raise ShapeError(
+            f"there is no memory for q, k and v of {size.heads} x {size.length} x {size.d}: {why}; try fewer tokens"
+        ) from None
 
 
 def _forward(run: Runner, q: Tensor, k: Tensor, v: Tensor) -> Callable[[], object]:
@@ -93,20 +94,27 @@ def _dense(
     """torch's attention with the pattern as a dense mask, and without one where that means the same."""
     runners: dict[str, Runner] = {}
     left_out: dict[str, str] = {}
+    maps = attention.plan.heads
+
+    def mapped(k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        return (k, v) if maps is None else (spread(k, maps.k), spread(v, maps.v))
+
     plain = replace(attention.pattern, mask=an.full()) == an.pattern(an.full())
     if plain and attention.pattern.predicate in (an.full().predicate, an.causal().predicate):
         causal = attention.pattern.predicate is an.causal().predicate
-        runners[UNMASKED] = lambda q, k, v: scaled_dot_product_attention(q, k, v, is_causal=causal)
+        runners[UNMASKED] = lambda q, k, v: scaled_dot_product_attention(q, *mapped(k, v), is_causal=causal)
     else:
         left_out[UNMASKED] = "torch has it for full and causal alone"
     needed = size.length**2 * size.heads * size.dtype.itemsize
-    if not plain:
+    if attention.routes:
+        left_out[MASKED] = "its keys are chosen anew in every call"
+    elif not plain:
         left_out[MASKED] = "the pattern changes scores or weights, which a mask does not"
     elif needed > MOST_BYTES:
         left_out[MASKED] = f"its scores could take {needed / 2**30:.1f} GiB; a shorter --length has it"
     else:
         mask = _mask(attention, size, bindings)
-        runners[MASKED] = lambda q, k, v: scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        runners[MASKED] = lambda q, k, v: scaled_dot_product_attention(q, *mapped(k, v), attn_mask=mask)
     return {name: runners[name] for name in (MASKED, UNMASKED) if name in runners}, left_out
 
 

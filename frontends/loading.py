@@ -20,6 +20,8 @@ from typing import Any
 import attnir as an
 from attnir.compiled_graph import CompiledGraph
 from attnir.errors import TextError
+from attnir.facts import Given
+from attnir.value import Value
 
 NAMED = re.compile(r"(?P<module>[^\W\d][\w.]*):(?P<name>[^\W\d][\w.]*)")
 Loaded = an.Mask | an.Pattern | an.Attention | an.Graph | CompiledGraph
@@ -44,7 +46,7 @@ def load(text: str) -> Loaded:
     assert match is not None, "ask is_named first"
     module, name = match["module"], match["name"]
     found = _attribute(_module(module), name)
-    if callable(found) and not isinstance(found, Loaded | an.Field):  # a field is called with a token
+    if callable(found) and not isinstance(found, Loaded | Given | Value):  # a field is called with a token
         found = _run(f"{module}:{name}()", found)
     if not isinstance(found, Loaded):
         raise TextError(f"{module}:{name} is {_kind(found)}; expected {WANTED}")

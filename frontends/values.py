@@ -14,7 +14,7 @@ Expressions are read by attnir's own reader; nothing is evaluated as Python, and
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +29,6 @@ from attnir.evaluate import Evaluator
 from attnir.expr import K
 from attnir.limits import size_problem, width_problem
 from attnir.reading import Reader
-from attnir.signature import first_position
 
 FILES = (".npy", ".pt", ".pth")
 SHAPE = re.compile(r"[1-9]\d{0,8}(x[1-9]\d{0,8})+")
@@ -44,17 +43,28 @@ class Given:
     tensors: Sequence[str] = ()
 
     def bind(
-        self, attention: an.Attention, q_len: int, k_len: int | None = None, q_start: int | None = None
+        self,
+        attention: an.Attention,
+        q_len: int,
+        k_len: int | None = None,
+        q_start: int | None = None,
+        *,
+        counted: bool = False,
     ) -> dict[str, object]:
-        """The bindings of a call of this size.
+        """The bindings of a call of this size; `counted`: those of its mask will do.
 
         Raises ParamError, FieldError and TextError for what cannot be read, and for what is missing.
         """
         q, k = _positions(attention, q_len, q_len if k_len is None else k_len, q_start)
         found: dict[str, object] = {**self.scalars()}
         found |= {name: _field(name, text, q, k) for name, text in _named("--field", self.fields)}
-        found |= {name: _copies(name, text) for name, text in _named("--tensor", self.tensors)}
-        _check_missing(attention, found)
+        s = attention.signature
+        axes = {t.name: (len(t.axes), t.real) for t in (*s.tensors, *s.reals)}
+        axes |= {x.name: (len(x.axes) + 2, False) for x in s.selections}
+        for name, text in _named("--tensor", self.tensors):
+            tensor = _copies(name, text)
+            found[name] = tensor if text.endswith(FILES) or name not in axes else _shaped(tensor, *axes[name])
+        _check_missing(attention, found, attention.pattern.mask.signature.names if counted else s.names)
         return found
 
     def bind_graph(self, q_len: int, k_len: int | None = None) -> dict[str, object]:
@@ -78,19 +88,27 @@ def _named(option: str, given: Sequence[str]) -> list[tuple[str, str]]:
     return [(name.strip(), value.strip()) for name, _, value in pairs]
 
 
-def _check_missing(attention: an.Attention, found: dict[str, object]) -> None:
-    """Raise where the pattern reads what was not given, and say how a command line gives it."""
+def _shaped(typed: Tensor, axes: int, real: bool) -> Tensor:
+    """What was typed, as a tensor of so many axes: the first of those that were not typed have one entry."""
+    if axes == 0 and typed.numel() == 1:
+        typed = typed.view(())
+    typed = typed.view([*[1] * (axes - typed.dim()), *typed.shape])
+    return typed.float() if real else typed
+
+
+def _check_missing(attention: an.Attention, found: dict[str, object], needed: Collection[str]) -> None:
+    """Raise where something that is needed was not given, and say how a command line gives it."""
     s = attention.signature
     ways = {
         f.name: f'the field `{f.name}`; give --field "{f.name}=i // 300" or --field {f.name}=FILE.npy' for f in s.fields
     }
     ways |= {t.name: f"the tensor `{t.name}`; give --tensor {t.name}=1,2,3" for t in s.tensors}
     ways |= {x.name: f'the selection `{x.name}`; give --tensor "{x.name}=0,1;1,2" or a file' for x in s.selections}
-    ways |= {t.name: f"the tensor `{t.name}`; give --tensor {t.name}=0.5,0.25" for t in s.reals}
+    ways |= {t.name: f"the tensor `{t.name}`; give --tensor {t.name}=0.5{',0.25' * bool(t.axes)}" for t in s.reals}
     ways |= {p.name: f"the parameter `{p.name}`; give --set {p.name}=16" for p in s.params}
     ways |= {p.name: f"the parameter `{p.name}`; give --set {p.name}=1.5" for p in s.numbers}
-    chosen = {r.name for r in attention.routes}
-    if missing := [way for name, way in ways.items() if name not in found and name not in chosen]:
+    needed = {*needed} - {r.name for r in attention.routes} - found.keys()
+    if missing := [way for name, way in ways.items() if name in needed]:
         raise TextError(f"the pattern reads {missing[0]}")
 
 
@@ -105,9 +123,7 @@ def _number(name: str, text: str) -> int | float:
 
 def _positions(attention: an.Attention, q_len: int, k_len: int, q_start: int | None) -> tuple[Tensor, Tensor]:
     """The positions of queries and keys, as a call places them."""
-    queries, keys = attention.signature.spaces
-    apart = queries is not None and queries != keys
-    start = first_position(0 if apart and q_start is None else q_start, q_len, k_len)
+    start = attention.signature.start(q_start, q_len, k_len)
     return start + torch.arange(q_len), torch.arange(max(0, k_len))  # a call says what is wrong with less
 
 

@@ -143,3 +143,41 @@ def test_nothing_is_computed_from_bad_input() -> None:
         with pytest.raises((an.AttnirError, TypeError)):
             call()
     assert an.cache_info() == before
+
+
+def test_a_parameter_is_a_sink_and_a_count() -> None:
+    """It has every operation of Python, a call too, and is no function all the same."""
+    q = torch.randn(1, 2, 9, 16)
+    sink = an.compile(an.causal(), normalize=an.softmax(sink=an.param("c", dtype=float)))
+    fixed = an.compile(an.causal(), normalize=an.softmax(sink=0.5))
+    torch.testing.assert_close(sink(q, q, q, c=0.5), fixed(q, q, q))
+    counted = an.pattern(an.causal(), score=an.multiplicity(an.param("n", low=1)))
+    assert str(counted) == str(an.pattern(an.causal(), score=an.multiplicity(lambda: an.param("n", low=1))))
+
+
+def test_a_reference_takes_what_a_compiled_attention_takes() -> None:
+    q = torch.randn(1, 2, 9, 16)
+    for scale in (float("nan"), 1e13, torch.tensor(1.0)):
+        for attn in (an.compile(an.causal()), an.reference(an.causal())):
+            with pytest.raises(errors.ScaleError):
+                attn(q, q, q, scale=scale)
+    graph = an.graph(lambda q, k, v: an.attend(an.causal(), q, k, v))
+    for said in ({"score": an.softcap(5.0)}, {"normalize": an.sigmoid}, {"heads": an.Heads(k=(0, 0))}):
+        for make in (an.compile, an.reference):
+            with pytest.raises(errors.GraphError, match=f"{next(iter(said))} stands there"):
+                make(graph, **said)
+    with pytest.raises(errors.GraphError, match="configurations that the compiler chooses"):
+        an.compile(graph, config={"forward": an.Config(64, 64, 4, 1)})
+    torch.testing.assert_close(an.compile(graph, score=[], config={})(q, q, q), an.compile(an.causal())(q, q, q))
+
+
+def test_an_explanation_is_of_a_call_that_can_be_made() -> None:
+    attn = an.compile(an.causal(), heads=an.Heads(k=(0, 0, 1, 1)))
+    with pytest.raises(errors.HeadsError, match="for 4 query heads, not 8"):
+        attn.explain(64, heads=8)
+    assert an.compile(an.causal()).explain(64, tile=[16, 16]).tile == (16, 16)
+
+
+def test_a_pattern_stands_before_a_mask() -> None:
+    with pytest.raises(errors.DeclarationError, match="`pattern & mask`"):
+        an.causal() & an.pattern(an.causal(), score=an.softcap(5.0))

@@ -212,7 +212,11 @@ BAD: dict[str, tuple[type[AttnirError], str, Any]] = {
     "what is built in": (GraphError, "traced from a function", traced(max)),
     "an argument q_start": (GraphError, "name the argument otherwise", traced(lambda q, q_start: q)),
     "an axis of the call": (GraphError, "name another one", traced(lambda q, m: an.project(q, m, onto="k"))),
-    "options of a pattern": (GraphError, "stand there", lambda: an.compile(an.graph(two_scales), heads=an.Heads((0,)))),
+    "options of a pattern": (
+        GraphError,
+        "heads stands there",
+        lambda: an.compile(an.graph(two_scales), heads=an.Heads((0,))),
+    ),
 }
 
 
@@ -485,7 +489,11 @@ BAD_TENSORS: dict[str, tuple[type[AttnirError], str, Any]] = {
     "indices that are no integers": (DtypeError, "integers", lambda: an.csr(torch.tensor([0, 1]), torch.tensor([0.5]))),
     "a graph of two axes": (ShapeError, "offsets [nodes + 1]", lambda: an.csr(torch.zeros(2, 2), torch.tensor([0]))),
     "no directions": (RouteError, "[4, n]", lambda: an.hash_buckets(Q, torch.zeros(4, 0))),
-    "directions of other heads": (RouteError, "[4, n]", lambda: an.hash_buckets(Q, torch.zeros(3, 4, 2))),
+    "directions of other heads": (
+        RouteError,
+        "[4, n]",
+        lambda: an.hash_buckets(Q.expand(1, 2, 8, 4), torch.zeros(3, 4, 2)),
+    ),
     "no heads for these": (
         ShapeError,
         "is no multiple of them",

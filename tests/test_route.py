@@ -14,7 +14,15 @@ from torch import Tensor
 
 import attnir as an
 from attnir.choices import Forced, Mass, Threshold, TopK, largest
-from attnir.errors import AttnirError, MissingBindingError, RouteError, SelectionError, ShapeError
+from attnir.errors import (
+    AttnirError,
+    HeadsError,
+    MissingBindingError,
+    RouteError,
+    SelectionError,
+    ShapeError,
+    UnknownBindingError,
+)
 from attnir.routing import Route
 from attnir.unit_scores import Pooled
 
@@ -417,3 +425,60 @@ def test_queries_that_are_arranged_apart_begin_at_0() -> None:
     torch.testing.assert_close(attn(q, k, v), expected)
     torch.testing.assert_close(graph(q, k, v), expected)
     assert attn.explain(8, 32, heads=2).call.q_start == 0
+    mass = attn.statistics(q, k, v, "received-mass")["received-mass"]
+    given = attn.statistics(q, k, v, "received-mass", picks=route.lists(q, k, q_start=0))["received-mass"]
+    torch.testing.assert_close(mass, given)
+    assert float(mass.sum()) == pytest.approx(16)
+
+
+@pytest.mark.parametrize("heads", ["each", "group"])
+@pytest.mark.parametrize("maps", [None, an.Heads(k=(1, 0, 1, 0), v=(0, 1, 1, 0))])
+def test_statistics_are_of_the_keys_that_a_call_chooses(maps: an.Heads | None, heads: str) -> None:
+    """Keys and values have heads of their own, so that statistics spread them: after the route has chosen."""
+    g = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(1, h, 64, 16, generator=g) for h in (4, 2, 2 if maps else 4))
+    attn = an.compile(an.causal(), route=an.route.topk_blocks(block=8, k=2, heads=heads, causal=True), heads=maps)
+    lists = attn.routes[0].lists(q, k, maps=maps)
+    found, given = (attn.statistics(q, k, v, "received-mass", **more) for more in ({}, {"picks": lists}))
+    torch.testing.assert_close(found["received-mass"], given["received-mass"])
+
+
+@pytest.mark.parametrize(
+    "choice", [an.route.topk(2), an.route.mass(0.5), an.route.portion(0.5), an.route.threshold(1.0)]
+)
+def test_an_infinite_score_is_the_largest(choice: Any) -> None:
+    r = an.route.blocks(choice, block=4, score=an.route.given("fit"))
+    q = torch.randn(1, 1, 16, 8)
+    fit = torch.tensor([0.5, torch.inf, -torch.inf, torch.inf]).expand(1, 1, 4, 4)
+    lists = r.lists(q, q, fit=fit)
+    assert lists[0, 0, 0, 0] == 1, "the lower of two"
+    assert not (lists == 2).any()
+    relative = an.route.blocks(choice, block=4, score=an.route.relative(an.route.given("fit")))
+    assert relative.lists(q, q, fit=fit)[0, 0, 0, 0] == (-1 if isinstance(choice, Threshold) else 1), "0 is the largest"
+
+
+@pytest.mark.parametrize(
+    "choice", [an.route.topk(2), an.route.mass(0.5), an.route.portion(0.5), an.route.threshold(1.0)]
+)
+def test_of_no_keys_none_is_chosen(choice: Any) -> None:
+    lists = an.route.blocks(choice, block=4).lists(torch.randn(1, 2, 8, 4), torch.randn(1, 2, 0, 4), q_start=0)
+    assert not (lists >= 0).any()
+
+
+def test_what_a_route_does_not_read_is_refused() -> None:
+    q, k = torch.randn(1, 4, 32, 8), torch.randn(1, 2, 32, 8)
+    r = an.route.topk_blocks(block=8, k=2)
+    with pytest.raises(UnknownBindingError, match="`q_strat` given, but the route reads nothing"):
+        r.lists(q, k, q_strat=0)
+    with pytest.raises(HeadsError):
+        r.lists(q, k, maps=an.Heads(k=(0, 1, 5, 0)))
+    with pytest.raises(HeadsError):
+        r.lists(q[:, :1], k, maps=an.Heads(k=(0, 1, 0, 1)))
+    with pytest.raises(RouteError, match="most is how many"):
+        an.route.threshold(0.5, most=0)
+
+
+def test_what_a_route_knows_of_later_tokens_is_said() -> None:
+    for score in (an.route.last_key(), an.route.values("fit"), an.route.mean_pool()):
+        r = an.route.topk_blocks(block=8, query_block=1, k=2, score=score, causal=True)
+        assert (r.causality, replace(r, causal=False).causality) == ("strict", "none")

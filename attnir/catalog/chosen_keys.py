@@ -207,8 +207,8 @@ def cosine(k: Tensor, direction: Tensor, like: Tensor) -> Tensor:
 def sparsifiner(k: int = 64, special: int = 1) -> Graph:
     """Each query sees the k keys that a predictor connects it to; special tokens, which come first, see all.
 
-    Tensor connected: [B, Hq, Sq, Sk], the predicted connectivity, sparse softmax of low-rank products times the size
-    of a learned basis; the choice has no gradient.
+    Tensor connected: [B, Hq, S, Sk], S one past the last query's position, the predicted connectivity, sparse softmax
+    of low-rank products times the size of a learned basis; the choice has no gradient.
 
     k         keys that a query sees
     special   tokens at the beginning that see all, such as the class token

@@ -30,8 +30,8 @@ def biformer(height: int, width: int, regions: int = 7, k: int = 4, channels: in
     """An image is cut into regions x regions; the tokens of each see all tokens of the k regions that fit it best.
 
     Regions fit by the product of their means of q and of k, over all heads together, without a gradient; the own region
-    is one as any other. A side that regions do not divide has a last one that is smaller. Tokens are put in the order
-    of regions for it, and back. The convolution of v that the source adds is no part of it.
+    is one as any other. A side that regions do not divide has a last one that is smaller, and may have fewer of them.
+    Tokens are put in the order of regions for it, and back. The convolution of v that the source adds is no part of it.
 
     height, width   of the image, in tokens
     regions         along each side
@@ -214,8 +214,10 @@ class _Boxes:
     box: tuple[int, int, int]
     back: bool
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, q_start: int) -> Tensor:
         """x [B, H, S, D]: the same, in the other order."""
+        if q_start:
+            raise ShapeError(f"a video is given as a whole, from position 0 on, not from {q_start}")
         counts = [size // part for size, part in zip(self.sizes, self.box, strict=True)]
         if x.shape[2] != self.sizes[0] * self.sizes[1] * self.sizes[2]:
             raise ShapeError(f"the video has {' x '.join(map(str, self.sizes))} tokens, not {x.shape[2]}")

@@ -54,7 +54,7 @@ def routing_transformer(tokens: int = 256, eps: float = 1e-2, past: bool = True)
     seen = _seen(bool(past))
 
     def stages(q: Any, k: Any, v: Any, centroids: Any) -> Any:
-        of_q, of_k = clusters(q, centroids, tokens), clusters(k, centroids, tokens)
+        of_q, of_k = clusters(q, centroids, tokens), clusters(k, centroids, tokens, like=q)
         at = (places(of_q, q), places(of_k, q))
         o = attend(seen, gather(q, of_q), gather(k, of_k), gather(v, of_k), at=at)
         return scatter(o, of_q, q, "mean", eps)
@@ -126,7 +126,7 @@ def scfa_hash() -> Graph:
     graph=True,
 )
 def moh(past: bool = True) -> Graph:
-    """Each token has a gate for every head; where it is 0 the head is not computed for the token. Strict.
+    """Each token has a gate for every head; where it is not above 0 the head is not computed for the token. Strict.
 
     Tensor gate: [B, Hq, Sq], such as the k largest of a softmax over heads, renormalised; its gradient is that of the
     heads that are kept. The dense form, where every head is computed, is a factor: the entry "gated".

@@ -97,7 +97,8 @@ class _Search:
         largest = -(-max(blocks) // self.groups)
         while largest > 1:
             half, largest = size // 2, largest - largest // 2
-            first, size = torch.cat([first, first + half], -1), torch.cat([half, size - half], -1)
+            halves = ([first, first + half], [half, size - half])  # side by side: of equal ones the lower blocks win
+            first, size = (torch.stack(pair, -1).flatten(-2) for pair in halves)
             worth = self.worth(probes, there, k, first).masked_fill(size == 0, -torch.inf)
             best = worth.sort(stable=True, dim=-1, descending=True).indices[..., : self.groups].sort(-1).values
             first, size = first.gather(-1, best), size.gather(-1, best)

@@ -106,14 +106,16 @@ def psa(
     seen is in one softmax. Blocks of keys are ranked by the largest weight that a random quarter of the queries gives
     them, measured at a random quarter of their keys; the first share of them is seen by tokens, the next by means of 2,
     and so on. No gradient through the choice; keys and values have theirs through the means. Of a block whose sampled
-    keys are all later than the sampled queries nothing is measured, and nothing seen.
+    keys are all later than the sampled queries nothing is measured, and nothing seen. Shares of blocks are rounded: of
+    very few blocks none may be seen.
 
     query_block   queries that see the same
     block         keys in a block, a multiple of 8
     quotas        the shares of the blocks that are seen by tokens, and by means of 2, 4 and 8
     of            what they are shares of: of the "blocks" by their number; or of the "importance" of all together, of
                   which the fewest are taken that reach a share, one at least by what comes first
-    past          a mean is seen if its last key stands at the query's position or before it
+    past          a mean is seen if the last of its l keys stands at the query's position or before it; one at the end
+                  that has fewer keys, from where the last of l would stand
     seed          of the random quarter
 
     >>> import attnir as an

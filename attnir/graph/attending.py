@@ -15,9 +15,8 @@ from attnir.graph.edges import Facts, Given, Kind, Lists, Part, Rows, Tokens
 from attnir.graph.stage import Setting, Stage, Value, expect, wrong
 from attnir.heads import Heads
 from attnir.ops import FieldDecl, Op, SelectionDecl, Side
-from attnir.routing import unit_size
 from attnir.scores import Pattern
-from attnir.traverse import fields_of, nodes
+from attnir.traverse import fields_of, nodes, unit_size
 
 X = TypeVar("X")
 

@@ -27,6 +27,13 @@ def _heads(k: Tensor, v: Tensor) -> int:
     return more if more % fewer == 0 else math.lcm(more, fewer)  # which torch.compile knows of constants alone
 
 
+def _checked(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What an attention takes, checked as it is given, before samples are others."""
+    q, k, v = autocast(q, k, v)
+    check_inputs(q, k, v, None, dtypes=(*DTYPES, torch.float64))
+    return q, k, v
+
+
 def _axis(q: Kind, lists: Kind) -> str:
     assert isinstance(q, Tokens) and isinstance(lists, Lists)
     return f"{q.axis} by {lists.name}"
@@ -46,8 +53,7 @@ class Spread(Free):
 
     def run(self, setting: Setting, *given: Value) -> Value:
         q, k, v, lists = given
-        q, k, v = autocast(q, k, v)
-        check_inputs(q, k, v, None, dtypes=(*DTYPES, torch.float64))  # as they are given, before samples are others
+        q, k, v = _checked(q, k, v)
         places = lists.shape[-1]
         of_heads = q.unflatten(1, (_heads(k, v), -1)).transpose(2, 3)  # [B, Hk, Sq, G, D]
         return of_heads[..., None, :].expand(-1, -1, -1, -1, places, -1).flatten(2, 4).flatten(0, 1)[:, None]
@@ -67,6 +73,7 @@ class Chosen(Free):
 
     def run(self, setting: Setting, *given: Value) -> Value:
         q, k, v, lists = given
+        q, k, v = _checked(q, k, v)
         start, lists = setting.of_queries, lists if lists.dim() == 4 else lists[:, None]
         short = max(0, start + q.shape[2] - lists.shape[2])
         own = torch.nn.functional.pad(lists, (0, 0, 0, short), value=-1)[:, :, start : start + q.shape[2]]

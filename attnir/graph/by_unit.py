@@ -22,7 +22,7 @@ from attnir.graph.graph import Graph, Node
 from attnir.graph.stage import Stage
 from attnir.ops import POSITION_LIMIT, FieldDecl, Op, ParamDecl, SelectionDecl
 from attnir.scores import Pattern
-from attnir.traverse import nodes, reads, selections_of, substitute, tensors_of
+from attnir.traverse import nodes, reads, selections_of, substitute, tensors_of, unit_size
 
 SHORTEST = 16  # keys of a unit, below which its tile would be mostly empty
 MOST = 32  # places, beyond which queries would be read too often
@@ -70,11 +70,11 @@ def _listed(graph: Graph, node: Node) -> _Listed | None:
         if e.op is not Op.GT or e.args[0].op is not Op.RANK or e.args[1] is not ex.const(0):
             continue
         (at, unit, *_), chosen = e.args[0].args, e.args[0].value
-        whole = unit.op is Op.FLOORDIV and unit.args[0] is ex.K and unit.args[1].op is Op.CONST
-        if isinstance(chosen, SelectionDecl) and at is ex.Q and whole and unit.args[1].const >= SHORTEST:
+        size = unit_size(unit, ex.K) or 0
+        if isinstance(chosen, SelectionDecl) and at is ex.Q and size >= SHORTEST:
             (lists,) = dict(stage.bound(node.args))[chosen.name]
             if _few(graph.nodes[lists].stage) and _alone(stage.pattern, e):
-                return _Listed(stage, chosen.name, e, unit.args[1].const)
+                return _Listed(stage, chosen.name, e, size)
     return None
 
 

@@ -82,20 +82,21 @@ class Clusters(Stage):
         return f"clusters({self.tokens} tokens each)"
 
     def kind(self, *given: Kind) -> Kind:
-        x, centroids = given
+        x, centroids, _ = given
         x = expect(self, x, Tokens)
         if not isinstance(centroids, Given) or x.per != CALL:
             wrong(self, "tokens of the call and centroids that it gives", f"{x} and {centroids}")
         return Lists(self.name, x.axis)
 
     def run(self, setting: Setting, *given: Value) -> Value:
-        x, centroids = given
+        x, centroids, like = given
         if setting.typical:
             x, centroids = torch.zeros(*x.shape), torch.zeros(*centroids.shape)
-        return nearest(x, centroids, self.tokens, self.name)
+        lists = nearest(x, centroids, self.tokens, self.name)
+        return spread_heads(lists, max(lists.shape[1], like.shape[1]))
 
     def flops(self, given: tuple[Value, ...], found: Value) -> int:
-        x, centroids = given
+        x, centroids, _ = given
         return 2 * int(x.numel() * centroids.shape[-2])
 
 
@@ -225,13 +226,20 @@ def packed(bits: Tensor, like: Tensor, most: int | None = None) -> Tensor:
 
 
 def bucket(x: Tensor, directions: Tensor) -> Tensor:
-    """argmax of [x R, -x R] for x [B, H, S, D] and R [D, n]: int64 [B, H, S]. Of equal ones the first."""
+    """argmax of [x R, -x R] for x [B, H, S, D] and R [D, n]: int64 [B, H, S]. Of equal ones the first.
+
+    Directions of more heads, or of fewer, are those of groups: the result is of the larger number.
+    """
     fits = isinstance(directions, Tensor) and directions.dim() in (2, 3) and directions.shape[-2] == x.shape[3]
-    if not fits or not directions.numel() or (directions.dim() == 3 and directions.shape[0] not in (1, x.shape[1])):
+    of, heads = directions.shape[0] if fits and directions.dim() == 3 else 1, x.shape[1]
+    if not fits or not directions.numel() or (max(of, heads) % min(of, heads)):
         shown = list(directions.shape) if isinstance(directions, Tensor) else type(directions).__name__
         raise RouteError(f"directions are [{x.shape[3]}, n] or [{x.shape[1]}, {x.shape[3]}, n], not {shown}")
     with torch.no_grad(), exact(x.device):
-        along = x.float() @ directions.float()
+        x, directions = spread_heads(x, max(of, heads)), directions.float()
+        if of > 1:
+            directions = spread_heads(directions[None], max(of, heads))
+        along = x.float() @ directions
         return torch.cat([along, -along], -1).max(-1).indices
 
 

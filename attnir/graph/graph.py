@@ -157,3 +157,10 @@ def _name(stage: Stage, number: int) -> str:
     if isinstance(stage, Choose):
         return stage.route.name
     return f"{type(stage).__name__.lower()}_{number}"
+
+
+def check_nothing_beside(**said: object) -> None:
+    """Raise GraphError where something is said beside a graph that its attentions say themselves."""
+    for name, value in said.items():
+        if not (value is None or (isinstance(value, tuple | list) and not value)):
+            raise GraphError(f"a graph says what its attentions are: {name} stands there, `an.attend(..., {name}=...)`")

@@ -198,12 +198,13 @@ def choose(route: Route, q: Any, k: Any, heads: Heads | None = None, **scores: A
     return apply(choosing.Choose(route, heads), q, k, *named)
 
 
-def clusters(x: Any, centroids: Any, tokens: int) -> Any:
+def clusters(x: Any, centroids: Any, tokens: int, like: Any = None) -> Any:
     """For each centroid, [C, D] or [H, C, D], as many tokens of x [B, H, S, D]: those with the largest products.
 
-    Lists [B, H, C, tokens], ascending; of equal products the lower token wins. No gradient.
+    Lists [B, H, C, tokens], ascending, of as many heads as `like` or the centroids have where those are more; of equal
+    products the lower token wins. No gradient.
     """
-    return apply(choosing.Clusters(called(centroids, "centroids"), tokens), x, centroids)
+    return apply(choosing.Clusters(called(centroids, "centroids"), tokens), x, centroids, x if like is None else like)
 
 
 def hash_buckets(x: Any, directions: Any, like: Any = None) -> Any:

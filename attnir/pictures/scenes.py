@@ -106,8 +106,11 @@ def _explained(attention: Attention, asked: Asked, length: int, tile: tuple[int,
     if length == asked.q_len:
         return attention.explain(length, asked.k_len, tile=tile, **asked.call)
     fields = {f.name for f in attention.pattern.fields}
+    unseen = {*attention.signature.names} - {*attention.pattern.mask.signature.names}  # by the mask
     given: dict[str, Any] = {
-        name: _first(value, length) if name in fields else value for name, value in asked.call.items()
+        name: _first(value, length) if name in fields else value
+        for name, value in asked.call.items()
+        if name not in unseen
     }
     return attention.explain(length, tile=tile, **given)
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 import attnir as an
+from attnir.explain import given_heads
 from attnir.frontends.arguments import (
     DTYPES,
     Backend,
@@ -53,8 +54,8 @@ def bench(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     chosen = DTYPES[dtype or ("bf16" if device.type == "cuda" else "fp32")]
     length = length or _arranged(attention, set_)
-    size = Size(length, heads or attention.pattern.heads or 8, d, chosen, device)
     bindings = bound(attention, length, None, None, set_, field, tensor)
+    size = Size(length, heads or attention.pattern.heads or given_heads(attention, bindings) or 8, d, chosen, device)
     console = Console(highlight=False)
     with in_words():
         measured = measure(attention, size, {name: moved(value, device) for name, value in bindings.items()}, repeat)

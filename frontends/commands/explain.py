@@ -49,7 +49,10 @@ def explain(
     """Print the tile programs, exact counts and cost of a pattern at a length."""
     found = pattern_or_graph_of(pattern)
     if isinstance(found, CompiledGraph):
-        shape: dict[str, Any] = {"heads": heads or 1, "batch": batch, "q_start": q_start, "d": d, "dv": dv}
+        if tile is not None:
+            raise typer.BadParameter("a graph has a tile for each of its attentions; leave --tile out")
+        heads = 1 if heads is None else heads
+        shape: dict[str, Any] = {"heads": heads, "batch": batch, "q_start": q_start, "d": d, "dv": dv}
         with in_words():
             given = Given(set_ or (), field or (), tensor or ()).bind_graph(length, keys)
             kind = {"dtype": DTYPES[dtype], "target": target, "backend": backend}
@@ -58,6 +61,6 @@ def explain(
     attention = attention_of(pattern)
     sizes: dict[str, Any] = {"k_len": keys, "q_start": q_start, "heads": heads, "batch": batch}
     kernel: dict[str, Any] = {"d": d, "dv": dv, "dtype": DTYPES[dtype], "target": target, "backend": backend}
-    bindings = bound(attention, length, keys, q_start, set_, field, tensor)
+    bindings = bound(attention, length, keys, q_start, set_, field, tensor, counted=True)
     with in_words():
         typer.echo(attention.explain(length, tile=tile, **sizes, **kernel, **bindings))

@@ -31,7 +31,7 @@ def fuzz(
     corpus: Annotated[Path, typer.Option(help="scripts to replay first; where new ones go")] = Path("tests/corpus"),
     shrink: Annotated[float, typer.Option(help="seconds, at most, to make a failure small", min=0)] = 60,
     keep_going: Annotated[bool, typer.Option("--keep-going", help="go on after a failure, for others")] = False,
-    properties: Annotated[str, typer.Option(help="what is checked: names, or language, analysis, kernel; all")] = "",
+    properties: Annotated[str, typer.Option(help="what is checked: names, or language, analysis, kernel")] = "",
     busy: Annotated[bool, typer.Option("--busy", help="count seconds of computing, not those of the clock")] = False,
 ) -> None:
     """Draw random patterns and calls, check every property on every target, shrink what fails to a script.

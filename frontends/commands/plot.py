@@ -47,7 +47,7 @@ def plot(
     sizes: dict[str, Any] = {"heads": heads, "batch": batch, "sample": sample, "q_start": q_start}
     shown: dict[str, Any] = {"head": _heads(head), "order": order, "query": None if query is None else _query(query)}
     attention = attention_of(pattern)
-    bindings = bound(attention, length, keys, q_start, set_, field, tensor)
+    bindings = bound(attention, length, keys, q_start, set_, field, tensor, counted=True)
     with in_words():
         written = attention.plot(length, path, keys, tile=tile, **sizes, **shown, **bindings)
     typer.echo(f"wrote {written}")

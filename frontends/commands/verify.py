@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Literal
 
 import typer
@@ -9,6 +10,7 @@ import typer
 import attnir as an
 from attnir.errors import VerificationError
 from attnir.frontends.arguments import PatternText, in_words, pattern_of
+from attnir.verify import verified
 
 
 def verify(
@@ -22,10 +24,11 @@ def verify(
     """Try a pattern on random calls, each held to every property; exit code 1, and a script, where one fails."""
     found = pattern_of(pattern)
     with in_words():
-        attention = found if isinstance(found, an.Attention) else an.compile(found)
-        plan = attention.plan
         try:
-            report = an.verify(plan.pattern, backend=target or plan.backend, heads=plan.heads, cases=cases, seed=seed)
+            if isinstance(found, an.Attention):  # with the heads and the configurations that it has
+                report = verified(replace(found.plan, backend=target or found.plan.backend), cases, seed)
+            else:
+                report = an.verify(found, backend=target, cases=cases, seed=seed)
         except VerificationError as error:
             typer.echo(str(error))
             raise typer.Exit(1) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 from inspect import signature
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 import attnir as an
 from attnir.frontends.arguments import attention_of
 from attnir.frontends.cli import app
+from attnir.frontends.commands import verify as verifying
 
 
 def run(*arguments: str) -> tuple[int, str]:
@@ -138,7 +140,7 @@ def test_what_no_memory_holds_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("attnir.frontends.contest.torch.randn", full)
     code, text = run("bench", "causal")
-    assert code == 2 and "there is no memory for q, k and v [1, 8, 2048, 64]" in text
+    assert code == 2 and "there is no memory for q, k and v of 8 x 2048 x 64" in text
 
 
 def test_a_dense_mask_that_is_too_large_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,8 +225,52 @@ def test_an_attention_keeps_its_heads(tmp_path: Path, monkeypatch: pytest.Monkey
     lines = ("import attnir as an", "crossed = an.compile(an.causal(), heads=an.Heads(k=(0, 1), v=(1, 0)))")
     tmp_path.joinpath("crossed_heads.py").write_text("\n".join(lines))
     monkeypatch.syspath_prepend(tmp_path)
+    maps = an.Heads(k=(0, 1), v=(1, 0))
     asked: list[object] = []
-    monkeypatch.setattr(an, "verify", lambda pattern, **options: asked.append(options["heads"]) or "verified")
+    monkeypatch.setattr(verifying, "verified", lambda plan, cases, seed: asked.append(plan.heads) or "verified")
     code, text = run("verify", "crossed_heads:crossed", "--cases", "1")
-    assert (code, text) == (0, "verified\n") and asked == [an.Heads(k=(0, 1), v=(1, 0))]
-    assert attention_of("crossed_heads:crossed", backend="torch").plan.heads == asked[0]
+    assert (code, text) == (0, "verified\n") and asked == [maps]
+    assert attention_of("crossed_heads:crossed", backend="torch").plan.heads == maps
+    code, text = run("bench", "crossed_heads:crossed", "--length", "48", "--repeat", "1")
+    assert code == 0 and "2 heads" in text
+
+
+def test_tensors_are_typed_as_they_are_declared() -> None:
+    short = ("--length", "48", "--repeat", "1", "--d", "16")
+    slopes = "slopes = tensor(h, dtype=float); causal; score = s + slopes[h] * (k - q)"
+    code, text = run("bench", slopes, *short, "--tensor", "slopes=1,2")
+    assert code == 0 and "2 heads" in text
+    code, text = run("bench", "tau = tensor(dtype=float); causal; score = tau[()] * s", *short, "--tensor", "tau=0.5")
+    assert code == 0
+    code, text = run("bench", "w = tensor(b, h); q - k <= w[b, h]", *short, "--tensor", "w=1,2")
+    assert code == 0 and "2 heads" in text
+    code, text = run("explain", slopes, "64")
+    assert code == 0 and "live pairs    2,080" in text, "counts ask for what the mask reads"
+    code, text = run("bench", slopes, *short)
+    assert code == 2 and "--tensor slopes=0.5,0.25" in text
+
+
+def test_keys_that_are_chosen_have_no_dense_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = ("import attnir as an", "routed = an.compile(an.causal(), route=an.route.topk_blocks(block=16, k=2))")
+    tmp_path.joinpath("some_routes.py").write_text("\n".join(lines))
+    monkeypatch.syspath_prepend(tmp_path)
+    code, text = run("bench", "some_routes:routed", "--length", "48", "--repeat", "1")
+    assert code == 0 and "its keys are chosen anew in every call" in text
+
+
+def test_a_graph_has_no_tile_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tmp_path.joinpath("some_graphs.py").write_text("import attnir as an\nmoba = an.catalog.build('moba')")
+    monkeypatch.syspath_prepend(tmp_path)
+    code, text = run("explain", "some_graphs:moba", "256", "--tile", "16", "16")
+    assert code == 2 and "leave --tile out" in text
+    code, text = run("explain", "some_graphs:moba", "256", "--heads", "0")
+    assert code == 2
+
+
+@pytest.mark.parametrize("made", ["an.selection('picks')", "an.tensor('t', 'h')", "an.param('w')"])
+def test_what_is_read_is_no_pattern(made: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tmp_path.joinpath("some_facts.py").write_text(f"import attnir as an\nfact = {made}")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "some_facts", raising=False)
+    code, text = run("explain", "some_facts:fact", "64")
+    assert code == 2 and "expected a mask, a pattern" in text

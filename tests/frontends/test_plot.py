@@ -8,6 +8,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+import attnir as an
 from attnir.frontends.cli import app
 from tests.attnir.pictures.unpacked import data_of, live_of
 
@@ -75,3 +76,10 @@ def test_a_page_is_written(arguments: list[str], tmp_path: Path) -> None:
 def test_bad_input_is_said_in_words(arguments: list[object], words: str) -> None:
     code, text = run(*arguments)
     assert code == 2 and words in " ".join(text.replace("│", " ").split()) and "Traceback" not in text
+
+
+def test_a_page_of_shorter_lengths_has_no_tensor_that_a_score_reads(tmp_path: Path) -> None:
+    t = an.tensor("t", "k")
+    attn = an.compile(an.causal(), score=an.score(lambda s, k: s + t[k]))
+    out = attn.plot(64, tmp_path / "page.html", t=torch.zeros(64))
+    assert len(data_of(out.read_text())["lengths"]) == 3

@@ -301,6 +301,8 @@ def test_routing_transformer(q_len: int, k_len: int, past: bool) -> None:
             expected[b, h] = torch.where(count > 0, total / (count + eps), 0.0)
     params = {"tokens": w, "eps": eps, "past": past}
     check("routing-transformer", params, [q, key, v], expected, centroids=centroids)
+    attn, shared = an.compile(an.catalog.build("routing-transformer", **params)), centroids[0]
+    torch.testing.assert_close(attn(q, key, v, centroids=shared), attn(q, key, v, centroids=shared.expand(4, -1, -1)))
 
 
 @pytest.mark.parametrize("past", [True, False])
@@ -325,7 +327,9 @@ def test_scfa_hash() -> None:
     )
     live = (of_q[..., None] == of_k[:, :, None]) & causal_of(40, 40, -1)
     assert not live[:, :, 0].any()
-    check("scfa-hash", {}, [q, key, v], softmax(live, scores_of(wide_q, wide_k), wide_v), directions=directions)
+    expected = softmax(live, scores_of(wide_q, wide_k), wide_v)
+    for each in (directions, directions.expand(2, -1, -1), directions.expand(4, -1, -1)):
+        check("scfa-hash", {}, [q, key, v], expected, directions=each)
 
 
 @pytest.mark.parametrize("past", [True, False])
@@ -641,11 +645,12 @@ def test_portion_of_the_sheet() -> None:
         assert {m for m in r.lists(q, k, q_start=0, gates=gates).flatten().tolist() if m >= 0} == expected, tau
 
 
-@pytest.mark.parametrize(("q_len", "k_len"), [(64, 64), (30, 90)])
-def test_hip(q_len: int, k_len: int) -> None:
-    """The search of the paper, one block of queries at a time, in plain Python."""
+@pytest.mark.parametrize(("q_len", "k_len", "tied"), [(64, 64, False), (30, 90, False), (64, 64, True)])
+def test_hip(q_len: int, k_len: int, tied: bool) -> None:
+    """The search of the paper, one block of queries at a time, in plain Python; tied: where many products are equal."""
     bq, bk, budget, window, sinks, start = 8, 4, 16, 8, 2, k_len - q_len
     q, key, v = tensors(2, 2, 1, q_len, k_len)
+    q, key = (t.sign() if tied else t for t in (q, key))
     wide_q, wide_k, wide_v = q.double(), *spread(key, v, heads=2)
 
     def found(b: int, h: int, unit: int) -> list[int]:
@@ -826,3 +831,10 @@ def test_no_later_token_changes_an_early_output(name: str) -> None:
 @pytest.mark.parametrize("name", LATER)
 def test_what_is_causal_in_values_only_is_changed_by_later_tokens(name: str) -> None:
     assert changed_by_later(name, LATER[name]) > 0
+
+
+def test_a_video_is_given_as_a_whole() -> None:
+    attn = an.compile(an.catalog.build("vmoba", frames=4, height=4, width=4, chunk=(2, 2, 2), k=2))
+    q, k, v = tensors(1, 2, 2, 64, 64)
+    with pytest.raises(ShapeError, match="from position 0 on, not from 8"):
+        attn(q, k, v, q_start=8)
