@@ -26,7 +26,7 @@ from attnir.expr import B, Expr, H, side_of
 from attnir.interval import Interval
 from attnir.listing import Listing, listed_tiles, listing_of, tile_ends
 from attnir.ops import FieldDecl, ParamDecl, SelectionDecl, Side, TensorDecl
-from attnir.program import TileProgram
+from attnir.program import Status, TileProgram
 from attnir.selections import rank
 from attnir.tile_bounds import Tensors, decide_tiles
 from attnir.traverse import reads, unit_size
@@ -49,6 +49,12 @@ class BlockList:
     columns: int
     full: tuple[Tensor, Tensor]
     partial: tuple[Tensor, Tensor]
+
+    def tiles(self, status: Status) -> tuple[Tensor, Tensor]:
+        """(flat row, column) of every tile of a status, int64. Waits for the device, where room may be left behind."""
+        offsets, indices = self.full if status is Status.FULL else self.partial
+        rows = torch.repeat_interleave(torch.arange(len(offsets) - 1, device=offsets.device), offsets.diff().long())
+        return rows, indices[: len(rows)].long()
 
     @property
     def nbytes(self) -> int:

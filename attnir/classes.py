@@ -54,5 +54,5 @@ def _multiples(e: Expr, modulus: int) -> Iterator[Linear]:
 
 
 def _reads(e: Expr) -> set[Expr]:
-    """The symbols, fields and parameters that an expression reads."""
-    return {n for n in nodes(e) if n.op in (Op.SYM, Op.FIELD, Op.PARAM, Op.ENTRY)}
+    """The symbols, fields, parameters and lists that an expression reads."""
+    return {n for n in nodes(e) if n.op in (Op.SYM, Op.FIELD, Op.PARAM, Op.ENTRY, Op.RANK)}

@@ -54,8 +54,8 @@ def count_launches(
         if program.listed:
             found = (blocks or {}).get(program) or list_blocks(program, call)
             repeats = copies // (found.shape[0] * found.shape[1])
-            totals[Status.FULL] += found.full[1].numel() * repeats
-            totals[Status.PARTIAL] += found.partial[1].numel() * repeats
+            totals[Status.FULL] += int(found.full[0][-1]) * repeats
+            totals[Status.PARTIAL] += int(found.partial[0][-1]) * repeats
             continue
         for run in runs(program, in_order(call, program.label)):
             visits = run.count
@@ -140,12 +140,11 @@ def _count_pairs(predicate: Expr, call: Call) -> int:
     listed = (Listed(Status.FULL), Listed(Status.PARTIAL))
     program = TileProgram(sequence(Side.QUERIES, TILE), sequence(Side.KEYS, TILE), predicate, (), listed)
     blocks = list_blocks(program, call)
-    (full, _), (partial, columns) = blocks.full, blocks.partial
     batch, heads, row_tiles = blocks.shape
     rows = torch.arange(batch * heads * row_tiles, device=call.device)
     heights = (call.q_len - rows % max(1, row_tiles) * TILE).clamp(max=TILE)
-    total = int((full.diff() * heights).sum()) * TILE
-    tiles = torch.stack([torch.repeat_interleave(rows, partial.diff()), columns.long()], 1)
+    total = int((blocks.full[0].diff() * heights).sum()) * TILE
+    tiles = torch.stack(blocks.tiles(Status.PARTIAL), 1)
     for part in tiles.split(max(1, WORKSPACE // TILE**2)):
         row, column = part.T[..., None, None]
         member = row // row_tiles

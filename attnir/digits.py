@@ -47,7 +47,7 @@ def _divided(op: Op, form: Linear, divisor: Expr) -> Expr:
     if op is Op.MOD:
         return ex.mod(rest.expr(), divisor)
     common = math.gcd(divisor.const, *(c for _, c in rest.terms)) if divisor.op is Op.CONST else 1
-    if common > 1:  # (8 * u + r) // 16 is u // 2 where 0 <= r < 8
+    if common > 1 and divisor.const > 0:  # (8 * u + r) // 16 is u // 2 where 0 <= r < 8
         large, small = _parts(rest, const(common))
         if _below(small.expr(), const(common)):
             return linear(whole + ex.floordiv(large, const(divisor.const // common))).expr()
@@ -88,7 +88,8 @@ def _products(e: Expr) -> dict[Atoms, int]:
 def _counted_down(coordinate: Coordinate) -> Expr:
     """A coordinate below a parameter, as what is left of the parameter."""
     if isinstance(coordinate.size, ParamDecl):
-        return ex.param(coordinate.size) - 1 - ex.coordinate(replace(coordinate, of=Of.SINCE))
+        left = replace(coordinate, axis=f"{coordinate.axis} {coordinate.of}", of=Of.SINCE)
+        return ex.param(coordinate.size) - 1 - ex.coordinate(left)
     return ex.coordinate(coordinate)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from attnir.call import Call
 from attnir.candidates import unlisted
 from attnir.count import count_launches, count_live, has_ranges
-from attnir.expr import Expr
+from attnir.expr import TRUE, Expr
 from attnir.labels import in_order, label_of, ranges_of
 from attnir.ops import Side
 from attnir.program import Launches, Status, Sweep
@@ -26,15 +26,16 @@ def live_pairs_of(predicate: Expr, spaces: Spaces, call: Call) -> int:
     if ranges is not None and has_ranges(ranges, call):
         return count_live(ranges, in_order(call, label))
     for launches in unlisted(predicate, spaces, (1, 1)):
-        if _proved(launches) and (tiles := count_launches(launches, call)).partial == 0:
+        if _may_be_proved(launches) and (tiles := count_launches(launches, call)).partial == 0:
             return tiles.full
     return count_live(predicate, call)
 
 
-def _proved(launches: Launches) -> bool:
-    """Whether every visit of a single pair is a FULL one."""
+def _may_be_proved(launches: Launches) -> bool:
+    """Whether tiles are pairs that one launch has, and each program that visits some says FULL of any."""
     return all(
-        not p.visits or any(isinstance(v, Sweep) and v.status is Status.FULL for v in p.visits)
+        p.rows.among is TRUE
+        and (not p.visits or any(isinstance(v, Sweep) and v.status is Status.FULL for v in p.visits))
         for programs in launches
         for p in programs
     )

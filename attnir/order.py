@@ -38,7 +38,7 @@ def _in_order(coordinate: Coordinate) -> Expr:
     first = ex.coordinate(replace(coordinate, of=Of.BEFORE))
     if coordinate.of is Of.FIRST:
         return first
-    kind = replace(coordinate, axis=f"{coordinate.axis}{coordinate.of}", of=Of.SINCE)
+    kind = replace(coordinate, axis=f"{coordinate.axis} {coordinate.of}", of=Of.SINCE)  # of no axis: none has a space
     return first + ex.coordinate(kind)
 
 

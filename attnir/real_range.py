@@ -73,6 +73,8 @@ def _range(n: Expr, parts: list[Range], call: Call, most: Tensor) -> Range:
             return a.clamp(min=1).log(), b.clamp(min=1).log()
         case Op.FLOAT, [x]:
             return x
+        case Op.RANDOM, _:
+            return _end(0.0, call), _end(1.0, call)
         case Op.TANH, [(a, b)]:
             return a.tanh(), b.tanh()
         case Op.SIGMOID, [(a, b)]:

@@ -141,7 +141,7 @@ def tile_map(program: TileProgram, call: Call) -> TileMap:
     """The visits of every tile of runs of tokens. Needs memory for every tile; for tests and small sizes."""
     if program.listed:
         blocks = list_blocks(program, call)
-        return TileMap(_expand_list(blocks.full, blocks), _expand_list(blocks.partial, blocks))
+        return TileMap(_expand_list(blocks, Status.FULL), _expand_list(blocks, Status.PARTIAL))
     columns = tiles_of(call.length(program.columns.side), program.tile[1])
     rows = tiles_of(call.length(program.rows.side), program.tile[0])
     index = torch.arange(columns, device=call.device)
@@ -153,12 +153,11 @@ def tile_map(program: TileProgram, call: Call) -> TileMap:
     return TileMap(*torch.broadcast_tensors(totals[Status.FULL], totals[Status.PARTIAL]))
 
 
-def _expand_list(indices: tuple[Tensor, Tensor], blocks: BlockList) -> Tensor:
-    offsets, columns = indices
+def _expand_list(blocks: BlockList, status: Status) -> Tensor:
     b, h, rows = blocks.shape
-    counts = torch.zeros(b * h * rows, blocks.columns, dtype=torch.int64, device=offsets.device)
-    row = torch.repeat_interleave(torch.arange(b * h * rows, device=offsets.device), offsets.diff().long())
-    counts.index_put_((row, columns.long()), torch.ones_like(row), accumulate=True)
+    row, column = blocks.tiles(status)
+    counts = torch.zeros(b * h * rows, blocks.columns, dtype=torch.int64, device=row.device)
+    counts.index_put_((row, column), torch.ones_like(row), accumulate=True)
     return counts.view(b, h, rows, blocks.columns)
 
 

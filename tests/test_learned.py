@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from torch import Tensor
 
 import attnir as an
 from attnir.codegen.cache import CACHE
+from attnir.codegen.triton.learned import LearnedSums
 from attnir.errors import DeviceError, MissingBindingError, ParamError, TensorError
 from attnir.testing.case import Case
 from attnir.testing.judge import judge, run
@@ -230,3 +232,27 @@ def test_an_axis_of_one_is_as_long_as_the_others_would_be(backend: str) -> None:
     q = torch.randn(2, 2, 9, 16, device=DEVICE.get(backend, "cpu"))
     one, every = torch.full((1, 1, 1), 2.0, device=q.device), torch.full((2, 2, 9), 2.0, device=q.device)
     torch.testing.assert_close(attn(q, q, q, t=one), attn(q, q, q, t=every))
+
+
+def test_what_is_read_often_has_room_for_all_of_it() -> None:
+    call = an.causal().signature.bind({}, batch=1, heads=1, q_len=4, k_len=4)
+    call = replace(call, reals={"gate": torch.zeros(())})
+    lse = torch.zeros(1, 1, 4)
+    once, often = (LearnedSums.measured(call, {"gate": n}, lse, lambda s: s.units["gate"].fill_(3.0)) for n in (1, 5))
+    assert 4 * float(often.units["gate"]) <= float(once.units["gate"])
+
+
+def test_a_long_stride_of_one_entry_is_none() -> None:
+    """Slices keep the strides of what they are taken from, which may leave 32 bits."""
+    table = torch.zeros(1, 8).as_strided((1, 8), (2**31, 1))
+    bias = an.tensor("bias", "part", "k")
+    attn = an.compile(an.causal(), score=an.score(lambda s, k: s + bias[0, k]), backend="triton")
+    x = torch.randn(1, 1, 8, 16)
+    torch.testing.assert_close(attn(x, x, x, bias=table), an.compile(an.causal())(x, x, x))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_score_may_be_random(backend: str) -> None:
+    declared = an.pattern(an.causal(), score=an.score(lambda s, q, k, h: s + GATE[()] * an.random(3, h, q, k)))
+    case = Case(declared, q_len=40, d=16, bindings={"gate": torch.tensor(0.5)})
+    judge(run(an.compile(declared, backend=backend), case), case)

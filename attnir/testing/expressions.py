@@ -209,7 +209,7 @@ TABLE = TensorDecl("table", ("h", "offset"), real=True)
 BIAS = TensorDecl("bias", ("b", "h", "q", "k"), real=True)
 TIME = TensorDecl("time", ("b", "k"), real=True)
 ROWS = TensorDecl("rows", ("q",), real=True)
-GAIN = ParamDecl("gain", real=True)
+GAIN, SEED = ParamDecl("gain", real=True), ParamDecl("seed")
 
 read = st.one_of(
     st.just(ex.read(SLOPES, [ex.H])),
@@ -281,8 +281,11 @@ def guarded(draw: st.DrawFn) -> tuple[Expr, Expr]:
     return gap > 0, draw(one_of_these(found))
 
 
+chance = st.sampled_from([(ex.B, ex.H, ex.Q, ex.K), (ex.B, ex.H, ex.K), (ex.Q,), (ex.H, ex.Q - ex.K)]).map(
+    lambda counters: real.random(ex.param(SEED), *counters)
+)
 amounts = st.integers(-32, 32).map(lambda n: real.real(n / 8))
-given_numbers = often(read, read, st.just(ex.number(GAIN)))
+given_numbers = often(read, read, st.just(ex.number(GAIN)), chance)
 leaves_of_scores = often(st.just(real.SCORE), st.just(real.SCORE), amounts, given_numbers)
 
 

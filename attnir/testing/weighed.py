@@ -13,14 +13,13 @@ from attnir.expr import Expr
 from attnir.ops import TensorDecl
 from attnir.real import SCORE, tensors_read
 from attnir.testing.drawing import often
-from attnir.testing.expressions import bare_row_values, bounds, read
+from attnir.testing.expressions import bare_row_values, bounds, chance, read
 from attnir.traverse import reads
 from attnir.value import Value
 
 SINK, RESTS = an.tensor("sink", "h"), an.tensor("rests", "b", "h", "q")
 SHARE = TensorDecl("share", ("h",), real=True)
 KEEP = TensorDecl("keep", ("b", "h", "q", "k"), real=True)
-SEED = an.param("seed")
 
 sinks = st.one_of(
     st.sampled_from([SINK, RESTS, 0.0, -1.5]),
@@ -72,12 +71,9 @@ numbers = st.one_of(
     st.just(real.sigmoid(ex.read(KEEP, [ex.B, ex.H, ex.Q, ex.K]))),
     read.map(real.tanh),
 )
-drawn = st.sampled_from([(ex.B, ex.H, ex.Q, ex.K), (ex.B, ex.H, ex.K), (ex.Q,), (ex.H, ex.Q - ex.K)]).map(
-    lambda counters: real.random(SEED.expr, *counters)
-)
 factors = st.one_of(
     st.sampled_from([0.25, 0.5]).map(an.dropout),
-    drawn.map(an.Factor),
+    chance.map(an.Factor),
     st.builds(real.where, bounds, numbers, numbers).map(lambda e: an.Factor(real.of_integer(e))),
     numbers.map(an.Factor),
 )

@@ -62,6 +62,7 @@ class Printer:
     ranges  what is known of symbols that the program defines
     exact   whether functions are as precise as float32; else as sums of scores are
     far     whether offsets in real tensors take 64 bits
+    strays  whether a tile may have positions before the first one: those of a class that no token is of
     """
 
     def __init__(
@@ -72,8 +73,9 @@ class Printer:
         *,
         exact: bool = True,
         far: bool = True,
+        strays: bool = False,
     ) -> None:
-        self.leaf, self.define, self.exact, self.far = leaf, define, exact, far
+        self.leaf, self.define, self.exact, self.far, self.strays = leaf, define, exact, far, strays
         self.ranges = {} if ranges is None else ranges
         self._named: dict[Expr, Text] = {}
         self._floats: dict[Expr, Text] = {}  # integers of rows and columns as real numbers
@@ -142,10 +144,15 @@ class Printer:
                 if index.shape is Shape.SCALAR and vector is not None:  # the interpreter takes no scalar for a mask
                     index = Text(f"{vector.within(5)} * 0 + {index.within(5)}", 4, vector.shape)
                 size = {"q": "q_len", "k": "k_len", "h": "heads"}.get(axis, f"real_{name}_size_{i}")
-                least = [] if self.range(a).low >= 0 and axis != "q" else [f"({index.within(1)} >= 0)"]
+                least = [] if axis != "q" and self._never_negative(a) else [f"({index.within(1)} >= 0)"]
                 inside.setdefault(index.shape, []).extend([*least, f"({index.within(1)} < {size})"])
         at = " + ".join([f"{prefix}_{name}", *self._spread_sums(e, offsets, " + ", shape)])
         return at, " & ".join(self._spread_sums(e, inside, " & ", shape)), shape
+
+    def _never_negative(self, e: Expr) -> bool:
+        """Whether an index is at least 0 behind the last token as well, where it may leave what 32 bits hold."""
+        found = self.range(e)
+        return found.low >= 0 and found.high <= INT32 // 2 and not self.strays
 
     def _spread_sums(self, e: Expr, parts: dict[Shape, list[str]], sign: str, shape: Shape) -> list[str]:
         """What is joined of parts of each shape, as parts of the shape of all."""

@@ -178,7 +178,7 @@ class Frame:
             w.let("kv64", "h64 // group" if self.spec.grouped else "h64")
 
     def head(self, value: str) -> None:
-        """The query head, and its row of lse and delta."""
+        """The query head."""
         self.w.let("h", value)
         self.w.let("h64", "h.to(tl.int64)")
 
@@ -191,9 +191,10 @@ class Frame:
             self.w.let(f"field_{name}_{side}_at", f"field_{name}_{side} + b64 * field_{name}_{side}_batch")
         for name, side in self.reads.fields:
             if side is self.rows.side:
-                self.w.let(
-                    f"f_{name}_{side}", f"tl.load(field_{name}_{side}_at + {index_of(self.rows.position, side)})"
-                )
+                at, mask = index_of(self.rows.position, side), ""
+                if not self.program.rows.is_sequence:  # a class that no token is of has a tile all the same
+                    mask = f", mask=({self.rows.index} >= 0) & ({self.rows.index} < {self.rows.length}), other=0"
+                self.w.let(f"f_{name}_{side}", f"tl.load(field_{name}_{side}_at + {at}{mask})")
         if self.ordered:
             self.w.let(self.indices(self.rows), self.token_index(self.rows))
         for i, table in enumerate(self.reads.tables):

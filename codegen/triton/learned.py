@@ -56,7 +56,7 @@ class LearnedSums:
         slopes = {name: [derivative(score, n) for read, n in tensors_read(score) if read == name] for name in names}
         bounded = weights.is_softmax and weights.factor is ONE
         if not bounded or any(is_unbounded(slope) for found in slopes.values() for slope in found):
-            return LearnedSums.measured(call, names, given.lse, measure)
+            return LearnedSums.measured(call, {n: len(found) for n, found in slopes.items()}, given.lse, measure)
         longest = [_longest(t) for t in (given.q, given.k, given.v, given.do)]
         scores = longest[0] * longest[1] * abs(given.scale)
         # A row that met NaN has an lse of NaN, and so has the unit then.
@@ -72,8 +72,13 @@ class LearnedSums:
         return LearnedSums(held, units)
 
     @staticmethod
-    def measured(call: Call, names: Sequence[str], lse: Tensor, measure: Callable[[LearnedSums], None]) -> LearnedSums:
-        """The sums before any summand, in units that the largest summands give: what has no bound is measured."""
+    def measured(
+        call: Call, names: Mapping[str, int], lse: Tensor, measure: Callable[[LearnedSums], None]
+    ) -> LearnedSums:
+        """The sums before any summand, in units that the largest summands give: what has no bound is measured.
+
+        names: how often each tensor is read, all of which may meet at one entry.
+        """
         if not names:
             return NO_SUMS
         held = {n: torch.zeros(call.reals[n].shape, dtype=torch.int64, device=lse.device) for n in names}
@@ -81,7 +86,7 @@ class LearnedSums:
         measure(LearnedSums(held, largest, measures=True))
         count = call.batch * call.heads * call.q_len * call.k_len
         met = lse.double().where(lse.isnan(), 0.0).sum()
-        return LearnedSums(held, {name: _unit(t.double() * count + met) for name, t in largest.items()})
+        return LearnedSums(held, {name: _unit(t.double() * count * names[name] + met) for name, t in largest.items()})
 
     @property
     def names(self) -> tuple[str, ...]:

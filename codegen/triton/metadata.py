@@ -37,7 +37,7 @@ def metadata(programs: Programs, call: Call) -> dict[str, Any]:
         values[f"real_{tensor.name}"] = given
         for i, axis in enumerate(tensor.axes):
             shared = axis in TOKENS and given.shape[i] == 1
-            values[f"real_{tensor.name}_{i}"] = 0 if shared else given.stride(i)
+            values[f"real_{tensor.name}_{i}"] = 0 if given.shape[i] == 1 else given.stride(i)
             values[size_of_axis(tensor, i)] = call.batch if shared else given.shape[i]
     for i, table in enumerate(reads.tables):
         values |= _strided(f"table_{i}", row_table(table, call).contiguous(), "batch", "head")

@@ -37,7 +37,8 @@ class Values:
         ranges = (
             dict.fromkeys((str(BASE.value), str(OFFSET.value)), Interval(-POSITION_LIMIT, POSITION_LIMIT)) | f.ranges
         )
-        self.printer = Printer(self._leaf, self._name, ranges, exact=f.spec.natural, far=f.spec.far)
+        strays = not (f.program.rows.is_sequence and f.program.columns.is_sequence)
+        self.printer = Printer(self._leaf, self._name, ranges, exact=f.spec.natural, far=f.spec.far, strays=strays)
         self.of_runs = f.program.columns.is_sequence and f.program.rows.is_sequence and not f.ordered
         position = (Q if f.columns is QUERY else K) if self.of_runs else None
         self.distances = Distances(position, self.printer.shape, self.printer.range, rounds=not f.spec.natural)

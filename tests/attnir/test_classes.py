@@ -5,9 +5,11 @@ from __future__ import annotations
 from functools import reduce
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import attnir as an
 from attnir import expr as ex
 from attnir.classes import moduli_of, residue
 from attnir.disjuncts import MOST_TERMS, disjuncts
@@ -93,3 +95,14 @@ def test_every_column_that_is_asked_for_lies_in_the_class(
     assert found is not None
     values = {"k": k, "h": h, str(R): r}
     assert meaning(condition, values) == (k % modulus == meaning(found, values))
+
+
+def test_lists_say_no_class_of_tokens() -> None:
+    """A rank is known in a call alone: rows are not laid out by it."""
+    picks = an.selection("picks")
+    mask = an.mask(lambda q, k: (q % 8 == picks(0, 0)) | (k < 4))
+    x = torch.randn(1, 1, 50, 16)
+    lists = torch.tensor([[1, 0]])
+    torch.testing.assert_close(
+        an.compile(mask)(x, x, x, picks=lists), an.reference(mask)(x, x, x, picks=lists).float(), atol=1e-5, rtol=1e-5
+    )

@@ -9,7 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attnir import count
+import attnir as an
+from attnir import blocks, count
 from attnir import expr as ex
 from attnir.call import Call
 from attnir.count import count_live, count_tiles
@@ -126,3 +127,37 @@ def test_nothing_is_counted_of_nothing() -> None:
     assert count_live(ex.TRUE, plain(0, 5)) == 0
     assert count_live(ex.eq((Q * K) % 5, 0), plain(5, 0)) == 0
     assert count_tiles(cover(ex.FALSE, (4, 4)), plain(9)) == count.TileCounts(0, 0, 9)
+
+
+@pytest.mark.parametrize("length", [16, 15])
+def test_rows_of_one_class_are_counted_once(length: int) -> None:
+    """They may have a launch of their own, which the others leave them to."""
+    grid = an.grid(y=4, x=4)
+    mask = an.mask(lambda q, k: (q.x == 0) | (k <= q), grid=grid)
+    live = an.reference(mask)(*(torch.zeros(1, 1, n, 2) for n in (length, 16, 16)), q_start=0, return_lse=True)[1]
+    assert an.compile(mask).explain(length, 16, q_start=0).live_pairs == int(live.exp().round().sum())
+
+
+def test_room_that_is_left_in_lists_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU nothing cuts them, which would wait for it."""
+    picks = an.selection("picks")
+    mask = an.causal() & an.mask(lambda q, k: picks(q // 16, k // 16) > 0)
+    lists = torch.tensor([[0, 1, 1], [3, 0, -1], [1, 2, 2], [3, -1, 0]])
+    call = mask.signature.bind({"picks": lists}, batch=1, heads=1, q_len=64, k_len=64)
+    program = cover(mask.predicate, (16, 16), lists=True)
+    attn = an.compile(mask)
+
+    def found() -> tuple[object, ...]:
+        e = attn.explain(64, picks=lists, tile=(16, 16))
+        tiles = tile_map(program, call)
+        return e.tiles, e.live_pairs, tiles.full.tolist(), tiles.partial.tolist(), count_live(mask.predicate, call)
+
+    exact = found()
+    compressed = blocks._compressed
+
+    def with_room(row: torch.Tensor, column: torch.Tensor, chosen: torch.Tensor, rows: int) -> tuple[torch.Tensor, ...]:
+        offsets, indices = compressed(row, column, chosen, rows)
+        return offsets, torch.nn.functional.pad(indices, (0, len(row) - len(indices)))
+
+    monkeypatch.setattr(blocks, "_compressed", with_room)
+    assert found() == exact

@@ -132,3 +132,20 @@ def test_a_run_time_size_leaves_no_division() -> None:
 @pytest.mark.parametrize("e", [(X + Y) // W, (CELL + 1) % 8, (8 * ROW + CELL + 1) // 8, (CELL - 1) // 8])
 def test_what_may_carry_over_stays_a_division(e: Expr) -> None:
     assert {n.op for n in nodes(carried(e))} & {Op.FLOORDIV, Op.MOD}
+
+
+@pytest.mark.parametrize("divisor", [-12, -6, -4, -2, 2, 4, 6, 12])
+@pytest.mark.parametrize(("times", "more"), [(2, 1), (4, 2), (4, 3), (6, 3), (-2, 1), (8, 7)])
+def test_a_common_factor_leaves_a_division_of_either_sign(times: int, more: int, divisor: int) -> None:
+    for op in (ex.floordiv, ex.mod):
+        e = op(CELL * times + more, const(divisor))
+        for cell in range(8):
+            assert meaning(carried(e), {str(CELL): cell}) == meaning(e, {str(CELL): cell})
+
+
+def test_coordinates_of_other_rows_are_others() -> None:
+    first, last = (axis("y", HEIGHT, of=of) for of in (Of.FIRST, Of.LAST))
+    apart = ex.absolute(first - last)
+    tokens = {str(first): 0, str(last): 5, "height": 6, "width": 1}
+    for e in (ex.floordiv(apart, W), ex.mod(apart, W)):
+        assert meaning(carried(e), tokens) == meaning(e, tokens)

@@ -13,7 +13,7 @@ from attnir import expr as ex
 from attnir import order
 from attnir.cover import cover
 from attnir.expr import K0, K1, Q0, Q1, Q_START, Expr, H, K, Q, const
-from attnir.ops import FieldDecl, Op, ParamDecl
+from attnir.ops import Coordinate, FieldDecl, Of, Op, ParamDecl, Side
 from attnir.order import STEPS, at_most
 from attnir.testing import expressions as some
 from attnir.testing.meaning import meaning
@@ -164,3 +164,13 @@ def test_named_patterns_need_few_steps(name: str, monkeypatch: pytest.MonkeyPatc
 def test_a_quotient_is_held_against_multiples_of_its_divisor(c: int, d: int) -> None:
     assert at_most(const(c), (Q_START + c * d) // d)
     assert not at_most(const(c), (Q_START + (c * d - 1)) // d)
+
+
+def test_an_axis_may_be_called_as_another_one_and_its_end() -> None:
+    def of(name: str, what: Of) -> Expr:
+        return ex.coordinate(Coordinate(Side.QUERIES, name, what, 6))
+
+    y_first, y_last, y1, y1_first = of("y", Of.FIRST), of("y", Of.LAST), of("y1", Of.TOKEN), of("y1", Of.FIRST)
+    assert str(y_last) == "q1.y", "what is behind the first y would be called as a token's y1 behind its first"
+    assert not at_most(y1 + y_first, y_last + y1_first)
+    assert at_most(y_first, y_last) and at_most(y1_first, y1)

@@ -109,3 +109,22 @@ def test_the_interpreter_gets_float32_products_and_rounded_results() -> None:
     source = emit("forward", *parts("forward", an.full(), interpret=True))
     assert "tl.dot(q_0.to(tl.float32), tl.trans(k_0.to(tl.float32)))" in source
     assert "to_bfloat16(acc_0 / total[:, None])" in source
+
+
+def test_a_class_that_no_token_is_of_reads_nothing() -> None:
+    """Its tile stands before the first token: fields are read where there are some, tensors from 0 on."""
+    kind, bias = an.field("kind"), an.tensor("bias", "k")
+    dilated = an.mask(lambda q, k: ((q - k) % 8 == 0) & (k <= q) & (q - k < 200) & (kind(q) >= kind(k)))
+    source = an.compile(dilated, score=an.score(lambda s, k: s + bias[k])).source("dkv")
+    assert re.search(
+        r"f_kind_k = tl.load\(field_kind_k_at \+ .*, mask=\(keys >= 0\) & \(keys < k_len\), other=0\)", source
+    )
+    assert re.search(r"tl.load\(real_bias \+ .*mask=.*>= 0", source)
+
+
+@pytest.mark.parametrize(("times", "checked"), [(8, True), (2, False)])
+def test_an_index_that_leaves_32_bits_behind_the_last_token_is_checked(times: int, checked: bool) -> None:
+    bias = an.tensor("bias", "entry")
+    source = an.compile(an.causal(), score=an.score(lambda s, q: s + bias[q * times])).source("dkv")
+    loads = {line.strip() for line in source.splitlines() if "tl.load(real_bias" in line}
+    assert loads and {">= 0" in load for load in loads} == {checked}
