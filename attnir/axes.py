@@ -45,6 +45,7 @@ class Axis:
 QUERIES = Axis(Q, Q_START, Q_START + Q_LEN, Q0, Q1)
 KEYS = Axis(K, ZERO, K_LEN, K0, K1)
 SEQUENCES = {Side.QUERIES: QUERIES, Side.KEYS: KEYS}
+TOKEN_OF = {side: axis.token for side, axis in SEQUENCES.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 Tiles are first classified from the intervals of what the predicate reads (positions, and the range of each field
 within a tile), a band of row tiles at a time. Only those left open are evaluated pair by pair, a bounded number at a
-time. Memory: the lists, plus a workspace of at most `WORKSPACE` elements, whatever the lengths.
+time. Memory: the lists, plus a workspace of `WORKSPACE` elements, or what one row of tiles of every sample and head is
+classified in.
 
 Where nothing is live but what a selection lists (`listing.py`), the tiles are those of its lists: no others are looked
 at, so time and memory are linear in their lengths. Of these none is evaluated, so that nothing waits for the device:

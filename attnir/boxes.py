@@ -21,7 +21,7 @@ from attnir.order import at_most
 from attnir.program import Status, Sweep
 from attnir.rows import highest, lowest
 from attnir.solve import Band, solve
-from attnir.sweeps import Names
+from attnir.sweeps import Lets
 from attnir.traverse import contains
 
 Box = tuple[Band, ...]  # one band for each column axis; together they say what the predicate says
@@ -100,7 +100,7 @@ def _alone(form: Linear, token: Expr, tokens: Sequence[Expr]) -> Linear | None:
     return Linear(tuple(terms), constant)
 
 
-def box_sweeps(box: Box, rows: Layout, columns: Layout, names: Names) -> tuple[Layout, tuple[Sweep, ...]]:
+def box_sweeps(box: Box, rows: Layout, columns: Layout, names: Lets) -> tuple[Layout, tuple[Sweep, ...]]:
     """(columns, sweeps): the columns begin and end where the box does, and the sweeps visit each tile of them once."""
     axes, counts, insides = [], [], []
     no_full = any(band.residual for band in box)

@@ -24,7 +24,7 @@ from attnir.periods import moduli
 from attnir.program import Listed, Status, Sweep, TileProgram
 from attnir.ranges import Tiling
 from attnir.solve import Band, solve
-from attnir.sweeps import Names, sweeps
+from attnir.sweeps import Lets, sweeps
 from attnir.traverse import names_of, nodes, substitute
 
 MOST_SWEPT = 4  # bands in one kernel; each one is up to three loops
@@ -94,7 +94,7 @@ def positions(*layouts: Layout) -> dict[Expr, Expr]:
 
 def renamed(program: TileProgram, taken: set[str]) -> TileProgram:
     """The program with other names for those of its scalars that are taken."""
-    names = Names(taken | {name for name, _ in program.lets} | names_of(program.predicate))
+    names = Lets(taken | {name for name, _ in program.lets} | names_of(program.predicate))
     new = {sym(name): sym(names.free(name)) for name, _ in program.lets if name in taken}
     if not new:
         return program
@@ -115,9 +115,9 @@ def renamed(program: TileProgram, taken: set[str]) -> TileProgram:
     )
 
 
-def _names(predicate: Expr) -> Names:
-    """Names for the scalars of a program, but those that the predicate has."""
-    return Names(names_of(predicate))
+def _names(predicate: Expr) -> Lets:
+    """Lets for the scalars of a program, but those that the predicate has."""
+    return Lets(names_of(predicate))
 
 
 def _needs_list(bands: Sequence[Band], rows: Side, column: Expr, width: int) -> str:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from attnir import expr as ex
-from attnir.axes import SEQUENCES
+from attnir.axes import TOKEN_OF
 from attnir.call import Call, FieldValues
 from attnir.disjuncts import disjuncts
 from attnir.evaluate import Evaluator
@@ -35,7 +35,6 @@ TOKEN = FieldDecl("_token", limit=POSITION_LIMIT)
 ORDER, BASE = FieldDecl("_order", sorted=True), FieldDecl("_base", sorted=True)
 FACTS = (TOKEN, ORDER, BASE)
 STEP = 4 * POSITION_LIMIT
-TOKENS = {side: axis.token for side, axis in SEQUENCES.items()}
 
 
 def label_of(predicate: Expr) -> Expr | None:
@@ -79,7 +78,7 @@ def _scattered(e: Expr) -> Expr:
 
 def over_places(e: Expr) -> Expr:
     """A predicate or a score over places: positions are those of the tokens that stand there."""
-    return at(_scattered(e), {token: ex.field(TOKEN, token) for token in TOKENS.values()})
+    return at(_scattered(e), {token: ex.field(TOKEN, token) for token in TOKEN_OF.values()})
 
 
 def ranges_of(predicate: Expr, label: Expr, rows: Side) -> Expr | None:
@@ -87,7 +86,7 @@ def ranges_of(predicate: Expr, label: Expr, rows: Side) -> Expr | None:
 
     None where more than the label and positions tells the keys of a query: such facts may lie closer in another order.
     """
-    row, column = TOKENS[rows], TOKENS[rows.other]
+    row, column = TOKEN_OF[rows], TOKEN_OF[rows.other]
     equal = ex.eq(substitute(label, {ex.K: ex.Q}), label), ex.eq(label, substitute(label, {ex.K: ex.Q}))
     order, base = ex.field(ORDER, column), ex.field(BASE, row)
     found = FALSE
@@ -120,7 +119,7 @@ def in_order(call: Call, label: Expr | None) -> Call:
 
 def _labels(call: Call, label: Expr, side: Side) -> Tensor:
     """The label of every token of a side, [B or 1, length]."""
-    token = TOKENS[side]
+    token = TOKEN_OF[side]
     tokens = {"b": torch.arange(call.batch, device=call.device)[:, None], side.value: call.positions(side)[None]}
     return Evaluator(call, tokens)(substitute(label, {ex.K: token})).contiguous()
 

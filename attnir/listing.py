@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from attnir.axes import SEQUENCES
+from attnir.axes import TOKEN_OF
 from attnir.bounder import Bounder
 from attnir.bounds import any_call
 from attnir.call import Call
@@ -25,8 +25,6 @@ from attnir.ops import Op, SelectionDecl, Side
 from attnir.program import TileProgram
 from attnir.rows import direction
 from attnir.traverse import fields_of, nodes, reads, tensors_of, unit_size
-
-TOKENS = {side: axis.token for side, axis in SEQUENCES.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +39,7 @@ class Listing:
     def unit(self, side: Side) -> int:
         """How many tokens of a side have one list, or are one member, where all have as many; else 1."""
         e = self.at if side is self.side else self.member
-        return unit_size(e, TOKENS[side]) or 1
+        return unit_size(e, TOKEN_OF[side]) or 1
 
 
 def listing_of(predicate: Expr) -> Listing | None:
@@ -67,7 +65,7 @@ def listing_of(predicate: Expr) -> Listing | None:
 def _grows(e: Expr, side: Side) -> bool:
     """Whether an expression never falls along a side, and reads nothing else but parameters."""
     plain = reads(e) <= {side.value} and not fields_of(e) and not tensors_of(e)
-    return plain and all(n.op is not Op.RANK for n in nodes(e)) and direction(e, TOKENS[side]) in (0, 1)
+    return plain and all(n.op is not Op.RANK for n in nodes(e)) and direction(e, TOKEN_OF[side]) in (0, 1)
 
 
 def _can_be_zero(predicate: Expr, rank: Expr) -> bool:

@@ -17,7 +17,7 @@ from attnir.ranges import Range, Tiling
 from attnir.solve import Band
 
 
-def sweeps(bands: Sequence[Band], tiling: Tiling, names: Names) -> tuple[Sweep, ...]:
+def sweeps(bands: Sequence[Band], tiling: Tiling, names: Lets) -> tuple[Sweep, ...]:
     """Sweeps that visit every tile of some band once; their scalars are added to the names."""
     visits: list[Sweep] = []
     cursor: Expr | None = None
@@ -33,7 +33,7 @@ def sweeps(bands: Sequence[Band], tiling: Tiling, names: Names) -> tuple[Sweep, 
     return tuple(visits)
 
 
-def _ordered(bands: Sequence[Band], tiling: Tiling, names: Names) -> tuple[Range, ...]:
+def _ordered(bands: Sequence[Band], tiling: Tiling, names: Lets) -> tuple[Range, ...]:
     """The ranges in the order of their starts: as it is proved, or as it turns out at run time."""
     ranges = tiling.merged({b: tiling.range_of(b) for b in bands})
     order = _proved_order({b: r.start for b, r in ranges.items()})
@@ -52,7 +52,7 @@ def _proved_order(starts: Mapping[Band, Expr]) -> list[Band] | None:
     return order if all(pair in before for pair in pairwise(order)) else None
 
 
-class Names:
+class Lets:
     """Collects the lets of a program, under names that no field and no parameter has."""
 
     def __init__(self, taken: set[str]) -> None:
@@ -75,7 +75,7 @@ class Names:
         return name
 
 
-def _split(names: Names, suffix: str, r: Range, cursor: Expr | None) -> list[Sweep]:
+def _split(names: Lets, suffix: str, r: Range, cursor: Expr | None) -> list[Sweep]:
     """The sweeps of one range, from where the ranges before it have ended: partial, full, partial."""
     start = r.start
     if cursor is not None:
@@ -93,7 +93,7 @@ def _split(names: Names, suffix: str, r: Range, cursor: Expr | None) -> list[Swe
     return [*visits, Sweep((begin,), (end,), Status.FULL), Sweep((end,), (stop,), Status.PARTIAL)]
 
 
-def _sorted_at_run_time(names: Names, ranges: Sequence[Range]) -> tuple[Range, ...]:
+def _sorted_at_run_time(names: Lets, ranges: Sequence[Range]) -> tuple[Range, ...]:
     """The ranges in the order of their starts, by compare and exchange."""
     named = [_named(names, f"{i}_0", r) for i, r in enumerate(ranges)]
     for stage in range(len(named) - 1):
@@ -118,7 +118,7 @@ def _or_stop(limit: Expr | None, r: Range) -> Expr:
     return r.stop if limit is None else limit
 
 
-def _named(names: Names, suffix: str, r: Range) -> Range:
+def _named(names: Lets, suffix: str, r: Range) -> Range:
     return Range(
         names.let(f"from_{suffix}", r.start),
         names.let(f"to_{suffix}", r.stop),

@@ -127,7 +127,7 @@ class KernelCache:
 def _generator() -> str:
     """The hash of the code that the sources follow from: what another version wrote is not taken for this one's.
 
-    That is all of the package: what a kernel computes in 32 bits, or divides plainly, rests on every proof.
+    That is the language and the analysis as well: what a kernel computes in 32 bits rests on every proof.
     """
     package = Path(__file__).parents[1]
     files = [*sorted(package.glob("*.py")), *sorted((package / "codegen").rglob("*.py"))]

@@ -1,9 +1,9 @@
 """Triton kernels from tile programs: their sources, how they are launched, and what they compile to.
 
-    emit(kind, program, spec) -> str              the source of a kernel: one readable module (emit.py)
-    arguments(kind, program, spec)                its arguments, in order (arguments.py)
+    emit(kind, programs, spec) -> str             the source of a kernel: one readable module (emit.py)
+    arguments(kind, programs, spec)               its arguments, in order (arguments.py)
     launch.forward, launch.backward               run the kernels of a plan in one call (launch.py)
-    inspect.inspect(kind, program, spec, target)  compile without a GPU, and report (inspect.py)
+    inspect.inspect(kind, programs, spec, target) compile without a GPU, and report (inspect.py)
 
 | kernel    | program    | one instance computes         | grid, one axis                               |
 |-----------|------------|-------------------------------|----------------------------------------------|
@@ -27,10 +27,13 @@ Instances are numbered with the tile fastest, then the head, then the sample. Th
    and int32 `first`, where `rows` searches for the largest scores; `first`, where a term reads it;
 3. metadata: with head maps `key_head, value_head` (int32 [Hq]); as the program reads it, `field_<name>_q`,
    `field_<name>_k` (integers [Bf, S]); `table_<i>` (int32 [Bt, Ht, rows], the i-th of `program.tables()`);
-   `full_offsets, full_indices, partial_offsets, partial_indices` (int32, a block list);
+   `full_offsets, full_indices, partial_offsets, partial_indices` (int32, a block list); `tensor_<name>` of integers,
+   `selection_<name>` with `_lists` and `_places`, `real_<name>` with sizes, `sum_<name>` and `unit_<name>` where there
+   is a gradient of it, `number_<name>`, and how many tiles an axis of a layout has: see `arguments.py`;
 4. `scale` (not for delta); int32 `q_len, k_len, q_start, heads, group` (delta: `q_len, heads`; `group`, the query
    heads of a key head, only where heads are grouped); `param_<name>`;
-5. int64 strides in elements: `<tensor>_batch, <tensor>_head, <tensor>_row` for each tensor;
+5. strides in elements, int64, those of real tensors and their sums int32 unless these are large:
+   `<tensor>_batch, <tensor>_head, <tensor>_row` for each tensor;
    `field_<name>_<side>_batch`; `table_<i>_batch`, and `table_<i>_head` where the table differs by head;
    `list_batch, list_head`, in rows of offsets. The stride of an axis that is shared is 0.
 

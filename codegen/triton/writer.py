@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 WIDTH = 120
@@ -30,10 +30,6 @@ class Writer:
             self._lines.append(indent + text[:cut].rstrip())
             text, indent = text[cut:], "    " * (self._depth + 2)
         self._lines.append(indent + text if text else "")
-
-    def lines(self, texts: Iterable[str]) -> None:
-        for text in texts:
-            self.line(text)
 
     def let(self, name: str, value: str) -> None:
         long = 4 * self._depth + len(name) + len(value) + 3 > WIDTH
