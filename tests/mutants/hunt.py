@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -108,10 +109,11 @@ def _by_suite(missed: Outcome, folder: Path) -> Outcome:
 
 
 def _fuzzed(mutant: Mutant, folder: Path, limit: int, seed: int) -> Outcome:
-    seconds, alarms = 0.0, []
-    while True:
-        corpus = folder / str(len(alarms))
-        arguments = _fuzzer(corpus, limit - seconds - CLOSING, seed + len(alarms), target_of(mutant))
+    """The first script that shows the bug: a false alarm, or a death that leaves none, is followed by another seed."""
+    seconds, alarms, died = 0.0, [], False
+    for run in count():
+        corpus = folder / str(run)
+        arguments = _fuzzer(corpus, limit - seconds - CLOSING, seed + run, target_of(mutant))
         arguments += ["--properties", "kernel"] * (mutant.level in COMPUTES)
         ended = forked(mutant, arguments, folder, limit - seconds)
         seconds += ended.seconds
@@ -120,11 +122,13 @@ def _fuzzed(mutant: Mutant, folder: Path, limit: int, seed: int) -> Outcome:
         alarm = bool(scripts) and forked(None, [str(scripts[0])], folder, BEYOND).code != 0
         if alarm:
             alarms.append(scripts[0].read_text())
-            if seconds + CLOSING < limit:
-                continue
-            caught_by = ""
-        reproduces = bool(caught_by and scripts) and forked(mutant, [str(scripts[0])], folder, BEYOND).code == 1
-        return Outcome(mutant, caught_by, cases, seconds, reproduces, _last(ended.said), tuple(alarms))
+            scripts, caught_by = [], ""
+        died = died or caught_by == "crash"
+        if not (alarm or caught_by == "crash") or seconds + CLOSING >= limit:
+            break
+    caught_by = caught_by or "crash" * died
+    reproduces = bool(scripts) and forked(mutant, [str(scripts[0])], folder, BEYOND).code not in (0, None)
+    return Outcome(mutant, caught_by, cases, seconds, reproduces, _last(ended.said), tuple(alarms))
 
 
 def target_of(mutant: Mutant) -> str:

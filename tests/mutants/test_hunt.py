@@ -45,16 +45,21 @@ def test_each_child_is_planted_anew_and_ends_in_time(tmp_path: Path) -> None:
 
 
 class Package:
-    """Stands for the children: each seed finds a script, and those of `alarms` fail without the bug as well."""
+    """Stands for the children: each seed finds a script, and those of `alarms` fail without the bug as well.
 
-    def __init__(self, alarms: Sequence[int]) -> None:
-        self.alarms = alarms
+    Those of `deaths` end without one.
+    """
+
+    def __init__(self, alarms: Sequence[int] = (), deaths: Sequence[int] = ()) -> None:
+        self.alarms, self.deaths = alarms, deaths
         self.seeds: list[int] = []
 
     def __call__(self, mutant: Mutant | None, arguments: Sequence[str], folder: Path, limit: float) -> Ended:
         if "fuzz" in arguments:
             self.seeds.append(int(arguments[arguments.index("--seed") + 1]))
             corpus = Path(arguments[arguments.index("--corpus") + 1])
+            if self.seeds[-1] in self.deaths:
+                return Ended(-6, "double free or corruption", 10.0)
             corpus.mkdir()
             corpus.joinpath("found.py").write_text("# `walks` on torch: a live pair is lost\n")
             return Ended(1, "7 cases, 30 checks passed, 1 failures")
@@ -67,6 +72,16 @@ def test_a_hunt_goes_on_after_a_false_alarm(monkeypatch: pytest.MonkeyPatch) -> 
     found = hunt(MUTANT, limit=60, seed=5)
     assert package.seeds == [5, 6, 7]
     assert (found.caught_by, found.cases, found.reproduces, len(found.alarms)) == ("walks, torch", 7, True, 2)
+
+
+def test_a_hunt_goes_on_after_a_death_that_leaves_no_script(monkeypatch: pytest.MonkeyPatch) -> None:
+    package = Package(deaths=[0, 1])
+    monkeypatch.setattr(hunting, "forked", package)
+    found = hunt(MUTANT, limit=60, seed=0)
+    assert package.seeds == [0, 1, 2] and (found.caught_by, found.reproduces) == ("walks, torch", True)
+    monkeypatch.setattr(hunting, "forked", Package(deaths=range(99)))
+    found = hunt(MUTANT, limit=60, seed=0)
+    assert (found.caught_by, found.reproduces, found.seconds) == ("crash", False, 50.0)
 
 
 def test_a_false_alarm_in_the_last_seconds_catches_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
