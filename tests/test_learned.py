@@ -238,7 +238,12 @@ def test_what_is_read_often_has_room_for_all_of_it() -> None:
     call = an.causal().signature.bind({}, batch=1, heads=1, q_len=4, k_len=4)
     call = replace(call, reals={"gate": torch.zeros(())})
     lse = torch.zeros(1, 1, 4)
-    once, often = (LearnedSums.measured(call, {"gate": n}, lse, lambda s: s.units["gate"].fill_(3.0)) for n in (1, 5))
+    score = an.pattern(an.causal(), score=an.score(lambda s: s * GATE[()])).score
+    factor = an.pattern(an.causal(), factor=an.factor(lambda: GATE[()])).weights.factor
+    once, often = (
+        LearnedSums.measured(call, ["gate"], roots, lse, lambda sums: sums.units["gate"].fill_(3.0))
+        for roots in ((score,), (score, factor, factor, factor, factor))
+    )
     assert 4 * float(often.units["gate"]) <= float(once.units["gate"])
 
 

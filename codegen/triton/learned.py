@@ -8,7 +8,8 @@ more, there is no such bound: then the largest summand is measured, by a first r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from attnir.call import Call
 from attnir.codegen.gradients import Incoming
-from attnir.expr import TOKENS
+from attnir.expr import TOKENS, Expr
 from attnir.ops import TensorDecl
 from attnir.real import ONE, derivative, is_unbounded, tensors_read
 from attnir.real_range import range_of
@@ -56,7 +57,7 @@ class LearnedSums:
         slopes = {name: [derivative(score, n) for read, n in tensors_read(score) if read == name] for name in names}
         bounded = weights.is_softmax and weights.factor is ONE
         if not bounded or any(is_unbounded(slope) for found in slopes.values() for slope in found):
-            return LearnedSums.measured(call, {n: len(found) for n, found in slopes.items()}, given.lse, measure)
+            return LearnedSums.measured(call, names, (score, weights.factor), given.lse, measure)
         longest = [_longest(t) for t in (given.q, given.k, given.v, given.do)]
         scores = longest[0] * longest[1] * abs(given.scale)
         # A row that met NaN has an lse of NaN, and so has the unit then.
@@ -73,11 +74,11 @@ class LearnedSums:
 
     @staticmethod
     def measured(
-        call: Call, names: Mapping[str, int], lse: Tensor, measure: Callable[[LearnedSums], None]
+        call: Call, names: Sequence[str], roots: Iterable[Expr], lse: Tensor, measure: Callable[[LearnedSums], None]
     ) -> LearnedSums:
         """The sums before any summand, in units that the largest summands give: what has no bound is measured.
 
-        names: how often each tensor is read, all of which may meet at one entry.
+        roots: the expressions that read the tensors; all that one of them reads may meet at one entry.
         """
         if not names:
             return NO_SUMS
@@ -85,8 +86,9 @@ class LearnedSums:
         largest = {name: torch.zeros((), dtype=torch.float32, device=lse.device) for name in names}
         measure(LearnedSums(held, largest, measures=True))
         count = call.batch * call.heads * call.q_len * call.k_len
+        times = Counter(name for e in roots for name, _ in tensors_read(e))
         met = lse.double().where(lse.isnan(), 0.0).sum()
-        return LearnedSums(held, {name: _unit(t.double() * count * names[name] + met) for name, t in largest.items()})
+        return LearnedSums(held, {name: _unit(t.double() * count * times[name] + met) for name, t in largest.items()})
 
     @property
     def names(self) -> tuple[str, ...]:

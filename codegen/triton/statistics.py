@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 import torch
@@ -15,7 +14,6 @@ from attnir.codegen.sums import Sums, Wished
 from attnir.codegen.triton.launch import run
 from attnir.codegen.triton.learned import LearnedSums
 from attnir.expr import Expr
-from attnir.real import tensors_read
 from attnir.terms import Term
 
 
@@ -71,8 +69,7 @@ def statistics_backward(
     def measure(largest: LearnedSums) -> None:
         run("pulled_dq", plan, call, {**given, "dq": dq}, scale, largest, terms=terms)
 
-    times = Counter(name for name, _ in tensors_read(plan.pattern.weighed))
-    sums = LearnedSums.measured(call, {name: max(1, times[name]) for name in wanted.reals}, lse, measure)
+    sums = LearnedSums.measured(call, wanted.reals, (plan.pattern.weighed,), lse, measure)
     if wanted.q or wanted.reals:
         run("pulled_dq", plan, call, {**given, "dq": dq}, scale, sums, terms=terms)
     if wanted.kv:
