@@ -13,10 +13,10 @@ def _torch(name: str, module: str, old: str, new: str, test: str = "") -> Mutant
 
 MUTANTS = (
     _torch(
-        "an entropy is not divided by the total",
+        "a sink is no part of an entropy",
         "statistics",
-        "return self.total.log() - (summed + of_sink) / self.total",
-        "return self.total.log() - (summed + of_sink)",
+        "of_sink = 0.0 if self.sink is None else self.sink.p * self.sink.log_p",
+        "of_sink = 0.0",
     ),
     _torch(
         "what keys receive is that of another head",
