@@ -192,8 +192,8 @@ LISTS = (
     _torch(
         "a list is kept for calls whose queries start elsewhere",
         "lists",
-        "call.k_len, call.q_start, call.device)",
-        "call.k_len, call.device)",
+        "call.k_len, call.q_start, call.device, stream)",
+        "call.k_len, call.device, stream)",
     ),
     _torch(
         "a list is kept for calls with other parameters",
