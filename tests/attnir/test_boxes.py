@@ -19,7 +19,7 @@ from attnir.layouts import Classes, lay_out, shapes
 from attnir.ops import Side
 from attnir.program import Status
 from attnir.space import Space
-from attnir.sweeps import Names
+from attnir.sweeps import Lets
 from attnir.testing.meaning import meaning
 from attnir.traverse import nodes
 from tests import layouts as some
@@ -86,6 +86,6 @@ def test_a_disc_is_one_box_with_a_residual_condition() -> None:
     rows, columns = laid_out(pattern.spaces[0])
     (box,) = solve_boxes(in_layouts(pattern.predicate, rows, columns), columns, Q)
     assert any(band.residual for band in box)
-    found, sweeps = box_sweeps(box, rows, columns, Names(set()))
+    found, sweeps = box_sweeps(box, rows, columns, Lets(set()))
     assert {s.status for s in sweeps} == {Status.PARTIAL}
     assert all(a.start is not b.start for a, b in zip(found.axes, columns.axes, strict=True)), "the disc bounds the box"
