@@ -91,8 +91,7 @@ class Attention:
                         parameters
 
         A row without a live key gives output 0, lse -inf, or that of the sink, and zero gradients. o and lse are
-        differentiable in q, k, v
-        and in the tensors that a score reads.
+        differentiable in q, k, v and in the tensors that a score reads.
 
         >>> import attnir as an, torch
         >>> q = k = v = torch.randn(1, 2, 100, 16)

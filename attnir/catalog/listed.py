@@ -24,8 +24,8 @@ def graph_edges(biased: bool = True) -> Pattern:
     """Attention along the edges of a given graph, with a learned bias of each edge.
 
     Selection edges: for each node its neighbours, integers [nodes, places], -1 where there is none; `an.csr` makes it
-    of a graph in compressed form. Tensor bias: [nodes, places], of the nodes that are queries, a
-    number of each edge; with a gradient.
+    of a graph in compressed form. Tensor bias: [nodes, places], of the nodes that are queries, a number of each edge;
+    with a gradient.
 
     biased   whether edges have a bias
 

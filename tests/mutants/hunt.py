@@ -127,7 +127,7 @@ def _fuzzed(mutant: Mutant, folder: Path, limit: int, seed: int) -> Outcome:
         if not (alarm or caught_by == "crash") or seconds + CLOSING >= limit:
             break
     caught_by = caught_by or "crash" * died
-    reproduces = bool(scripts) and forked(mutant, [str(scripts[0])], folder, BEYOND).code not in (0, None)
+    reproduces = bool(scripts) and forked(mutant, [str(scripts[0])], folder, BEYOND).code == 1
     return Outcome(mutant, caught_by, cases, seconds, reproduces, _last(ended.said), tuple(alarms))
 
 
