@@ -12,7 +12,9 @@ from torch import Tensor
 
 import attnir as an
 from attnir.codegen.cache import CACHE
+from attnir.codegen.triton.launch import launches_of
 from attnir.codegen.triton.learned import LearnedSums
+from attnir.codegen.triton.metadata import metadata
 from attnir.errors import DeviceError, MissingBindingError, ParamError, TensorError
 from attnir.testing.case import Case
 from attnir.testing.judge import judge, run
@@ -252,6 +254,9 @@ def test_a_long_stride_of_one_entry_is_none() -> None:
     table = torch.zeros(1, 8).as_strided((1, 8), (2**31, 1))
     bias = an.tensor("bias", "part", "k")
     attn = an.compile(an.causal(), score=an.score(lambda s, k: s + bias[0, k]), backend="triton")
+    call = attn.signature.bind({"bias": table}, batch=1, heads=1, q_len=8, k_len=8)
+    values = metadata(launches_of(attn.plan, "forward", an.Config(16, 16, 4, 1))[0], call)
+    assert (values["real_bias_0"], values["real_bias_1"]) == (0, 1)
     x = torch.randn(1, 1, 8, 16)
     torch.testing.assert_close(attn(x, x, x, bias=table), an.compile(an.causal())(x, x, x))
 

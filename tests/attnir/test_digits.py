@@ -147,5 +147,5 @@ def test_coordinates_of_other_rows_are_others() -> None:
     first, last = (axis("y", HEIGHT, of=of) for of in (Of.FIRST, Of.LAST))
     apart = ex.absolute(first - last)
     tokens = {str(first): 0, str(last): 5, "height": 6, "width": 1}
-    for e in (ex.floordiv(apart, W), ex.mod(apart, W)):
+    for e in (ex.floordiv(apart, W + 1), ex.mod(apart, W + 1)):
         assert meaning(carried(e), tokens) == meaning(e, tokens)
