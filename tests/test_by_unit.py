@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import attnir as an
+from attnir.errors import HeadsError
 from attnir.graph.by_unit import by_unit
 
 PATTERNS: dict[str, Any] = {
@@ -127,3 +128,11 @@ def test_torch_compile_keeps_it_whole_whatever_the_heads_and_lengths() -> None:
     for heads, kv_heads, length in ((4, 2, 64), (4, 2, 80), (6, 2, 64)):
         q, k, v = (torch.randn(1, h, length, 16, generator=g) for h in (heads, kv_heads, kv_heads))
         torch.testing.assert_close(compiled(q, k, v), attn(q, k, v))
+
+
+def test_heads_that_do_not_fit_are_said_before_samples_are_others() -> None:
+    attn = an.compile(an.catalog.build("moba", chunk=16, k=2))
+    for v_heads, said in ((3, "no multiple"), (0, "one at least")):
+        q, k, v = (torch.randn(1, heads, 64, 16) for heads in (4, 2, v_heads))
+        with pytest.raises(HeadsError, match=said):
+            attn(q, k, v)

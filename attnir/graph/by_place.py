@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from attnir.branches import merge
+from attnir.errors import HeadsError
 from attnir.graph.edges import Facts, Given, Kind, Lists, Part, Tokens
 from attnir.graph.moving import spread_heads, spread_lists
 from attnir.graph.stage import Free, Setting, Stage, Value, View, expect
@@ -24,6 +25,8 @@ PER = "key head"  # what samples are here: each key head of each sample
 def _heads(k: Tensor, v: Tensor) -> int:
     """How many heads are samples: those of k, or of v where there are more; as `spread_heads` repeats the others."""
     more, fewer = max(k.shape[1], v.shape[1]), min(k.shape[1], v.shape[1])
+    if not fewer:
+        raise HeadsError(f"k has {k.shape[1]} heads and v {v.shape[1]}; each has one at least")
     return more if more % fewer == 0 else math.lcm(more, fewer)  # which torch.compile knows of constants alone
 
 
