@@ -287,6 +287,8 @@ chance = st.sampled_from([(ex.B, ex.H, ex.Q, ex.K), (ex.B, ex.H, ex.K), (ex.Q,),
 amounts = st.integers(-32, 32).map(lambda n: real.real(n / 8))
 given_numbers = often(read, read, st.just(ex.number(GAIN)), chance)
 leaves_of_scores = often(st.just(real.SCORE), st.just(real.SCORE), amounts, given_numbers)
+shares = given_numbers.map(lambda e: real.div(e, real.real(4.0)))
+added = often(st.just(real.SCORE), amounts, given_numbers, shares)
 
 
 @st.composite
@@ -294,7 +296,7 @@ def _chained(draw: st.DrawFn) -> Expr:
     """What one to three steps make of the score: each operation is as likely as the others."""
     found = real.SCORE
     for _ in range(draw(st.integers(1, 3))):
-        steps = _steps(found, draw(leaves_of_scores), draw(small), draw(bounds))
+        steps = _steps(found, draw(added), draw(small), draw(bounds))
         found = draw(one_of_these(steps))
     return found
 

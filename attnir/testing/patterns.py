@@ -28,7 +28,7 @@ masks = often(positional, positional, positional, arranged(scale=2, given=True),
 @st.composite
 def patterns(draw: st.DrawFn) -> an.Pattern:
     """A pattern: a mask of some kind, one of four alone; of the others two of three have a score, now and then one that
-    the mask keeps from what is infinite, half of them a normaliser, fewer a factor.
+    the mask keeps from what is infinite, half of them a normaliser, one of four a factor, half of those of fields.
 
     >>> from hypothesis import find
     >>> find(patterns(), lambda p: len(p.fields) > 0).fields != ()
@@ -48,7 +48,8 @@ def patterns(draw: st.DrawFn) -> an.Pattern:
         declared = _with(declared, score=draw(_changes))
     if draw(st.booleans()) and declared.weights == SOFTMAX:
         declared = _with(declared, normalize=draw(normalizers_of(declared.score)))
-    if draw(st.integers(0, 3)) == 3:
+    most = 1 if declared.fields else 3
+    if draw(st.integers(0, most)) == most:
         declared = _with(declared, factor=draw(factors))
     return declared
 
