@@ -50,6 +50,7 @@ MASKS = {
     "causal window": an.causal() & an.window(70, 0),
     "neighbourhood": an.neighborhood(an.grid(y=10, x=15), (5, 7)),
     "documents": an.causal() & an.mask(lambda q, k: an.field("doc", sorted=True)(q) == an.field("doc", sorted=True)(k)),
+    "clusters": an.mask(lambda q, k: an.field("cluster")(q) == an.field("cluster")(k)),
     "dead rows": an.mask(lambda q, k: (k < 40) & (q > 9)),
     "the past": an.mask(lambda q, k: k < q),
 }
@@ -64,6 +65,8 @@ def case(normalize: str, factor: str = "none", mask: str = "causal window", scor
         bindings["seed"] = 11
     if mask == "documents":
         bindings["doc"] = torch.arange(S) // 41
+    if mask == "clusters":
+        bindings["cluster"] = torch.arange(S) * 7 % 4
     declared = an.pattern(MASKS[mask], score=SCORES[score], normalize=how, factor=times)
     tile = (128, declared.weights.landmarks or 128)
     sizes = {"q_len": S, "batch": 2, "heads": HEADS, "kv_heads": 2, "d": 16, "tile": tile}
@@ -91,7 +94,7 @@ def test_factors_count_with_values_alone(factor: str, normalize: str, backend: s
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("mask", ["neighbourhood", "documents", "dead rows"])
+@pytest.mark.parametrize("mask", ["neighbourhood", "documents", "clusters", "dead rows"])
 @pytest.mark.parametrize(
     ("normalize", "factor"),
     [
