@@ -36,6 +36,7 @@ TileSize = Annotated[tuple[int, int] | None, typer.Option(help="query rows and k
 Target = Annotated[str | None, typer.Option(help="sm_80, sm_90, sm_100, gfx942; default: the GPU here, else sm_90")]
 Width = Annotated[int, typer.Option(help="the width of a head of q and k, 1 to 576")]
 ValueWidth = Annotated[int | None, typer.Option(help="the width of a head of v; default: that of q and k")]
+Grouped = Annotated[bool, typer.Option("--grouped", help="of calls with several query heads to a key head")]
 Kind = Literal["forward", "delta", "dq", "dkv"]
 DtypeName = Literal["bf16", "fp16", "fp32"]
 Dtype = Annotated[DtypeName, typer.Option(help="of q, k and v")]

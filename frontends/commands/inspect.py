@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -20,6 +21,7 @@ from attnir.frontends.arguments import (
     DTYPES,
     Dtype,
     DtypeName,
+    Grouped,
     Kind,
     PatternText,
     Target,
@@ -45,13 +47,15 @@ def inspect(
     dv: ValueWidth = None,
     dtype: Dtype = "bf16",
     target: Target = None,
+    grouped: Grouped = False,
     assembly: Annotated[Path | None, typer.Option(metavar="FILE", help="write the machine code there")] = None,
 ) -> None:
     """Compile the kernels for a GPU that need not be here; show what they use. Exits with 1 if a promise is broken."""
     attention = attention_of(pattern)
     with in_words():
         gpu = Gpu.parse(target) if target else current_target()
-        found = _survey(attention, ALL if kind == "all" else (kind,), gpu, d, d if dv is None else dv, dtype)
+        kinds = ALL if kind == "all" else (kind,)
+        found = _survey(attention, kinds, gpu, d, d if dv is None else dv, dtype, grouped)
         if assembly is not None:
             texts = (f"// {name} on {gpu}\n{f.report.assembly}" for name, (_, f) in found.items())
             assembly.write_text("\n".join(texts))
@@ -72,7 +76,9 @@ def inspect(
     console.print("\nno spills, and every other promise is kept", markup=False)
 
 
-def _survey(attention: an.Attention, kinds: tuple[str, ...], gpu: Gpu, d: int, dv: int, dtype: DtypeName) -> Found:
+def _survey(
+    attention: an.Attention, kinds: tuple[str, ...], gpu: Gpu, d: int, dv: int, dtype: DtypeName, grouped: bool
+) -> Found:
     """What the kernels become. Triton compiles here, even where the environment asks for its interpreter."""
     check_widths(d, dv)
     if "triton" not in sys.modules:
@@ -85,7 +91,8 @@ def _survey(attention: an.Attention, kinds: tuple[str, ...], gpu: Gpu, d: int, d
     if interpreted():
         raise BackendError("Triton is interpreting in this process, and compiles nothing; start another one")
     try:
-        asked = [k for kind in kinds for k in kernels(attention.plan, kind, gpu, d, dv, DTYPES[dtype])]
+        of = partial(kernels, attention.plan, target=gpu, d=d, dv=dv, dtype=DTYPES[dtype], grouped=grouped)
+        asked = [kernel for kind in kinds for kernel in of(kind)]
         return {k.name: (k, k.inspect()) for k in asked}
     except (RuntimeError, subprocess.CalledProcessError) as error:
         said = str(error).strip().splitlines() or [type(error).__name__]

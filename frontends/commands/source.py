@@ -12,6 +12,7 @@ from rich.syntax import Syntax
 from attnir.frontends.arguments import (
     DTYPES,
     Dtype,
+    Grouped,
     Kind,
     PatternText,
     Target,
@@ -29,12 +30,14 @@ def source(
     dv: ValueWidth = None,
     dtype: Dtype = "bf16",
     target: Target = None,
+    grouped: Grouped = False,
     out: Annotated[Path | None, typer.Option(help="write it to this file")] = None,
 ) -> None:
     """Print the Triton source of a kernel."""
     with in_words():
         attention = attention_of(pattern)
-        text = attention.source(kind, d=d, dv=dv, dtype=DTYPES[dtype], target=target).rstrip("\n")
+        text = attention.source(kind, d=d, dv=dv, dtype=DTYPES[dtype], target=target, grouped=grouped)
+        text = text.rstrip("\n")
         if out is not None:
             out.write_text(f"{text}\n", encoding="utf-8")
     if out is not None:

@@ -47,6 +47,12 @@ def test_source_prints_a_kernel() -> None:
     assert code == 0 and "def dkv(" in text
 
 
+def test_the_kernels_of_grouped_heads_are_shown_where_they_are_asked_for() -> None:
+    code, text = run("source", "causal", "--kind", "dkv", "--grouped")
+    assert code == 0 and text.rstrip() == an.compile(an.causal()).source("dkv", grouped=True).rstrip()
+    assert text != run("source", "causal", "--kind", "dkv")[1]
+
+
 def test_source_needs_no_values_of_fields() -> None:
     code, text = run("source", "doc = field(sorted=True); doc(q) == doc(k)")
     assert code == 0 and "def forward(" in text and "table_0" in text
