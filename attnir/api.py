@@ -102,7 +102,7 @@ class Attention:
         q, k, v = autocast(q, k, v)
         check_inputs(q, k, v, self.plan.heads)
         check_lse(self.pattern, return_lse)
-        check_transforms(q, k, v)
+        check_transforms(q, k, v, *bindings.values())
         call = self.signature.bind(
             with_lists(
                 self.routes,

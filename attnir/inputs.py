@@ -52,16 +52,22 @@ def check_inputs(
             )
 
 
-def check_transforms(*tensors: Tensor) -> None:
-    """Raise DerivativeError where torch would take the operator for a constant, or fail with an error of its own."""
+def check_transforms(*values: object) -> None:
+    """Raise DerivativeError where torch would take the operator for a constant, or fail with an error of its own.
+
+    values: what a call gives, tensors and pairs of them among it; or the gradients of its results.
+    """
     if torch.compiler.is_compiling():
         return
+    parts = [x for value in values for x in (value if isinstance(value, tuple) else (value,))]
+    tensors = [x for x in parts if isinstance(x, Tensor)]
     if forward_ad._current_level >= 0 and any(forward_ad.unpack_dual(t).tangent is not None for t in tensors):
         raise DerivativeError("an attention has no forward-mode derivative (jvp); use torch.autograd.grad")
-    if any(torch._C._functorch.is_functorch_wrapped_tensor(t) for t in tensors):
+    inside = torch._C._functorch.is_functorch_wrapped_tensor, torch._C._functorch.is_legacy_batchedtensor
+    if any(wrapped(t) for t in tensors for wrapped in inside):
         raise DerivativeError(
-            "an attention does not go through torch.func (grad, vjp, jacrev, vmap); use torch.autograd.grad, and the "
-            "batch axis of q, k, v"
+            "an attention does not go through torch.func (grad, vjp, jacrev, vmap), nor are its gradients taken in "
+            "batches; use torch.autograd.grad, and the batch axis of q, k, v"
         )
 
 

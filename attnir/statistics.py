@@ -79,11 +79,12 @@ def statistics(
     _check_weights(self.pattern.weights, found)
     q, k, v = autocast(q, k, v)
     check_inputs(q, k, v, self.plan.heads)
-    check_transforms(q, k, v)
+    check_transforms(q, k, v, *bindings.values())
     text, keys, maps = self.text, k, maps_of(self.plan.heads, q.shape[1], k.shape[1], v.shape[1])
     if maps is not None:
         text, k, v = replace(self.plan, heads=None).text(), spread(k, maps.k), spread(v, maps.v)
     measured = _Measured.of(self.signature, found, q, k, v)
+    check_transforms(*measured.pulling, *measured.weights.values())
     if unknown := sorted(measured.weights.keys() & bindings.keys()):
         raise UnknownBindingError(f"`{unknown[0]}` given, but it is made of a request; leave it out")
     start = self.signature.start(q_start, q.shape[2], k.shape[2])

@@ -18,6 +18,7 @@ from attnir.codegen import dispatch
 from attnir.codegen.gradients import Incoming, Wanted
 from attnir.codegen.plan import Plan, read_plan
 from attnir.errors import DerivativeError
+from attnir.inputs import check_transforms
 from attnir.masks import Declared
 from attnir.promises import check_sizes, check_sorted
 
@@ -151,6 +152,7 @@ def _backward(ctx: Any, do: Tensor | None, dlse: Tensor | None) -> tuple[Any, ..
     rest: tuple[Any, ...] = ([None] * len(fields), *(None if numbers else [] for numbers in ctx.rest[:2]), *[None] * 3)
     if do is None and dlse is None:
         return None, None, None, [None] * len(reals), *rest
+    check_transforms(do, dlse)
     do = torch.zeros_like(o) if do is None else do
     wanted, for_reals = ctx.needs_input_grad[:3], list(ctx.needs_input_grad[3])
     for_kv = wanted[1] or wanted[2]

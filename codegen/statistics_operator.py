@@ -21,6 +21,7 @@ from attnir.codegen.plan import read_plan
 from attnir.codegen.statistics import Found, Given, empty, statistics
 from attnir.codegen.statistics_gradients import statistics_backward
 from attnir.errors import DerivativeError
+from attnir.inputs import check_transforms
 
 
 def _given(
@@ -143,6 +144,7 @@ def _backward(ctx: Any, gradients: Sequence[Tensor | None]) -> tuple[Any, ...]:
     for_q, for_k, _, for_reals = ctx.needs_input_grad[:4]
     for_reals = list(for_reals)
     results = list(gradients or [])[:-2]
+    check_transforms(*results)
     rest: tuple[Any, ...] = ([None] * len(fields), *(None if given else [] for given in (params, numbers)), *[None] * 4)
     if not any(g is not None for g in results):
         return None, None, [None] * pulls, [None] * learned, *rest

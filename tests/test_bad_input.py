@@ -15,6 +15,8 @@ from attnir import errors
 DOC = an.field("doc", sorted=True)
 PACKED = an.compile(an.causal() & an.mask(lambda q, k: DOC(q) == DOC(k)) & an.window(an.param("w", low=0), 0))
 CAUSAL = an.compile(an.causal())
+BIAS = an.tensor("bias", "k")
+BIASED = an.compile(an.causal(), score=an.score(lambda s, k: s + BIAS[k]))
 
 
 def wrong(value: Any) -> Any:
@@ -33,6 +35,26 @@ IDS = torch.arange(8)
 def forward_mode(attention: Callable[..., torch.Tensor]) -> torch.Tensor:
     with forward_ad.dual_level():
         return attention(forward_ad.make_dual(Q, Q), K, K)
+
+
+def in_batches(attention: Callable[..., torch.Tensor]) -> object:
+    q = Q.clone().requires_grad_()
+    o = attention(q, K, K)
+    return torch.autograd.grad(o, q, torch.ones(2, *o.shape), is_grads_batched=True)
+
+
+def entropy(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    return CAUSAL.statistics(q, k, v, ["row-entropy"])["row-entropy"]
+
+
+def moved_bias(bias: torch.Tensor) -> torch.Tensor:
+    return BIASED(Q, K, K, bias=bias).sum()
+
+
+def forward_mode_of_a_bias(statistics: bool) -> object:
+    with forward_ad.dual_level():
+        bias = forward_ad.make_dual(torch.zeros(8), torch.ones(8))
+        return BIASED.statistics(Q, K, K, ["row-entropy"], bias=bias) if statistics else BIASED(Q, K, K, bias=bias)
 
 
 CASES: dict[str, tuple[type[Exception], list[str], Callable[[], object]]] = {
@@ -65,6 +87,20 @@ CASES: dict[str, tuple[type[Exception], list[str], Callable[[], object]]] = {
     "jvp": (errors.DerivativeError, ["jvp", "torch.autograd.grad"], lambda: forward_mode(CAUSAL)),
     "torch.func": (errors.DerivativeError, ["torch.func"], lambda: torch.func.grad(lambda x: CAUSAL(x, K, K).sum())(Q)),
     "vmap": (errors.DerivativeError, ["vmap"], lambda: torch.func.vmap(CAUSAL)(Q[None], K[None], K[None])),
+    "jvp of a tensor": (errors.DerivativeError, ["jvp"], lambda: forward_mode_of_a_bias(False)),
+    "jvp of statistics": (errors.DerivativeError, ["jvp"], lambda: forward_mode_of_a_bias(True)),
+    "torch.func of a tensor": (
+        errors.DerivativeError,
+        ["torch.func"],
+        lambda: torch.func.grad(moved_bias)(torch.zeros(8)),
+    ),
+    "vmap of a field": (
+        errors.DerivativeError,
+        ["vmap"],
+        lambda: torch.func.vmap(lambda doc: PACKED(Q, K, K, doc=doc, w=1))(IDS[None]),
+    ),
+    "gradients in batches": (errors.DerivativeError, ["in batches"], lambda: in_batches(CAUSAL)),
+    "gradients of statistics in batches": (errors.DerivativeError, ["in batches"], lambda: in_batches(entropy)),
     "missing field": (errors.MissingBindingError, ["`doc`", "doc=..."], lambda: PACKED(Q, K, K, w=3)),
     "missing parameter": (errors.MissingBindingError, ["`w`"], lambda: PACKED(Q, K, K, doc=IDS)),
     "misspelt": (errors.UnknownBindingError, ["`docs`", "`doc`, `w`"], lambda: PACKED(Q, K, K, docs=IDS, doc=IDS, w=1)),
