@@ -129,6 +129,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "codegen.gradients",
             "codegen.sums",
             "codegen.narrow",
+            "codegen.tangents",
             "codegen.dense",
             "codegen.budgets",
             "codegen.resources",

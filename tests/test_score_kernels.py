@@ -124,6 +124,19 @@ def test_grouped_heads_a_negative_scale_and_other_widths(score: str, backend: st
     checked(backend, case("causal", score, heads=6, kv_heads=2, d=24, dv=40, scale=-0.3, layout="padded"))
 
 
+CAP = an.param("cap", dtype=float)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("cap", [1e4, 1e8])
+def test_a_cap_that_is_never_reached_changes_nothing(cap: float, dtype: torch.dtype, backend: str) -> None:
+    """The cheap tangents err by roundings of 1, which such a cap makes as large as scores."""
+    c = case("causal", "of heads", dtype=dtype)
+    for score, bindings in ((an.softcap(cap), {}), (an.softcap(CAP), {"cap": cap})):
+        checked(backend, replace(c, pattern=an.pattern(an.causal(), score=score), bindings=bindings))
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_reference_backend_agrees(backend: str) -> None:
     c = case("image", "three in a row")

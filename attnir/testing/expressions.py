@@ -326,6 +326,7 @@ def _steps(e: Expr, other: Expr, integer: Expr, condition: Expr) -> list[Expr]:
         real.div(other, real.add(real.absolute(e), real.real(0.5))),
         real.div(e, real.real(4.0)),
         real.mul(real.tanh(real.div(e, real.real(2.0))), real.real(2.0)),
+        real.mul(real.tanh(real.div(e, real.real(1e6))), real.real(1e6)),
         real.add(e, real.div(other, real.real(4.0))),
         real.sub(e, real.div(real.of_integer(integer), real.real(2.0))),
         real.sub(e, integer),

@@ -61,8 +61,8 @@ def schedule(
     if weights.is_softmax and bias is None and pattern.score is not SCORE:
         turned = slope(pattern.score)
         whole = bool(tensors_read(pattern.score))  # whose derivatives take s as it is
-        plain = Scaled(1.0, cheap(pattern.score), cheap(turned))
-        changed = plain if natural else scaled(pattern.score, turned, whole=whole)
+        plain = Scaled(1.0, cheap(pattern.score, call.numbers), cheap(turned, call.numbers))
+        changed = plain if natural else scaled(pattern.score, turned, numbers=call.numbers, whole=whole)
     return Schedule(
         tuple(groups),
         lambda samples, heads, rows, cols: of_pairs(plan.predicate, call, samples, heads, rows, cols),
@@ -70,7 +70,7 @@ def schedule(
         by_member=bool(reads(plan.predicate) & {"b", "h"}) or call.fields_differ,
         score=None if changed is None else _change(changed.score, SCORE, call),
         factor_of_s=changed.factor if changed is not None else LOG2E if weights.is_softmax else 1.0,
-        bias=None if bias is None else _change(cheap(bias), SCORE, call),
+        bias=None if bias is None else _change(cheap(bias, call.numbers), SCORE, call),
         bias_by_distance=bias is not None and by_distance(bias),
         slope=_change(slope(pattern.weighed) if changed is None else changed.slope, ONE, call),
         unbounded=is_unbounded(pattern.weighed),

@@ -13,9 +13,11 @@ nothing there; and the factor to powers of two goes into a constant that the res
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from attnir import real
+from attnir.codegen.tangents import MOST, error_of_tangents
 from attnir.expr import Expr
 from attnir.ops import Op
 from attnir.real import SCORE
@@ -32,21 +34,24 @@ class Scaled(NamedTuple):
     slope: Expr
 
 
-def scaled(score: Expr, slope: Expr, *, whole: bool = False) -> Scaled:
-    """A score and its slope, of products that are scaled so that little is left to do; whole: that are not scaled."""
-    factor, both = 1.0, (cheap(_times(score, LOG2E)), cheap(slope))
+def scaled(score: Expr, slope: Expr, *, numbers: Mapping[str, float] | None = None, whole: bool = False) -> Scaled:
+    """A score and its slope, of products that are scaled so that little is left to do; whole: that are not scaled.
+
+    numbers: the values of real parameters.
+    """
+    factor, both = 1.0, (cheap(_times(score, LOG2E), numbers), cheap(slope, numbers))
     while not whole and (use := _use(*both)) is not None:
         factor *= use[1]
         both = substitute(both[0], {use[0]: SCORE}), substitute(both[1], {use[0]: SCORE})
     return Scaled(factor, *both)
 
 
-def cheap(e: Expr) -> Expr:
+def cheap(e: Expr, numbers: Mapping[str, float] | None = None) -> Expr:
     """An equal expression without tanh, which torch takes ten times as long for as for a sigmoid.
 
-    To some roundings of 1, as in the Triton kernels.
+    To some roundings of 1, as in the Triton kernels; not where these would be made large.
     """
-    return rebuild(e, _without_tanh)
+    return rebuild(e, _without_tanh) if error_of_tangents(e, numbers=numbers) <= MOST else e
 
 
 def _without_tanh(n: Expr) -> Expr | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from attnir.codegen.tangents import MOST, error_of_tangents
 from attnir.codegen.triton.distances import BASE, OFFSET, Distances
 from attnir.codegen.triton.expressions import Printer, Shape, Text
 from attnir.codegen.triton.frame import QUERY, Frame
@@ -38,7 +39,9 @@ class Values:
             dict.fromkeys((str(BASE.value), str(OFFSET.value)), Interval(-POSITION_LIMIT, POSITION_LIMIT)) | f.ranges
         )
         strays = not (f.program.rows.is_sequence and f.program.columns.is_sequence)
-        self.printer = Printer(self._leaf, self._name, ranges, exact=f.spec.natural, far=f.spec.far, strays=strays)
+        weighed = (f.program.score, *f.program.weights.roots, *(t.value for t in f.program.terms))
+        exact = f.spec.natural or error_of_tangents(*weighed, *map(slope, weighed)) > MOST
+        self.printer = Printer(self._leaf, self._name, ranges, exact=exact, far=f.spec.far, strays=strays)
         self.of_runs = f.program.columns.is_sequence and f.program.rows.is_sequence and not f.ordered
         position = (Q if f.columns is QUERY else K) if self.of_runs else None
         self.distances = Distances(position, self.printer.shape, self.printer.range, rounds=not f.spec.natural)

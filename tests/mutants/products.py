@@ -70,8 +70,8 @@ FORWARD = (
     _torch(
         "changed scores stay in natural units",
         "torch.units",
-        "cheap(_times(score, LOG2E))",
-        "cheap(score)",
+        "cheap(_times(score, LOG2E), numbers)",
+        "cheap(score, numbers)",
     ),
     _torch("a bias by distance has its rows the other way", "torch.scored", "length - 1, 1)", "length, 1)"),
     _torch("products are scaled once for what is done twice", "torch.units", "factor *= use[1]", "factor = use[1]"),
