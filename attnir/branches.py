@@ -43,7 +43,8 @@ def combine(branches: Iterable[tuple[Tensor | float, Tensor]]) -> Tensor:
     wide = torch.promote_types(dtype, torch.float32)
     total = torch.zeros((), dtype=wide, device=given[0][1].device)
     for weight, o in given:
-        total = total + _spread(weight, rows, wide) * o.to(wide)
+        held = weight.to(o.device) if isinstance(weight, Tensor) and o.is_meta else weight  # costs alone are asked for
+        total = total + _spread(held, rows, wide) * o.to(wide)
     return total.to(dtype)
 
 

@@ -18,12 +18,12 @@ class Beside:
     scores   of all units, those that are neither forced nor candidates -inf; where a choice does not weigh what is
              forced, of the candidates alone
     forced   which of them are forced and counted
-    rows     how many rows choose together
+    rows     how many rows choose together; of all rows, where each unit of keys chooses some, its share
     """
 
     scores: Tensor
     forced: Tensor
-    rows: int = 1
+    rows: float = 1
 
 
 class Choice(ABC):

@@ -191,8 +191,8 @@ def joined(a: Declared, b: Declared) -> tuple[Spaces, int | None, tuple[Expr, ..
 
 def _not_a_mask(other: object) -> NoReturn:
     if isinstance(other, Declared):
-        said = "masks combine with masks; what is more than a mask stands first, `pattern & mask`"
-        fail(DeclarationError, f"{said}, and here {other!r} comes second")
+        said = "masks combine with masks; a score, a factor or weights stand beside one, an.pattern(mask, score=...)"
+        fail(DeclarationError, f"{said}, and a pattern with them first, `pattern & mask`; here {other!r} comes second")
     fail(DeclarationError, f"masks combine with masks, not with {other!r}; wrap a condition: an.mask(lambda q, k: ...)")
 
 

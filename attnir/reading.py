@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from functools import reduce
 from typing import ClassVar
 
@@ -208,7 +209,9 @@ class Reader:
         reals = name in _OF_REALS and (name not in self.functions or any(self.expr(a).is_real for a in args))
         functions, take = (_OF_REALS, self.number) if reals else (self.functions, self.integer)
         if name not in functions:
-            raise self.fail(n, f"unknown name `{name}`; declare a field first: {name} = field(); ...")
+            near = get_close_matches(name, [*functions, *self.patterns], n=3) if len(args) > 1 else []
+            ways = f"near it: {', '.join(near)}" if near else f"declare a field first: {name} = field(); ..."
+            raise self.fail(n, f"unknown name `{name}`; {ways}")
         count, make = functions[name]
         if name in ("min", "max") and len(args) > 2:
             return reduce(make, map(take, args))

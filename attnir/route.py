@@ -115,10 +115,10 @@ def mass(p: float, *, most: int | None = None) -> Choice:
 def portion(tau: float, *, most: int | None = None) -> Choice:
     """The fewest units, one at least, that reach a share tau of all scores, together with the forced and counted ones.
 
-    Scores count from 0, the least of those that choose together, to 1, the largest.
+    Scores count from 0, the least of those that choose together, to 1, the largest. Of a share of 0 it is one unit.
     """
-    if isinstance(tau, bool) or not isinstance(tau, int | float) or not 0.0 < tau <= 1.0:
-        raise RouteError(f"a share of the scores lies in (0, 1], not {tau!r}")
+    if isinstance(tau, bool) or not isinstance(tau, int | float) or not 0.0 <= tau <= 1.0:
+        raise RouteError(f"a share of the scores lies in [0, 1], not {tau!r}")
     return Portion(float(tau), None if most is None else _number("most", most))
 
 

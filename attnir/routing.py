@@ -29,7 +29,12 @@ from attnir.unit_scores import LARGEST, LastKey, LowRank, Pooled, Random, Shares
 WORKSPACE = 2**22  # scores at once
 TAKEN = ("maps",)  # an argument of `Route.lists`, besides those that no name may have
 SHARED = ("each", "group", "all")
-SCOPES = ("row", "head", "overall")
+SCOPES = {
+    "row": "",
+    "block": ", rows for each unit of keys",
+    "head": ", lists of a head together",
+    "overall": ", all lists together",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +51,9 @@ class Route:
     counted    whether these count among the k of a choice
     causal     only units are chosen whose keys all stand where the first query of the unit does, or before it
     name       of the selection
-    scope      what chooses together: each "row", which is a unit of queries; all rows of a "head"; or all heads of a
-               sample, "overall". The k of a choice is that of a row on average, then; lists are as wide as all units
+    scope      what competes: in each "row", which is a unit of queries, the units of keys; for each "block", which is a
+               unit of keys, the rows; both in all rows of a "head"; or in all heads of a sample, "overall". The k of a
+               choice is that of a row on average, then; lists are as wide as all units
     """
 
     score: UnitScore
@@ -78,7 +84,7 @@ class Route:
         if self.heads not in SHARED:
             raise RouteError(f'heads choose "each", by "group" or "all" together, not {self.heads!r}')
         if self.scope not in SCOPES:
-            raise RouteError(f"units compete in a {', a '.join(SCOPES[:2])} or overall, not {self.scope!r}")
+            raise RouteError(f"units compete in a {', a '.join([*SCOPES][:3])} or overall, not {self.scope!r}")
         for problem in map(name_problem, (self.name, *self.score.names)):
             if problem:
                 raise RouteError(problem)
@@ -89,9 +95,8 @@ class Route:
         who = {"each": "each head", "group": "a group of heads", "all": "all heads"}[self.heads]
         forced = "".join(f" and {f}" for f in self.forced)
         causal = ", causal" if self.causal else ""
-        together = {"row": "", "head": ", lists of a head together", "overall": ", all lists together"}[self.scope]
         units = f"{self.queries} queries to units of {self.keys}"
-        return f"{self.choice}{forced} by {self.score}, {units}, {who}{together}{causal}"
+        return f"{self.choice}{forced} by {self.score}, {units}, {who}{SCOPES[self.scope]}{causal}"
 
     @property
     def selection(self) -> SelectionDecl:
@@ -192,25 +197,27 @@ class Route:
 
     def _best(self, scores: Tensor, forced: Tensor, unseen: Tensor) -> Tensor:
         """The chosen units of every row, [B, H, rows, places], -1 where there is none."""
-        shape, dims = scores.shape, {"row": 0, "head": 1, "overall": 2}[self.scope]
+        shape, dims = scores.shape, {"row": 0, "block": 0, "head": 1, "overall": 2}[self.scope]
+        by_block = self.scope == "block"
 
         def together(t: Tensor) -> Tensor:
             """[..., all that choose together]."""
-            return t.expand(shape).flatten(-1 - dims)
+            return t.expand(shape).mT if by_block else t.expand(shape).flatten(-1 - dims)
 
         candidates = torch.where(forced | unseen, -torch.inf, scores)
         # Of equal scores the lower unit comes first, of the lower row, of the lower head.
         few = self.scope == "row" and self.choice.leading
         values, order = largest(together(candidates), self.choice.most(shape[-1]) if few else math.prod(shape))
         counted = forced if self.counted else torch.zeros_like(forced)
-        rows = math.prod(shape[-1 - dims : -1])
+        rows = shape[-2] / max(1, shape[-1]) if by_block else math.prod(shape[-1 - dims : -1])
         weighed = torch.where(unseen & ~forced, -torch.inf, scores) if self.choice.weighs_forced else candidates
         beside = Beside(together(weighed), together(counted), rows)
         kept = self.choice.kept(values, beside) & (values > -torch.inf)
         if self.scope == "row":
             return torch.where(kept, order, -1)[..., : self.choice.most(shape[-1])]
         # Back to rows: a row may have all of its units, or none.
-        there = torch.zeros_like(kept).scatter(-1, order, kept).view(shape)
+        there = torch.zeros_like(kept).scatter(-1, order, kept)
+        there = there.mT if by_block else there.view(shape)
         places = shape[-1] if self.choice.limit is None else min(self.choice.limit, shape[-1])
         values, order = largest(torch.where(there, candidates, -torch.inf), places)
         return torch.where(values > -torch.inf, order, -1)
@@ -258,7 +265,8 @@ def _check_units(declared: Pattern, r: Route) -> None:
         for index, (what, token, size) in zip(n.args, sides, strict=False):
             if (read := unit_size(index, token)) not in (None, size):
                 raise RouteError(
-                    f"the pattern reads `{r.name}` by units of {read} {what}, the route has lists of units of {size}"
+                    f"the pattern reads `{r.name}` by units of {read} {what}, the route has lists of units of {size}; "
+                    "several routes have names of their own: name='near'"
                 )
 
 

@@ -31,6 +31,7 @@ from attnir.traverse import nodes, substitute
 from attnir.value import Value, fail, is_function
 from attnir.weighing import SOFTMAX, Weights
 
+LONGEST_SHOWN = 200  # characters of what is no mask
 MOST_CHOICES = 4  # by which a count is taken apart
 
 
@@ -137,7 +138,10 @@ def pattern(
     Raises DeclarationError for what is no mask and no score, and for scores and masks that do not fit each other.
     """
     if not isinstance(mask, Mask | Pattern):
-        fail(DeclarationError, f"a pattern is a mask, not {mask!r}; declare one: an.mask(lambda q, k: ...)")
+        shown = repr(mask) if len(repr(mask)) < LONGEST_SHOWN else f"a {type(mask).__name__}"
+        own = isinstance(getattr(mask, "pattern", None), Mask | Pattern)
+        ways = "it has its own: `.pattern`" if own else "declare one: an.mask(lambda q, k: ...)"
+        fail(DeclarationError, f"a pattern is a mask, not {shown}; {ways}")
     start = mask if isinstance(mask, Pattern) else Pattern(mask)
     scores = _each(score, Score, "scores are what an.score(lambda s, q, k: ...) gives")
     factors = _each(factor, Factor, "factors are what an.factor(lambda q, k: ...) and an.dropout(...) give")

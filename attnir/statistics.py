@@ -53,7 +53,7 @@ def statistics(
 
     of each column, [B, Hq, Sk]:
     "received-mass"         sum_i P_ij; an.received_mass(rows) weighs the rows
-    "fai"                   the mean of P_ij over later rows; an.fai(low, high)
+    "fai"                   the mean of P_ij over later rows that may see it; an.fai(low, high)
     "pair-norm-received"    sum_i P_ij |v_j|
     an.gradient_received(do)  sum_i P_ij (dO_i . v_j)
 

@@ -507,6 +507,11 @@ def test_tensors_that_do_not_fit_are_refused(name: str) -> None:
     refused(*BAD_TENSORS[name])
 
 
+def test_explain_takes_a_weight_of_integers() -> None:
+    attn = an.compile(an.graph(lambda q, k, v, gate: an.combine([(gate, an.attend(an.causal(), q, k, v))])))
+    assert attn.explain(64, gate=torch.tensor([1])).flops == attn.explain(64, gate=torch.tensor([1.0])).flops
+
+
 def test_explain_says_what_every_stage_costs() -> None:
     explained = an.compile(an.graph(two_scales)).explain(
         256, heads=2, d=16, dtype=torch.float32, gate=torch.rand(1, 2, 256)

@@ -95,7 +95,7 @@ def topp_row(p: float = 0.9, past: bool = True) -> Graph:
 
 @entry(
     "stkim",
-    source="the sheet of routed mechanisms names it: each of a row's largest keys is dropped by chance, in training",
+    source="Attention-Challenging Multiple Instance Learning for Whole Slide Image Classification",
     example=Example({"k": 12, "rate": 0.5}, heads=2, bindings={"seed": 1}),
     graph=True,
 )

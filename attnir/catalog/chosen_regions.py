@@ -10,7 +10,7 @@ from torch import Tensor
 
 from attnir import route
 from attnir.catalog.registry import Example, entry
-from attnir.catalog.sizes import whole
+from attnir.catalog.sizes import scale_of, whole
 from attnir.errors import DeclarationError, ShapeError
 from attnir.facts import field, selection
 from attnir.graph.edges import Facts, Tokens
@@ -46,21 +46,18 @@ def biformer(height: int, width: int, regions: int = 7, k: int = 4, channels: in
     torch.Size([1, 2, 196, 32])
     """
     whole(1, height=height, width=width, regions=regions, k=k)
-    if channels is not None:
-        whole(1, channels=channels)
     cut = _Regions(height, width, -(-height // regions), -(-width // regions))
     size, picks, there = cut.high * cut.wide, selection("picks", "b"), field("there")
     seen = mask(lambda q, k: picks(q // size, k // size) > 0)
     if not cut.is_whole:
         seen = seen & mask(lambda q, k: there(k) == 1)
     best = route.topk_keys(k=k, heads="all")
-    scale = None if channels is None else channels**-0.5
 
     def stages(q: Any, k: Any, v: Any) -> Any:
         bound = {} if cut.is_whole else {"there": epilogue(_There(cut), k, gives=Facts("k"))}
         q, k, v = (epilogue(_Into(cut), x) for x in (q, k, v))
         lists = choose(best, *(epilogue(_Means(cut), x, gives=Tokens("region")) for x in (q, k)))
-        o = attend(seen, q, k, v, picks=lists, scale=scale, **bound)
+        o = attend(seen, q, k, v, picks=lists, scale=scale_of(channels), **bound)
         return epilogue(_Back(cut), o)
 
     return graph(stages)
@@ -171,7 +168,8 @@ def vmoba(
     frames, height, width   of the video, in tokens
     chunk                   tokens of a chunk along each of these axes, which they divide
     k                       chunks that a query sees, its own one included; on average, where the scope is wider
-    scope                   what competes: the chunks of a query, in a "row"; of all queries of a "head"; or "overall"
+    scope                   what competes: the chunks of a query, in a "row"; the queries of a chunk, a "block"; both in
+                            all of a "head"; or "overall"
     tau                     in the place of k: the fewest chunks, at least one beside the own, with this share of all
                             gates, which count from the smallest to the largest of the scope
 

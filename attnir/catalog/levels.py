@@ -19,7 +19,7 @@ from attnir.graph.edges import Facts, Lists, Tokens
 from attnir.graph.graph import Graph
 from attnir.graph.tracing import attend, choose, epilogue, graph, merge, repeat, summarise
 from attnir.inputs import exact
-from attnir.masks import Mask, mask
+from attnir.masks import Mask, causal, mask
 from attnir.philox import uniform
 from attnir.scores import multiplicity
 
@@ -30,7 +30,7 @@ from attnir.scores import multiplicity
     example=Example({"block": 8, "k": 2}, heads=2),
     graph=True,
 )
-def mra(block: int = 32, k: int = 4, coarse: bool = True, diagonal: bool = False) -> Graph:
+def mra(block: int = 32, k: int = 4, coarse: bool = True, diagonal: bool = False, first: int = 0) -> Graph:
     """Pairs of blocks that fit best are seen token by token, all others by their means: one softmax. Not causal.
 
     Blocks fit by the product of their means, less the largest one of the block's row; those of a head compete. What a
@@ -41,17 +41,20 @@ def mra(block: int = 32, k: int = 4, coarse: bool = True, diagonal: bool = False
     k          blocks that a block sees token by token, on average
     coarse     whether the other blocks are seen by their means; else they are not seen
     diagonal   whether a block always sees itself token by token, counted among those
+    first      blocks at the beginning that all see token by token, counted as well
 
     >>> import attnir as an
     >>> print(an.catalog.build("mra", block=16))  # doctest: +ELLIPSIS
     q  ...
     """
     whole(1, block=block, k=k)
+    whole(0, first=first)
+    forced = [*([route.own()] if diagonal else []), *([route.first(first)] if first else [])]
     best = route.topk_blocks(
         block=block,
         k=k,
         score=route.relative(route.mean_pool(scaled=True)),
-        forced=[route.own()] if diagonal else [],
+        forced=forced,
         counted=True,
         scope="head",
     )
@@ -114,8 +117,7 @@ def psa(
     quotas        the shares of the blocks that are seen by tokens, and by means of 2, 4 and 8
     of            what they are shares of: of the "blocks" by their number; or of the "importance" of all together, of
                   which the fewest are taken that reach a share, one at least by what comes first
-    past          a mean is seen if the last of its l keys stands at the query's position or before it; one at the end
-                  that has fewer keys, from where the last of l would stand
+    past          a mean is seen if the last of its keys stands at the query's position or before it
     seed          of the random quarter
 
     >>> import attnir as an
@@ -151,7 +153,8 @@ def psa(
             else:
                 lists = epilogue(_QuotaOfImportance(*shares), ranked, importance, gives=kind)
             keys, values = (summarise(x, level) if level > 1 else x for x in (k, v))
-            seen = _seen(query_block, block, level, bool(past))
+            seen = _seen(query_block, block, level)
+            seen = seen & _past(level) if past else seen
             bound = {f"by_{level}": lists}
             if level > 1:
                 bound[count.decl.name] = epilogue(_Counts(level), k, gives=Facts(f"k // {level}"))
@@ -162,11 +165,18 @@ def psa(
     return graph(stages)
 
 
-def _seen(query_block: int, block: int, level: int, past: bool) -> Mask:
-    """Which means of so many keys a query sees: those of listed blocks; that are past, where it asks for it."""
+def _seen(query_block: int, block: int, level: int) -> Mask:
+    """Which means of so many keys a query sees: those of listed blocks."""
     listed = selection(f"by_{level}", "b", "h")
-    chosen = mask(lambda q, k: listed(q // query_block, k // (block // level)) > 0)
-    return chosen & mask(lambda q, k: (k + 1) * level - 1 <= q) if past else chosen
+    return mask(lambda q, k: listed(q // query_block, k // (block // level)) > 0)
+
+
+def _past(level: int) -> Mask:
+    """Means of so many keys the last of which stands at the query's position or before it."""
+    if level == 1:
+        return causal()
+    count = field("count")
+    return mask(lambda q, k: k * level + count(k) - 1 <= q)
 
 
 def _ranked(importance: Tensor) -> Tensor:

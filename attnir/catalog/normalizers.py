@@ -170,7 +170,8 @@ def attn_dropout(rate: float | Value = 0.1, past: bool = True) -> Pattern:
 def attend_out(past: bool = False) -> Pattern:
     """Weights that a given tensor keeps or drops behind softmax; the abstract gives no rule for which.
 
-    Tensor keep: [B, Hq, Sq, Sk], each axis its own length or 1, of ones, zeros, or what is to grow; without a gradient.
+    Tensor keep: [B, Hq, Sq, Sk], each axis its own length or 1, of ones, zeros, or what is to grow. The source lets no
+    gradient through it: give it without one, `keep.detach()`, where it is made of something learned.
 
     past   only up to the query's own position
 
@@ -192,7 +193,8 @@ def transfer_msad(heads: int | None = None, past: bool = False) -> Pattern:
 
     Parameter dropped: which one, drawn anew in every step; -1 for none.
 
-    heads   the others are scaled so that the sum of all heads keeps its size, for so many; no scaling where left out
+    heads   where one is dropped the others are scaled so that the sum of all keeps its size, for so many; no scaling
+            where it is left out
     past    only up to the query's own position
 
     >>> import attnir as an
@@ -200,8 +202,10 @@ def transfer_msad(heads: int | None = None, past: bool = False) -> Pattern:
     dropped = param(low=-1); True; factor = where(h == dropped, 0.0, 1.0)
     """
     dropped = param("dropped", low=-1)
-    rest = 1.0 if heads is None else heads / max(1, heads - 1)
-    return pattern(past_or_all(past), factor=factor(lambda h: where(h == dropped, 0.0, rest)))
+    if heads is None:
+        return pattern(past_or_all(past), factor=factor(lambda h: where(h == dropped, 0.0, 1.0)))
+    rest = heads / max(1, heads - 1)
+    return pattern(past_or_all(past), factor=factor(lambda h: where(h == dropped, 0.0, where(dropped < 0, 1.0, rest))))
 
 
 @entry(

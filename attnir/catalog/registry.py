@@ -73,8 +73,9 @@ def get(name: str) -> Entry:
     Raises UnknownNameError, with the nearest names.
     """
     if not isinstance(name, str) or name not in _ENTRIES:
-        near = difflib.get_close_matches(str(name), _ENTRIES, n=3) or names()[:3]
-        raise UnknownNameError(f"the catalog has no {name!r}; near it: {', '.join(near)}; all: an.catalog.names()")
+        near = difflib.get_close_matches(str(name), _ENTRIES, n=3) or [n for n in names() if name and str(name) in n]
+        beside = f"near it: {', '.join(near)}; all" if near else "all that it has"
+        raise UnknownNameError(f"the catalog has no {name!r}; {beside}: an.catalog.names(), or `attnir catalog`")
     return _ENTRIES[name]
 
 

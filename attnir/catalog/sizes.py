@@ -37,6 +37,18 @@ def whole(low: int, high: int | None = None, **counts: int) -> None:
     within(low, high, **counts)
 
 
+def scale_of(channels: int | None) -> float | None:
+    """The scale of scores where the width of all heads together is said: its root's inverse.
+
+    >>> scale_of(64), scale_of(None)
+    (0.125, None)
+    """
+    if channels is None:
+        return None
+    whole(1, channels=channels)
+    return float(channels**-0.5)
+
+
 def at_most(limit_name: str, limit: int | Value, **given: int | Value) -> None:
     """Raise DeclarationError where integers are known to be larger than another one."""
     for name, value in given.items():

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from attnir.catalog.registry import Example, entry
 from attnir.catalog.shared import check_same, of_same_tokens, some_numbers
-from attnir.catalog.sizes import whole
+from attnir.catalog.sizes import scale_of, whole
 from attnir.errors import DeclarationError, ShapeError
 from attnir.graph.edges import Tokens
 from attnir.graph.graph import Graph
@@ -103,7 +103,7 @@ def newton_inverse(a: Tensor, steps: int) -> Tensor:
     example=Example(heads=2, bindings={"seeds": some_numbers(1, 2, 8, 8)}),
     graph=True,
 )
-def isab() -> Graph:
+def isab(channels: int | None = None) -> Graph:
     """A few learned seeds see all tokens, and the tokens see what came of them.
 
     The attention of an induced set block alone: what lies between its two softmaxes (projections, a normalisation, a
@@ -111,14 +111,19 @@ def isab() -> Graph:
 
     Tokens seeds: [B, Hq, m, D], learned; with gradients. v has the width of k.
 
+    channels   the width of all heads together, whose root's inverse is the scale in the source; D ** -0.5 where it is
+               left out
+
     >>> import attnir as an
     >>> print(an.catalog.build("isab"))  # doctest: +ELLIPSIS
     q  ...
     """
 
+    scale = scale_of(channels)
+
     def stages(q: Any, k: Any, v: Any, seeds: Any) -> Any:
-        induced = attend(full(), seeds, k, v)
-        return attend(full(), q, induced, induced)
+        induced = attend(full(), seeds, k, v, scale=scale)
+        return attend(full(), q, induced, induced, scale=scale)
 
     return graph(stages, seeds="m")
 
@@ -130,16 +135,20 @@ def isab() -> Graph:
     example=Example(q_len=8, k_len=64, heads=2),
     graph=True,
 )
-def pma() -> Graph:
+def pma(channels: int | None = None) -> Graph:
     """A set is pooled by a few learned seeds, which are the queries. Keys that pad it are none of the set.
 
     Tokens q: the seeds, expanded to all samples.
+
+    channels   the width of all heads together, whose root's inverse is the scale in the source; D ** -0.5 where it is
+               left out
 
     >>> import attnir as an
     >>> print(an.catalog.build("pma"))  # doctest: +ELLIPSIS
     q  ...
     """
-    return graph(lambda q, k, v: attend(full(), q, k, v))
+    scale = scale_of(channels)
+    return graph(lambda q, k, v: attend(full(), q, k, v, scale=scale))
 
 
 @entry(

@@ -92,6 +92,15 @@ def test_a_pattern_on_fewer_pairs() -> None:
     assert soft & an.causal() == an.pattern(an.causal(), score=SOFT)
     with pytest.raises(DeclarationError, match="masks combine with masks"):
         soft & wrong(soft)
+    with pytest.raises(DeclarationError, match=r"an\.pattern\(mask, score=\.\.\.\)"):
+        an.causal() & wrong(an.softcap(3.0))
+
+
+def test_what_has_a_pattern_is_none() -> None:
+    with pytest.raises(DeclarationError, match=r"not <Attention k <= q>; it has its own: `\.pattern`"):
+        an.pattern(wrong(an.compile(an.causal())))
+    with pytest.raises(DeclarationError, match="not a Graph; declare one"):
+        an.pattern(wrong(an.catalog.build("nsa")))
 
 
 def test_a_pattern_without_scores_is_its_mask() -> None:

@@ -113,6 +113,7 @@ ERRORS: list[tuple[str, str, str]] = [
     ("q < nowhere", "nowhere", "unknown name `nowhere`; known: b, h, k, q"),
     ("(q < k) & causal", "causal", "unknown name `causal`"),
     ("doc(q) == doc(k)", "doc(q)", "declare a field first: doc = field()"),
+    ("minimum(q, 3) < k", "minimum(q, 3)", "near it: min"),
     ("doc = field(); doc(q) == doc", "doc", "unknown name `doc`"),
     ("doc = field(); doc(q + 1) == 3", "doc(q + 1)", "read at a token: doc(q) or doc(k)"),
     ("doc = field(); doc(3) == 3", "doc(3)", "read at a token"),

@@ -67,8 +67,8 @@ MUTANTS = (
     _graph(
         "units compete in their rows alone",
         "routing",
-        '{"row": 0, "head": 1, "overall": 2}[self.scope]',
-        '{"row": 0, "head": 0, "overall": 0}[self.scope]',
+        '{"row": 0, "block": 0, "head": 1, "overall": 2}[self.scope]',
+        '{"row": 0, "block": 0, "head": 0, "overall": 0}[self.scope]',
         "tests/attnir/catalog/test_graphs.py::test_mra",
     ),
     _graph(

@@ -266,6 +266,16 @@ def test_tangnn(m: int) -> None:
     check("tangnn", {"m": m}, [q, key, v], softmax(live, scores_of(wide_q, wide_k), wide_v), direction=direction)
 
 
+def test_nothing_is_scaled_where_no_head_is_dropped() -> None:
+    q, key, v = tensors(1, 4, 4, 20, 20)
+    attn = an.compile(an.catalog.build("transfer-msad", heads=4))
+    plain = an.compile(an.full())(q, key, v)
+    torch.testing.assert_close(attn(q, key, v, dropped=-1), plain)
+    dropped = attn(q, key, v, dropped=2)
+    assert not dropped[:, 2].any()
+    torch.testing.assert_close(dropped[:, :2], plain[:, :2] * 4 / 3)
+
+
 @pytest.mark.parametrize("special", [0, 1, 2])
 def test_sparsifiner(special: int) -> None:
     q, key, v = tensors(1, 2, 2, 20, 20)
@@ -356,13 +366,16 @@ def test_linformer_and_nystrom() -> None:
     torch.testing.assert_close(found.double(), expected, atol=1e-3, rtol=1e-3)
 
 
-def test_isab_and_pma() -> None:
+@pytest.mark.parametrize("channels", [None, 2 * D])
+def test_isab_and_pma(channels: int | None) -> None:
     q, key, v = tensors(2, 2, 2, 20, 30)
     seeds = torch.randn(2, 2, 5, D, generator=torch.Generator().manual_seed(5))
     wide_q, wide_k, wide_v = (t.double() for t in (q, key, v))
-    induced = scores_of(seeds.double(), wide_k).softmax(-1) @ wide_v
-    check("isab", {}, [q, key, v], scores_of(wide_q, induced).softmax(-1) @ induced, seeds=seeds)
-    check("pma", {}, [q, key, v], scores_of(wide_q, wide_k).softmax(-1) @ wide_v)
+    wide_q, wide_seeds = (t if channels is None else t * 2**-0.5 for t in (wide_q, seeds.double()))
+    induced = scores_of(wide_seeds, wide_k).softmax(-1) @ wide_v
+    params = {"channels": channels}
+    check("isab", params, [q, key, v], scores_of(wide_q, induced).softmax(-1) @ induced, seeds=seeds)
+    check("pma", params, [q, key, v], scores_of(wide_q, wide_k).softmax(-1) @ wide_v)
 
 
 @pytest.mark.parametrize("n", [7, 8, 29, 32])
@@ -462,9 +475,9 @@ def means_of(x: Tensor, size: int) -> Tensor:
 
 
 @pytest.mark.parametrize("coarse", [True, False])
-@pytest.mark.parametrize("diagonal", [True, False])
+@pytest.mark.parametrize(("diagonal", "first"), [(True, 0), (False, 0), (False, 1), (True, 1)])
 @pytest.mark.parametrize("n", [32, 37])
-def test_mra(n: int, coarse: bool, diagonal: bool) -> None:
+def test_mra(n: int, diagonal: bool, first: int, coarse: bool) -> None:
     """The pairs of blocks of a head that fit best, exactly so many; the others by their means, from mean queries."""
     block, k = 8, 2
     q, key, v = tensors(2, 4, 2, n, n)
@@ -476,6 +489,7 @@ def test_mra(n: int, coarse: bool, diagonal: bool) -> None:
     for b in range(2):
         for h in range(4):
             forced = {(r, r) for r in range(rows)} if diagonal else set()
+            forced |= {(r, c) for r in range(rows) for c in range(first)}
             pairs = {(r, c): float(relative[b, h, r, c]) for r in range(rows) for c in range(rows)}
             others = sorted(pairs.keys() - forced, key=lambda p: (-pairs[p], p))[: max(0, k * rows - len(forced))]
             for r, c in forced | set(others):
@@ -486,7 +500,7 @@ def test_mra(n: int, coarse: bool, diagonal: bool) -> None:
     s = torch.cat([scores_of(wide_q, wide_k), (low + counts.log())[:, :, at]], -1)
     live = torch.cat([fine, ~exact[:, :, at] if coarse else torch.zeros_like(exact[:, :, at])], -1)
     expected = softmax(live, s, torch.cat([wide_v, means_of(wide_v, block)], 2))
-    params = {"block": block, "k": k, "coarse": coarse, "diagonal": diagonal}
+    params = {"block": block, "k": k, "coarse": coarse, "diagonal": diagonal, "first": first}
     check("mra", params, [q, key, v], expected)
 
 
@@ -521,7 +535,7 @@ def test_psa_sees_each_block_at_its_level(q_len: int, k_len: int, of: str, past:
                         )
                     for j in range(keys.shape[2]):
                         seen = j * level // block in order[first:stop]
-                        live[b, h, row, j] = seen and (not past or (j + 1) * level - 1 <= start + row)
+                        live[b, h, row, j] = seen and (not past or min((j + 1) * level, k_len) - 1 <= start + row)
         counts = torch.tensor([float(len(part)) for part in torch.arange(k_len).split(level)])
         parts.append(scores_of(wide_q, keys) + counts.log())
         values.append(means_of(wide_v, level))
@@ -582,7 +596,12 @@ def vmoba_pairs(gates: Tensor, own: Tensor, scope: str, k: int | None, tau: floa
     heads, rows, count = gates.shape[1:]
     for b in range(gates.shape[0]):
         every = [(h, t, n) for h in range(heads) for t in range(rows) for n in range(count)]
-        sort = {"row": lambda p: p[:2], "head": lambda p: p[:1], "overall": lambda p: ()}[scope]
+        sort = {
+            "row": lambda p: p[:2],
+            "block": lambda p: (p[0], p[2]),
+            "head": lambda p: p[:1],
+            "overall": lambda p: (),
+        }[scope]
         for group in {sort(p) for p in every}:
             among = [p for p in every if sort(p) == group]
             value = {p: float(gates[b][p]) for p in among}
@@ -606,8 +625,8 @@ def vmoba_pairs(gates: Tensor, own: Tensor, scope: str, k: int | None, tau: floa
     return live
 
 
-@pytest.mark.parametrize("scope", ["row", "head", "overall"])
-@pytest.mark.parametrize(("k", "tau"), [(1, None), (2, None), (9, None), (1, 0.3), (1, 0.8)])
+@pytest.mark.parametrize("scope", ["row", "block", "head", "overall"])
+@pytest.mark.parametrize(("k", "tau"), [(1, None), (2, None), (9, None), (1, 0.0), (1, 0.3), (1, 0.8)])
 @pytest.mark.parametrize("chunk", [(1, 4, 4), (2, 2, 4), (2, 2, 2)])
 def test_vmoba(scope: str, k: int, tau: float | None, chunk: tuple[int, int, int]) -> None:
     sizes = (2, 4, 4)
@@ -630,10 +649,18 @@ def test_vmoba(scope: str, k: int, tau: float | None, chunk: tuple[int, int, int
 
 
 def test_portion_of_the_sheet() -> None:
-    """Own .5, others .9 .4 .2: a share of .25 takes one other, .75 takes two; the least and the largest are 0 and 1."""
-    gates = torch.tensor([0.5, 0.9, 0.4, 0.2, 0.0, 1.0])[None, None, None]
-    q, k = torch.zeros(1, 1, 1, 2), torch.zeros(1, 1, 6, 2)
-    for tau, expected in ((0.1, {0, 5}), (0.5, {0, 5}), (0.75, {0, 5, 1}), (0.9, {0, 5, 1, 2})):
+    """Own .5, others .9 .4 .2: a share of .25 takes one other, .75 takes two; the least and the largest are 0 and 1.
+
+    Own .2, others .9 .5 .1: a share of 0 or .25 takes one other, .8 two.
+    """
+    first, second = (0.5, 0.9, 0.4, 0.2, 0.0, 1.0), (0.2, 0.9, 0.5, 0.1)
+    shares = [
+        (first, tau, found) for tau, found in ((0.1, {0, 5}), (0.5, {0, 5}), (0.75, {0, 5, 1}), (0.9, {0, 5, 1, 2}))
+    ]
+    shares += [(second, tau, found) for tau, found in ((0.0, {0, 1}), (0.25, {0, 1}), (0.8, {0, 1, 2}))]
+    for values, tau, expected in shares:
+        gates = torch.tensor(values)[None, None, None]
+        q, k = torch.zeros(1, 1, 1, 2), torch.zeros(1, 1, len(values), 2)
         r = an.route.blocks(
             an.route.portion(tau),
             block=1,

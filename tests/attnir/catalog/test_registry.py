@@ -33,6 +33,12 @@ def test_every_argument_gives_a_pattern_or_an_error_of_attnir(name: str) -> None
 BAD: dict[str, tuple[type[AttnirError], str, Callable[[], object]]] = {
     "a list": (UnknownNameError, "the catalog has no []", lambda: an.catalog.get(wrong([]))),
     "a misspelt name": (UnknownNameError, "near it: axial", lambda: an.catalog.get("axal")),
+    "a part of a name": (UnknownNameError, "near it: packed-documents", lambda: an.catalog.get("packed")),
+    "nothing near": (
+        UnknownNameError,
+        "no 'zzzz'; all that it has: an.catalog.names()",
+        lambda: an.catalog.get("zzzz"),
+    ),
     "no grid": (DeclarationError, "not of 3", lambda: an.catalog.build("axial", grid=3, axes=("y",))),
     "a tensor": (
         DeclarationError,
