@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from numbers import Real
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -78,11 +79,17 @@ def factor_of(scale: object, d: int) -> float:
     """
     if scale is None:
         return float(d**-0.5)
-    if isinstance(scale, bool) or not isinstance(scale, Real) or not abs(float(scale)) <= MOST_SCALE:
+    real = isinstance(scale, Real | torch.SymFloat) and not isinstance(scale, bool)
+    if not real or not abs(cast(float, scale)) <= MOST_SCALE:
         raise ScaleError(
             f"scale is a number within +-{MOST_SCALE:.0e}, not {scale!r}; one that is learned belongs to q: q * scale"
         )
-    return float(scale)
+    return traced_or_float(scale)
+
+
+def traced_or_float(number: object) -> float:
+    """A real number as a float; one that torch traces stays symbolic, so that a graph serves every value."""
+    return cast(float, number) if isinstance(number, torch.SymFloat) else float(cast(float, number))
 
 
 def _check_sizes(q: Tensor, k: Tensor, v: Tensor, heads: Heads | None) -> None:

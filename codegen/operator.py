@@ -2,7 +2,8 @@
 
 `attnir::attend(q, k, v, reals, fields, params, numbers, plan, scale, q_start) -> (o, lse)`; `reals` are the real
 tensors; `fields` alternates, for each field in the pattern's order, its values for the queries and for the keys, and
-ends with the tensors over samples and heads, and the selections; `plan` is a plan's text.
+ends with the tensors over samples and heads, and the selections; `plan` is a plan's text. `numbers` and `scale` are
+`Number`s, since torch makes a constant of what goes to an operator as a float.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.types import Number
 
 from attnir.call import Call, FieldValues
 from attnir.codegen import dispatch
@@ -64,9 +66,9 @@ def attend(
     reals: Sequence[Tensor],
     fields: Sequence[Tensor],
     params: Sequence[int],
-    numbers: Sequence[float],
+    numbers: Sequence[Number],
     plan: str,
-    scale: float,
+    scale: Number,
     q_start: int,
 ) -> tuple[Tensor, Tensor]:
     """(o [B, Hq, Sq, Dv] in q's dtype, lse [B, Hq, Sq] float32; an empty one where weights have none)."""
@@ -88,9 +90,9 @@ def attend_backward(
     reals: Sequence[Tensor],
     fields: Sequence[Tensor],
     params: Sequence[int],
-    numbers: Sequence[float],
+    numbers: Sequence[Number],
     plan: str,
-    scale: float,
+    scale: Number,
     q_start: int,
     for_q: bool,
     for_kv: bool,

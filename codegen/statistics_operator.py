@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.types import Number
 
 from attnir.asked import read_asked
 from attnir.codegen.gradients import Wanted
@@ -31,10 +32,10 @@ def _given(
     reals: Sequence[Tensor],
     fields: Sequence[Tensor],
     params: Sequence[int],
-    numbers: Sequence[float],
+    numbers: Sequence[Number],
     plan: str,
     asked: str,
-    scale: float,
+    scale: Number,
     q_start: int,
 ) -> Given:
     read = read_plan(plan)
@@ -52,10 +53,10 @@ def measure(
     reals: Sequence[Tensor],
     fields: Sequence[Tensor],
     params: Sequence[int],
-    numbers: Sequence[float],
+    numbers: Sequence[Number],
     plan: str,
     asked: str,
-    scale: float,
+    scale: Number,
     q_start: int,
 ) -> list[Tensor]:
     """The results of all parts, lse float32 [B, Hq, Sq], and the first largest keys, int32; these may be empty."""
@@ -75,10 +76,10 @@ def measure_backward(
     reals: Sequence[Tensor],
     fields: Sequence[Tensor],
     params: Sequence[int],
-    numbers: Sequence[float],
+    numbers: Sequence[Number],
     plan: str,
     asked: str,
-    scale: float,
+    scale: Number,
     q_start: int,
     for_q: bool,
     for_k: bool,

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch._dynamo.testing import CompileCounter
 from torch.library import opcheck
 from torch.utils.checkpoint import checkpoint
 
@@ -149,6 +150,20 @@ def test_one_graph_serves_every_position_and_parameter() -> None:
     for s in range(12):
         q = torch.randn(1, 2, 4, 16)
         assert torch.equal(step(q, 7 * s, s + 2), attention(q, k, k, q_start=7 * s, w=s + 2))
+
+
+def test_one_graph_serves_every_scale_real_parameter_and_width() -> None:
+    cap = an.param("cap", dtype=float)
+    attention = an.compile(an.causal(), score=an.score(lambda s, q, k: cap * an.tanh(s / cap)), backend="torch")
+    counter = CompileCounter()
+    step = torch.compile(lambda x, s, c: attention(x, x, x, scale=s, cap=c), fullgraph=True, backend=counter)
+    plain = torch.compile(lambda x: attention(x, x, x, cap=2.0), fullgraph=True, backend=counter)
+    for i in range(6):
+        x = torch.randn(1, 2, 40, 8 + 4 * i)
+        given = {"scale": 0.3 + 0.125 * i, "cap": 3.0 + 1.5 * i}
+        assert torch.equal(step(x, *given.values()), attention(x, x, x, **given))
+        assert torch.equal(plain(x), attention(x, x, x, cap=2.0))
+    assert counter.frame_count == 4  # of each, one of the first call and one for all others
 
 
 def test_a_plan_from_elsewhere_is_checked() -> None:
