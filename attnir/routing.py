@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from attnir import expr as ex
-from attnir.choices import Beside, Choice, Forced, TopK, largest
+from attnir.choices import Beside, Choice, Forced, Mass, Portion, Threshold, TopK, largest
 from attnir.errors import MissingBindingError, RouteError, ShapeError, UnknownBindingError
 from attnir.heads import Heads, check_heads, heads_of, spread, summed
 from attnir.inputs import exact
@@ -24,7 +26,19 @@ from attnir.scores import Pattern
 from attnir.selections import distinct
 from attnir.signature import first_position
 from attnir.traverse import nodes, selections_of, unit_size
-from attnir.unit_scores import LARGEST, LastKey, LowRank, Pooled, Random, Shares, Units, UnitScore, Valued
+from attnir.unit_scores import (
+    LARGEST,
+    Given,
+    LastKey,
+    LowRank,
+    Pooled,
+    Random,
+    Relative,
+    Shares,
+    Units,
+    UnitScore,
+    Valued,
+)
 
 WORKSPACE = 2**22  # scores at once
 TAKEN = ("maps",)  # an argument of `Route.lists`, besides those that no name may have
@@ -66,6 +80,7 @@ class Route:
     causal: bool = False
     name: str = "picks"
     scope: str = "row"
+    written: str = field(init=False, repr=False, compare=False)  # what `_read_route` reads
 
     def __post_init__(self) -> None:
         for what, size in (("queries", self.queries), ("keys", self.keys)):
@@ -88,6 +103,7 @@ class Route:
         for problem in map(name_problem, (self.name, *self.score.names)):
             if problem:
                 raise RouteError(problem)
+        object.__setattr__(self, "written", repr(self))
 
     @property
     def text(self) -> str:
@@ -114,6 +130,17 @@ class Route:
             return None
         own = sum(f.most(self.queries, self.keys) for f in self.forced)
         return max(self.choice.k, own) if self.counted else self.choice.k + own
+
+    def places(self, members: int) -> int:
+        """How many places the lists of a call have, of so many units of keys."""
+        if self.scope != "row":
+            chosen = members if self.choice.limit is None else min(self.choice.limit, members)
+        else:
+            chosen = self.choice.most(members)
+        own = sum(min(f.most(self.queries, self.keys), members) for f in self.forced)
+        if self.counted and isinstance(self.choice, TopK) and self.scope == "row":
+            return min(own + chosen, max(self.choice.k, own))
+        return own + chosen
 
     @property
     def causality(self) -> str:
@@ -146,8 +173,15 @@ class Route:
         units = Units(self.queries, self.keys, start, q.shape[2], k.shape[2])
         if missing := [name for name in self.score.names if name not in given]:
             raise MissingBindingError(f"the route reads `{missing[0]}`; give {missing[0]}=... in the call")
+        of = heads_of(maps, q.shape[1], k.shape[1], k.shape[1]).k
+        if torch.compiler.is_compiling():  # which would take the parts below one by one, for one length alone
+            tensors = [cast(Tensor, given[name]).detach() for name in self.score.names]
+            return choose(q.detach(), k.detach(), tensors, of, start, self.written)
+        return self.found(q, k, of, units, given)
+
+    def found(self, q: Tensor, k: Tensor, of: Sequence[int], units: Units, given: Mapping[str, object]) -> Tensor:
+        """The lists of a call that is checked, in parts, so that few scores are there at once."""
         with torch.no_grad(), exact(q.device):
-            of = heads_of(maps, q.shape[1], k.shape[1], k.shape[1]).k
             scores = self.score.scores(q.detach(), k.detach(), of, units, given)
             rows = units.lists - units.first
             step = max(1, WORKSPACE // max(1, q.shape[0] * q.shape[1] * units.members))
@@ -162,7 +196,7 @@ class Route:
             return spread(found, of) if self.heads == "group" else found
 
     def _none(self, q: Tensor, units: Units, rows: int) -> Tensor:
-        return torch.full((q.shape[0], q.shape[1], rows, self.choice.most(units.members)), -1, device=q.device).int()
+        return torch.full((q.shape[0], q.shape[1], rows, self.places(units.members)), -1, device=q.device).int()
 
     def _shared(self, scores: Tensor, of: Sequence[int], key_heads: int) -> Tensor:
         """Those of each head, or their sum over the heads that choose together."""
@@ -221,6 +255,34 @@ class Route:
         places = shape[-1] if self.choice.limit is None else min(self.choice.limit, shape[-1])
         values, order = largest(torch.where(there, candidates, -torch.inf), places)
         return torch.where(values > -torch.inf, order, -1)
+
+
+@torch.library.custom_op("attnir::choose", mutates_args=())
+def choose(q: Tensor, k: Tensor, given: Sequence[Tensor], of: Sequence[int], q_start: int, route: str) -> Tensor:
+    """The lists of a call that torch traces; `of`: which key head each query head has, `route`: `Route.written`."""
+    read = _read_route(route)
+    units = Units(read.queries, read.keys, q_start, q.shape[2], k.shape[2])
+    return read.found(q, k, of, units, dict(zip(read.score.names, given, strict=True))).contiguous()
+
+
+@choose.register_fake
+def _choose_fake(q: Tensor, k: Tensor, given: Sequence[Tensor], of: Sequence[int], q_start: int, route: str) -> Tensor:
+    read = _read_route(route)
+    units = Units(read.queries, read.keys, q_start, q.shape[2], k.shape[2])
+    heads = () if read.heads == "all" else (q.shape[1],)
+    shape = (q.shape[0], *heads, units.lists, read.places(units.members))
+    return q.new_empty(shape, dtype=torch.int32)
+
+
+_SCORES = (Pooled, LastKey, LowRank, Shares, Relative, Valued, Random, Given)
+_WORDS = {c.__name__: c for c in (Route, *_SCORES, TopK, Threshold, Mass, Portion, Forced)}
+
+
+@lru_cache(maxsize=512)
+def _read_route(written: str) -> Route:
+    """The route that `Route.written` is of: the calls that make it."""
+    found: Route = eval(written, {"__builtins__": {}, "inf": math.inf, **_WORDS})
+    return found
 
 
 def _check_tokens(q: Tensor, k: Tensor) -> None:

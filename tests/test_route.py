@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch._dynamo.testing import CompileCounter
 
 import attnir as an
 from attnir.choices import Forced, Mass, Threshold, TopK, largest
@@ -314,6 +316,34 @@ def test_graphs_hold_a_route() -> None:
     q, k, v = (torch.randn(1, 2, 64, 16) for _ in range(3))
     traced = torch.compile(attn, backend="eager", fullgraph=True)
     torch.testing.assert_close(traced(q, k, v), attn(q, k, v))
+
+
+TRACED: dict[str, tuple[Route, dict[str, Tensor]]] = {
+    "blocks": (an.route.topk_blocks(block=8, k=2, causal=True), {}),
+    "forced and counted": (
+        an.route.topk_blocks(block=8, k=3, forced=[an.route.own(), an.route.first(2)], counted=True, heads="group"),
+        {},
+    ),
+    "all that there are": (an.route.blocks(an.route.threshold(-math.inf), block=8, forced=an.route.own()), {}),
+    "of a head": (an.route.blocks(an.route.mass(0.5, most=3), block=8, scope="head", heads="all"), {}),
+    "a projection": (
+        an.route.topk_blocks(block=8, k=2, query_block=1, score=an.route.relative(an.route.low_rank("p"))),
+        {"p": torch.randn(16, 4, requires_grad=True)},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TRACED)
+def test_one_graph_chooses_for_every_length(name: str) -> None:
+    route, bindings = TRACED[name]
+    torch._dynamo.reset()  # which counts the lengths of other cases, else
+    counter = CompileCounter()
+    traced = torch.compile(lambda q, k, s: route.lists(q, k, q_start=s, **bindings), backend=counter, fullgraph=True)
+    for i, (q_len, k_len) in enumerate(((33, 40), (41, 50), (64, 80), (57, 88), (30, 96), (0, 40))):
+        q, k = torch.randn(1 + i, 4, q_len, 16, requires_grad=True), torch.randn(1 + i, 2, k_len, 16)
+        lists, expected = traced(q, k, k_len - q_len), route.lists(q, k, q_start=k_len - q_len, **bindings)
+        assert lists.shape == expected.shape and torch.equal(lists, expected)
+    assert counter.frame_count == 3  # of the first call, of others, and of none
 
 
 def _of_widths(*widths: int) -> list[Tensor]:
