@@ -258,7 +258,5 @@ def _pooled(t: Tensor, size: int, how: str, before: int = 0) -> Tensor:
     padded: Tensor = torch.nn.functional.pad(t, (0, 0, before, after), value=neutral).unflatten(2, (-1, size))
     if how == "max":
         return padded.amax(3)
-    there: Tensor = torch.nn.functional.pad(torch.ones(t.shape[2], device=t.device), (before, after)).unflatten(
-        0, (-1, size)
-    )
+    there: Tensor = torch.nn.functional.pad(t.new_ones(t.shape[2]), (before, after)).unflatten(0, (-1, size))
     return padded.sum(3) / there.sum(1).clamp(min=1)[:, None]

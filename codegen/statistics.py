@@ -61,9 +61,8 @@ def statistics(given: Given) -> Found:
     b, h, q_len, _ = given.shape
     device, asked = given.q.device, given.asked
     if given.q.numel() == 0 or given.k.numel() == 0:
-        lse = (
-            torch.full((b, h, q_len), -torch.inf, device=device) if given.weights.divided else dispatch.no_lse(given.q)
-        )
+        none = torch.full((b, h, q_len), -torch.inf, dtype=torch.float32, device=device)
+        lse = none if given.weights.divided else dispatch.no_lse(given.q)
         first = torch.full((b, h, q_len) if asked.largest else (0,), -1, dtype=torch.int32, device=device)
         return Found([empty(part, given.shape, device) for part in asked.parts], lse, first)
     lse = _lse(given)
@@ -108,7 +107,7 @@ def empty(part: Part, shape: tuple[int, int, int, int], device: torch.device) ->
     if part.kind is Kind.ARGMAX:
         return torch.full((b, h, q_len), -1, device=device)
     sizes = {Kind.MATRIX: (q_len, k_len)} | dict.fromkeys(OF_COLUMNS, (k_len,))
-    return torch.zeros((b, h, *sizes.get(part.kind, (q_len,))), device=device)
+    return torch.zeros((b, h, *sizes.get(part.kind, (q_len,))), dtype=torch.float32, device=device)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -99,7 +99,7 @@ def _delta(
     A sink is one more key, of which entropy and mean say something, and no other statistic; here it gets its gradient.
     """
     if not given.weights.divided:
-        return torch.zeros(given.shape[:3], device=given.q.device)
+        return torch.zeros(given.shape[:3], dtype=torch.float32, device=given.q.device)
     if not given.weights.is_softmax:
         return sums.rows[1]
     lse, sink = found.lse, Sink.of(given, found.lse)

@@ -236,7 +236,8 @@ class _Importance:
     def __call__(self, q: Tensor, k: Tensor, q_start: int) -> Tensor:
         if q.is_meta or not k.numel() or not q.numel():
             members, units = max(1, -(-k.shape[2] // self.block)), -(-(q_start + q.shape[2]) // self.query_block)
-            falling = torch.arange(members, 0, -1, device="cpu" if q.is_meta else q.device) / members
+            device = "cpu" if q.is_meta else q.device
+            falling = torch.arange(members, 0, -1, dtype=torch.float32, device=device) / members
             return falling.expand(*q.shape[:2], units, -1)
         with exact(q.device):
             return self.importance(q.detach(), k.detach(), q_start)

@@ -28,4 +28,4 @@ def of_same_tokens(x: torch.Tensor, q: torch.Tensor, k: torch.Tensor, q_start: i
 
 def some_numbers(*shape: int) -> torch.Tensor:
     """Normal numbers of an example, float32, the same every time."""
-    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    return torch.randn(shape, dtype=torch.float32, generator=torch.Generator().manual_seed(0))

@@ -82,7 +82,7 @@ class Case:
         v_heads = self.kv_heads if self.v_heads is None else self.v_heads
         k, v = self._normal(g, self.kv_heads, k_len, self.d), self._normal(g, v_heads, k_len, dv)
         do = self._normal(g, self.heads, self.q_len, dv)
-        dlse = torch.randn(self.batch, self.heads, self.q_len, generator=g)
+        dlse = torch.randn(self.batch, self.heads, self.q_len, dtype=torch.float32, generator=g)
         if self.kind == "peaked":
             q = q * 8
             k[:, :, k_len // 3] = k[:, :, k_len // 3] * 4  # one dominant key
@@ -94,7 +94,7 @@ class Case:
         return q, k, v, do, dlse.to(device)
 
     def _normal(self, g: torch.Generator, heads: int, length: int, width: int) -> Tensor:
-        return torch.randn(self.batch, heads, length, width, generator=g).to(self.dtype)
+        return torch.randn(self.batch, heads, length, width, dtype=torch.float32, generator=g).to(self.dtype)
 
     def laid_out(self, t: Tensor) -> Tensor:
         """A tensor [B, H, S, D] in the case's dtype and layout; what lies around it in memory is NaN."""

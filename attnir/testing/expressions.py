@@ -179,7 +179,8 @@ def calls(draw: st.DrawFn, *roots: Expr, longest: int = 12, batch: int | None = 
     sizes = {"b": batch, "h": heads, "q": q_len, "k": k_len}
     for t in reals_of(*roots):
         shape = [draw(st.sampled_from([sizes[a], 1])) if a in sizes else draw(st.integers(1, 9)) for a in t.axes]
-        given[t.name] = torch.randn(shape, generator=torch.Generator().manual_seed(draw(st.integers(0, 9))))
+        generator = torch.Generator().manual_seed(draw(st.integers(0, 9)))
+        given[t.name] = torch.randn(shape, dtype=torch.float32, generator=generator)
     for s in selections_of(*roots):
         given[s.name] = draw(lists_of(s, sizes, 8))
     given |= {p.name: draw(st.integers(-8, 8)) / 4 for p in numbers_of(*roots)}

@@ -63,7 +63,7 @@ def graphs(case: Case, on: Executor) -> None:
     q, k, v = (t.float() for t in case.tensors()[:3])
     generator = torch.Generator().manual_seed(case.seed)
     given = {"q": q, "k": k, "v": v}
-    given |= {name: torch.rand(*q.shape[:3], generator=generator) for name in gates}
+    given |= {name: torch.rand(*q.shape[:3], dtype=torch.float32, generator=generator) for name in gates}
     start = case.call.q_start
     on_device = {name: t.to(on.device) for name, t in given.items()}
     wide = {name: t.double() for name, t in given.items()}
@@ -181,7 +181,7 @@ def differentiated(function: Callable[..., Any], given: Mapping[str, Tensor]) ->
     leaves = {name: t.detach().requires_grad_() for name, t in given.items()}
     o, lse = function(**leaves)
     generator = torch.Generator().manual_seed(0)
-    do, dlse = (torch.randn(t.shape, generator=generator).to(t.device, t.dtype) for t in (o, lse))
+    do, dlse = (torch.randn(t.shape, dtype=torch.float32, generator=generator).to(t.device, t.dtype) for t in (o, lse))
     loss = (o * do).sum() + torch.where(lse == -torch.inf, 0.0, lse * dlse).sum()
     grads = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True, materialize_grads=True)
     return {"o": o.detach(), "lse": lse.detach(), **{f"d {n}": g for n, g in zip(leaves, grads, strict=True)}}

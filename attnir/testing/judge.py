@@ -61,7 +61,7 @@ def differentiated(
         of_lse = torch.where(lse == -torch.inf, 0.0, lse * dlse.to(lse.dtype)).sum()
     else:
         o = attention(*leaves[:3], **options)
-        found, of_lse = {"o": o.detach()}, torch.zeros((), device=o.device)
+        found, of_lse = {"o": o.detach()}, o.new_zeros(())
     loss = (o * do.to(o.dtype)).sum() + of_lse
     grads = torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
     names = ("dq", "dk", "dv", *(gradient(name) for name in learned))
@@ -175,7 +175,7 @@ def sizes(case: Case, *, rounded: bool = False, stored: bool = False) -> Results
                     live, case.of_pairs(weighed, before).abs() * share * _finite(lse)[..., None].abs(), 0.0
                 )
                 share = share * (1 + _finite(lse)[..., None].abs())
-    of_row = torch.zeros(())
+    of_row = q.new_zeros(())
     if lse is not None:
         of_row = (do * o).abs().sum(-1, keepdim=True) if rounded else (do * o).sum(-1, keepdim=True).abs()
         of_row = of_row * (torch.finfo(case.dtype).eps / torch.finfo(torch.float32).eps if stored else 1.0)

@@ -39,7 +39,7 @@ def counts_keys(given: Case, on: Executor) -> None:
     q, k, v, do, _ = case.tensors()
     q, v, do = torch.zeros_like(q), _integers(case, v, 0), _integers(case, do, 1)
     loud = (torch.arange(k.shape[2]) % 5 == 3) & (case.seed % 2 == 1)
-    q[..., 0], k[..., 0] = 1.0, torch.where(loud, LOUD / case.factor, 0.0)
+    q[..., 0], k[..., 0] = 1.0, loud.float() * (LOUD / case.factor)
     hears = (case.live & loud).any(-1)
     live, maps = torch.where(hears[..., None], case.live & loud, case.live).double(), case.heads_of
     count = live.sum(-1)
@@ -50,7 +50,7 @@ def counts_keys(given: Case, on: Executor) -> None:
         # Rows scaled by their count make dV a sum of integers: P = 1 / count, so P^T (count * dO) = live^T dO.
         (dv,) = torch.autograd.grad(o, leaf, (do * count[..., None].float()).to(on.device))
     o, lse, dv = (t.detach().cpu().double() for t in (o, lse, dv))
-    expected = torch.where(count > 0, count.log(), -torch.inf) + torch.where(hears, LOUD, 0.0)
+    expected = torch.where(count > 0, count.log(), -torch.inf) + hears.double() * LOUD
     torch.testing.assert_close(lse, expected, rtol=2e-7, atol=2e-6, msg=lambda m: f"lse is not log(live keys)\n{m}")
     sums = live @ spread(v.double(), maps.v)
     _near_integers("o x live keys", o * count[..., None], sums)

@@ -107,7 +107,8 @@ def gradients_of(found: Mapping[str, Tensor], leaves: Mapping[str, Tensor], seed
 
 def weights(name: str, like: Tensor, seed: int) -> Tensor:
     """The incoming gradients of a result."""
-    return torch.randn(like.shape, generator=torch.Generator().manual_seed(seed + len(name)))
+    generator = torch.Generator().manual_seed(seed + len(name))
+    return torch.randn(like.shape, dtype=torch.float32, generator=generator)
 
 
 def dense(case: Case, q: Tensor, k: Tensor, v: Tensor, given: Mapping[str, object]) -> Dense:

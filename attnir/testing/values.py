@@ -55,7 +55,7 @@ class Normal:
     seed: int
 
     def tensor(self) -> Tensor:
-        return torch.randn(self.shape, generator=torch.Generator().manual_seed(self.seed))
+        return torch.randn(self.shape, dtype=torch.float32, generator=torch.Generator().manual_seed(self.seed))
 
     def __str__(self) -> str:
         return f"torch.randn({self.shape}, generator=torch.Generator().manual_seed({self.seed}))"

@@ -56,9 +56,9 @@ def statistics(inputs: Inputs, wished: Wished) -> Sums:
     work, budget = Workspace(compute_dtype(q.dtype), q.device), budget_on(q.device)
     budget = replace(budget, pairs=budget.pairs // 4)  # P and what is made of it are held at once
     sizes, k_len = q.shape[:2], inputs.k.shape[2]
-    of_rows = torch.zeros((*sizes, q.shape[2], len(wished.rows)), device=q.device)
-    of_columns = torch.zeros((*sizes, k_len, len(wished.columns)), device=q.device)
-    highest = torch.full((*sizes, q.shape[2], 1), -torch.inf, device=q.device)
+    of_rows = torch.zeros((*sizes, q.shape[2], len(wished.rows)), dtype=torch.float32, device=q.device)
+    of_columns = torch.zeros((*sizes, k_len, len(wished.columns)), dtype=torch.float32, device=q.device)
+    highest = torch.full((*sizes, q.shape[2], 1), -torch.inf, dtype=torch.float32, device=q.device)
     first = torch.full((*sizes, q.shape[2], 1), -1, dtype=torch.int32, device=q.device)
     for unit in units(inputs.schedule, q, inputs.k, budget.heads):
         with unit.results(of_rows) as rows, unit.results(highest) as tops, unit.results(first) as places:
@@ -190,7 +190,7 @@ def _pairs(inputs: Inputs, unit: Unit, work: Workspace, budget: Budget) -> Itera
 def _lse(inputs: Inputs) -> Tensor:
     """That of every row, [B, Hq, Sq]; 0 where there is none: none of its pairs is live, or nothing is divided."""
     if not inputs.schedule.divided:
-        return torch.zeros(inputs.q.shape[:3], device=inputs.q.device)
+        return torch.zeros(inputs.q.shape[:3], dtype=torch.float32, device=inputs.q.device)
     if inputs.schedule.weight is not None:  # the weights of a row without a positive sum are not divided by it
         return inputs.lse.masked_fill(inputs.lse == -torch.inf, torch.inf)
     return inputs.lse.masked_fill(inputs.lse == -torch.inf, 0.0)

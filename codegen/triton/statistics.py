@@ -31,14 +31,14 @@ def statistics(
     """The sums that are wished for; what terms may read: the first largest keys, and v and dO."""
     shape, device = tuple(q.shape[:3]), q.device
     given = {"q": q, "k": k, "v": k, "lse": lse, "first": first}
-    rows = [torch.empty(shape, device=device) for _ in wished.rows]
+    rows = [torch.empty(shape, dtype=torch.float32, device=device) for _ in wished.rows]
     highest = found = None
     if wished.rows or wished.largest:
-        highest = torch.empty(shape, device=device) if wished.largest else None
+        highest = torch.empty(shape, dtype=torch.float32, device=device) if wished.largest else None
         found = torch.empty(shape, dtype=torch.int32, device=device) if wished.largest else None
         held = {"highest": highest, "first": found} if wished.largest else {}
         run("rows", plan, call, {**given, **_named(rows), **held}, scale, terms=wished.rows, largest=wished.largest)
-    columns = [torch.empty((*shape[:2], k.shape[2]), device=device) for _ in wished.columns]
+    columns = [torch.empty((*shape[:2], k.shape[2]), dtype=torch.float32, device=device) for _ in wished.columns]
     if columns:
         pulled = dict(zip(("v", "do"), pulling, strict=True)) if any(t.pulls for t in wished.columns) else {}
         run("columns", plan, call, {**given, **pulled, **_named(columns)}, scale, terms=wished.columns)
