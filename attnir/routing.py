@@ -8,14 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import cast
 
 import torch
 from torch import Tensor
 
 from attnir import expr as ex
-from attnir.choices import Beside, Choice, Forced, Mass, Portion, Threshold, TopK, largest
+from attnir.choices import Beside, Choice, Forced, TopK, largest
 from attnir.errors import MissingBindingError, RouteError, ShapeError, UnknownBindingError
 from attnir.heads import Heads, check_heads, heads_of, spread, summed
 from attnir.inputs import exact
@@ -26,19 +25,7 @@ from attnir.scores import Pattern
 from attnir.selections import distinct
 from attnir.signature import first_position
 from attnir.traverse import nodes, selections_of, unit_size
-from attnir.unit_scores import (
-    LARGEST,
-    Given,
-    LastKey,
-    LowRank,
-    Pooled,
-    Random,
-    Relative,
-    Shares,
-    Units,
-    UnitScore,
-    Valued,
-)
+from attnir.unit_scores import LARGEST, LastKey, LowRank, Pooled, Random, Shares, Units, UnitScore, Valued
 
 WORKSPACE = 2**22  # scores at once
 TAKEN = ("maps",)  # an argument of `Route.lists`, besides those that no name may have
@@ -80,7 +67,7 @@ class Route:
     causal: bool = False
     name: str = "picks"
     scope: str = "row"
-    written: str = field(init=False, repr=False, compare=False)  # what `_read_route` reads
+    written: str = field(init=False, repr=False, compare=False)  # all that it says, for the operator
 
     def __post_init__(self) -> None:
         for what, size in (("queries", self.queries), ("keys", self.keys)):
@@ -104,6 +91,7 @@ class Route:
             if problem:
                 raise RouteError(problem)
         object.__setattr__(self, "written", repr(self))
+        _WRITTEN[self.written] = self
 
     @property
     def text(self) -> str:
@@ -257,32 +245,24 @@ class Route:
         return torch.where(values > -torch.inf, order, -1)
 
 
+_WRITTEN: dict[str, Route] = {}  # every route that was made; an operator takes text
+
+
 @torch.library.custom_op("attnir::choose", mutates_args=())
 def choose(q: Tensor, k: Tensor, given: Sequence[Tensor], of: Sequence[int], q_start: int, route: str) -> Tensor:
     """The lists of a call that torch traces; `of`: which key head each query head has, `route`: `Route.written`."""
-    read = _read_route(route)
+    read = _WRITTEN[route]
     units = Units(read.queries, read.keys, q_start, q.shape[2], k.shape[2])
     return read.found(q, k, of, units, dict(zip(read.score.names, given, strict=True))).contiguous()
 
 
 @choose.register_fake
 def _choose_fake(q: Tensor, k: Tensor, given: Sequence[Tensor], of: Sequence[int], q_start: int, route: str) -> Tensor:
-    read = _read_route(route)
+    read = _WRITTEN[route]
     units = Units(read.queries, read.keys, q_start, q.shape[2], k.shape[2])
     heads = () if read.heads == "all" else (q.shape[1],)
     shape = (q.shape[0], *heads, units.lists, read.places(units.members))
     return q.new_empty(shape, dtype=torch.int32)
-
-
-_SCORES = (Pooled, LastKey, LowRank, Shares, Relative, Valued, Random, Given)
-_WORDS = {c.__name__: c for c in (Route, *_SCORES, TopK, Threshold, Mass, Portion, Forced)}
-
-
-@lru_cache(maxsize=512)
-def _read_route(written: str) -> Route:
-    """The route that `Route.written` is of: the calls that make it."""
-    found: Route = eval(written, {"__builtins__": {}, "inf": math.inf, **_WORDS})
-    return found
 
 
 def _check_tokens(q: Tensor, k: Tensor) -> None:

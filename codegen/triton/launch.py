@@ -79,9 +79,7 @@ def _of_keys(
         dk, dv = (torch.empty(t.shape, dtype=t.dtype, device=t.device) for t in (k, v))
         run("dkv", plan, call, {**given, "dk": dk, "dv": dv}, scale)
         return dk, dv
-    dk, dv = (
-        torch.empty((t.shape[0], call.heads, *t.shape[2:]), dtype=torch.float32, device=t.device) for t in (k, v)
-    )
+    dk, dv = (torch.empty((t.shape[0], call.heads, *t.shape[2:]), dtype=torch.float32, device=t.device) for t in (k, v))
     run("dkv", plan, call, {**given, "dk": dk, "dv": dv}, scale, maps=maps)
     return summed(dk, maps.k, k.shape[1]).to(k.dtype), summed(dv, maps.v, v.shape[1]).to(v.dtype)
 
