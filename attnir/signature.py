@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from numbers import Real
@@ -26,13 +25,22 @@ from attnir.errors import (
 )
 from attnir.expr import Expr
 from attnir.inputs import traced_or_float
-from attnir.ops import COPIES_LIMIT, LISTED_LIMIT, POSITION_LIMIT, FieldDecl, Op, ParamDecl, SelectionDecl, TensorDecl
+from attnir.ops import (
+    COPIES_LIMIT,
+    LISTED_LIMIT,
+    POSITION_LIMIT,
+    REAL_LIMIT,
+    FieldDecl,
+    Op,
+    ParamDecl,
+    SelectionDecl,
+    TensorDecl,
+)
 from attnir.promises import check_sorted
 from attnir.space import NO_SPACES, Spaces
 from attnir.traverse import params_of
 
 REAL_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
-MOST_NUMBER = sys.float_info.max
 _FIELD_DTYPES = (torch.int32, torch.int64, torch.int16, torch.int8, torch.uint8, torch.bool)
 
 
@@ -211,9 +219,11 @@ def _param(decl: ParamDecl, value: object) -> int:
 
 def _number(decl: ParamDecl, value: object) -> float:
     real = isinstance(value, Real | torch.SymFloat) and not isinstance(value, bool)
-    if not real or not abs(cast(float, value)) <= MOST_NUMBER:
+    if not real or not abs(cast(float, value)) <= REAL_LIMIT:
         advice = f"; one that is learned is a tensor: an.tensor({decl.name!r})" if isinstance(value, Tensor) else ""
-        raise ParamError(f"the parameter `{decl.name}` is a finite real number, not {_shown(value)}{advice}")
+        raise ParamError(
+            f"the parameter `{decl.name}` is a finite real number of at most 1e12, not {_shown(value)}{advice}"
+        )
     return traced_or_float(value)
 
 

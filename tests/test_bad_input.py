@@ -117,6 +117,7 @@ CASES: dict[str, tuple[type[Exception], list[str], Callable[[], object]]] = {
         ["`doc`", "index 1"],
         lambda: an.compile(PACKED.pattern, check=True)(Q, K, K, doc=IDS.flip(0), w=1),
     ),
+    "scale beyond floats": (errors.ScaleError, ["1e+12"], lambda: CAUSAL(Q, K, K, scale=10**400)),
     "not sorted, on a CPU": (errors.NotSortedError, ["`doc`"], lambda: PACKED(Q, K, K, doc=IDS.flip(0), w=1)),
     "field not read": (
         errors.DeclarationError,
