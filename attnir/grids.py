@@ -34,7 +34,7 @@ class Grid:
     def images(self) -> list[tuple[str, Tensor]]:
         """The positions of its tokens, [height, width], for each coordinate along the axes before the last two."""
         height, width = (1, *self.sizes)[-2:]
-        positions = (self.start + torch.arange(self.length)).view(-1, height, width)
+        positions = (self.start + torch.arange(self.length, device="cpu")).view(-1, height, width)
         outer = [range(n) for n in self.sizes[:-2]]
         titles = [
             ", ".join(f"{a} = {i}" for a, i in zip(self.axes, at, strict=False)) for at in itertools.product(*outer)

@@ -98,7 +98,7 @@ def listed_tiles(listing: Listing, program: TileProgram, call: Call) -> Tensor:
     # How many lists a tile has, and a member tiles, follows from sizes, and is computed on the CPU: nothing waits.
     most_lists = int((at.high - at.low).amax()) + 1
     ends = torch.searchsorted(member.low.contiguous(), member.high.contiguous(), right=True)
-    most_tiles = int((ends - torch.arange(others)).amax())
+    most_tiles = int((ends - torch.arange(others, device=ends.device)).amax())
     at, member = _values(listing, sides, call)
     number = at.low[:, None] + torch.arange(most_lists, device=call.device)  # [owners, lists of one]
     exists = (number <= at.high[:, None]) & (number >= 0) & (number < lists.shape[2])

@@ -347,6 +347,6 @@ def with_typical_lists(
     found = dict(bindings)
     for r in routes:
         if r.name not in found:
-            q, k = (torch.zeros(batch, heads, n, 1) for n in (q_len, q_len if k_len is None else k_len))
+            q, k = (torch.zeros(batch, heads, n, 1, device="cpu") for n in (q_len, q_len if k_len is None else k_len))
             found[r.name] = replace(r, score=Random(0)).lists(q, k, q_start=q_start)
     return found

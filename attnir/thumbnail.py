@@ -133,7 +133,7 @@ def _live(predicate: Expr, call: Call) -> Tensor:
 
 def _keys(predicate: Expr, call: Call, query: int, positions: Tensor) -> Tensor:
     """Which keys a query of head 0 of sample 0 sees, of the shape of their positions."""
-    row, zero = torch.tensor(query), torch.tensor(0)
+    row, zero = (torch.tensor(at, device="cpu") for at in (query, 0))
     parts = positions.flatten().split(AT_ONCE)
     live = [of_pairs(predicate, call, zero, zero, row, keys).expand(keys.shape) for keys in parts]
     return torch.cat(live).view(positions.shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -55,3 +56,24 @@ def test_results_are_those_of_any_default_dtype(backend: str) -> None:
         torch.set_default_dtype(dtype)
         for found, wanted in zip(results(backend), expected, strict=True):
             assert found.dtype is wanted.dtype and torch.equal(found, wanted), dtype
+
+
+def test_pictures_explanations_and_proofs_are_made_on_the_cpu(tmp_path: Path) -> None:
+    """Where nothing is a tensor of a call there is no device that could be meant."""
+    torch.set_default_device("meta")
+    causal, routed = an.compile(an.causal()), an.compile(an.causal(), route=an.route.topk_blocks(block=16, k=2))
+    for order in (False, True):
+        assert causal.plot(70, tmp_path / "causal.png", order=order).exists()
+    assert routed.plot(70, tmp_path / "routed.html").exists()
+    assert "<svg" in an.neighborhood(an.grid(y=4, x=5), (3, 3))._repr_html_()
+    assert routed.explain(70).live_pairs
+    assert an.verify(an.causal(), backend="torch", cases=1).cases == 1
+
+
+@pytest.mark.parametrize("name", ["biformer", "hip", "mra", "psa", "routing-transformer", "scfa-hash", "scfa-qk"])
+def test_graphs_are_explained_on_the_cpu(name: str) -> None:
+    entry = an.catalog.get(name)
+    x = entry.example
+    torch.set_default_device("meta")
+    attention = an.compile(entry.build(**x.params))
+    assert attention.explain(x.q_len, x.k_len, heads=x.heads, d=8, **x.bindings).attentions

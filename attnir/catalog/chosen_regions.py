@@ -115,7 +115,7 @@ class _There:
     cut: _Regions
 
     def __call__(self, k: Tensor) -> Tensor:
-        ones = torch.ones(1, 1, k.shape[2], 1, device=None if k.is_meta else k.device)
+        ones = torch.ones(1, 1, k.shape[2], 1, device="cpu" if k.is_meta else k.device)
         return self.cut.apart(ones).transpose(3, 4).flatten().int()
 
 

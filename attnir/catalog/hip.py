@@ -75,7 +75,7 @@ class _Search:
     def __call__(self, q: Tensor, k: Tensor, q_start: int) -> Tensor:
         first, stop = q_start // self.query_block, -(-(q_start + q.shape[2]) // self.query_block)
         if q.is_meta:
-            members = torch.arange(self.groups, dtype=torch.int32) % max(1, k.shape[2] // self.block)
+            members = torch.arange(self.groups, dtype=torch.int32, device="cpu") % max(1, k.shape[2] // self.block)
             return members.expand(*q.shape[:2], stop, -1)
         if not q.numel() or not k.numel():
             return torch.full((*q.shape[:2], stop, self.groups), -1, dtype=torch.int32, device=q.device)
@@ -106,8 +106,8 @@ class _Search:
 
     def groups_of(self, blocks: Sequence[int]) -> tuple[Tensor, Tensor]:
         """The first block of every group of so many, and how many it has: [units, groups] each."""
-        count = torch.tensor(blocks)[:, None]
-        group = torch.arange(self.groups + 1)
+        count = torch.tensor(blocks, device="cpu")[:, None]
+        group = torch.arange(self.groups + 1, device="cpu")
         first = (count.double() / self.groups * group).long()  # rounded as in the paper's search
         first[:, -1:] = count
         first = torch.where(count <= self.groups, torch.minimum(group, count), first)

@@ -81,7 +81,7 @@ class _Counts:
     block: int
 
     def __call__(self, k: Tensor) -> Tensor:
-        first = torch.arange(0, k.shape[2], self.block, device=None if k.is_meta else k.device)
+        first = torch.arange(0, k.shape[2], self.block, device="cpu" if k.is_meta else k.device)
         return (k.shape[2] - first).clamp(max=self.block)
 
 

@@ -130,7 +130,7 @@ class UnitOf(Free):
 
     def run(self, setting: Setting, *given: Value) -> Value:
         (k,) = given
-        first = torch.zeros(k.shape[2], dtype=torch.int32, device=None if k.is_meta else k.device)
+        first = torch.zeros(k.shape[2], dtype=torch.int32, device="cpu" if k.is_meta else k.device)
         first[self.keys :: self.keys] = 1
         return first.cumsum(0, dtype=torch.int32)  # a quotient of places is compiled wrongly by torch 2.13 for CPUs
 

@@ -39,7 +39,7 @@ class Choose(Stage):
     def run(self, setting: Setting, *given: Value) -> Value:
         q, k, *named = given
         if setting.typical:
-            q, k, named = (*(torch.zeros(*t.shape[:3], 1) for t in (q, k)), [])
+            q, k, named = (*(torch.zeros(*t.shape[:3], 1, device="cpu") for t in (q, k)), [])
         route = replace(self.route, score=Random(0)) if setting.typical else self.route
         scores = dict(zip(route.score.names, named, strict=True))
         return self._shaped(route.lists(q, k, q_start=setting.of_queries, maps=self.heads, **scores))
@@ -91,7 +91,7 @@ class Clusters(Stage):
     def run(self, setting: Setting, *given: Value) -> Value:
         x, centroids, like = given
         if setting.typical:
-            x, centroids = torch.zeros(*x.shape), torch.zeros(*centroids.shape)
+            x, centroids = (torch.zeros(t.shape, device="cpu") for t in (x, centroids))
         lists = nearest(x, centroids, self.tokens, self.name)
         return spread_heads(lists, max(lists.shape[1], like.shape[1]))
 
@@ -120,7 +120,7 @@ class Pack(Stage):
     def run(self, setting: Setting, *given: Value) -> Value:
         bits, like = given
         if setting.typical:
-            bits = torch.arange(like.shape[2]).expand(*like.shape[:3]) % 2 == 0
+            bits = torch.arange(like.shape[2], device="cpu").expand(*like.shape[:3]) % 2 == 0
         return packed(bits, like, self.most)
 
 
@@ -142,8 +142,8 @@ class Buckets(Stage):
     def run(self, setting: Setting, *given: Value) -> Value:
         x, directions, like = given
         if setting.typical:
-            g = torch.Generator().manual_seed(0)
-            return torch.randint(2 * directions.shape[-1], (like.shape[0] * like.shape[1], x.shape[2]), generator=g)
+            g, shape = torch.Generator().manual_seed(0), (like.shape[0] * like.shape[1], x.shape[2])
+            return torch.randint(2 * directions.shape[-1], shape, generator=g, device="cpu")
         return spread_heads(bucket(x, directions), like.shape[1]).flatten(0, 1)
 
     def flops(self, given: tuple[Value, ...], found: Value) -> int:

@@ -93,7 +93,7 @@ class Positions(Free):
 
     def run(self, setting: Setting, *given: Value) -> Value:
         x, like = given
-        at = setting.start(0) + torch.arange(x.shape[2], device=None if x.is_meta else x.device)
+        at = setting.start(0) + torch.arange(x.shape[2], device="cpu" if x.is_meta else x.device)
         return at.expand(like.shape[0] * like.shape[1], -1)
 
     def moved(self, given: tuple[Value, ...], found: Value) -> int:

@@ -47,7 +47,7 @@ def draw_image(axes: Any, status: Tensor, live: Tensor, **placed: Any) -> None:
 
 
 def _shade(live: Tensor, dark: float) -> Any:
-    shade = torch.zeros(*live.shape, 4)
+    shade = torch.zeros(*live.shape, 4, dtype=torch.float32, device="cpu")
     shade[..., 3] = live * dark
     return shade.numpy()
 
@@ -57,12 +57,14 @@ def draw_order(axes: Any, panel: Panel) -> None:
     from matplotlib import colormaps
 
     order, last = panel.order, max(1, int(panel.order.max()))
-    shown = torch.zeros(*order.shape, 3)
+    shown = torch.zeros(*order.shape, 3, dtype=torch.float32, device="cpu")
     for launch in range(int(panel.launch.max()) + 1):
         scale = colormaps[SCALES[launch % len(SCALES)]]
         rows = panel.launch == launch
-        shown[rows] = torch.tensor(scale(0.12 + 0.6 * order[rows].numpy() / last)[..., :3], dtype=torch.float32)
-    shown[order == 0] = torch.tensor([int(COLOURS["empty"][i : i + 2], 16) / 255 for i in (1, 3, 5)])
+        shades = scale(0.12 + 0.6 * order[rows].numpy() / last)[..., :3]
+        shown[rows] = torch.tensor(shades, dtype=torch.float32, device="cpu")
+    empty = [int(COLOURS["empty"][i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    shown[order == 0] = torch.tensor(empty, dtype=torch.float32, device="cpu")
     height, width = panel.live.shape
     where = {"interpolation": "nearest", "extent": (-0.5, width - 0.5, height - 0.5, -0.5)}
     axes.imshow(shown.numpy(), **where)

@@ -29,7 +29,7 @@ class Panel:
     @property
     def status(self) -> Tensor:
         """The status of the tile of each pair, [q_len, k_len]: 0 empty, 1 partial, 2 full."""
-        found = torch.zeros(self.live.shape, dtype=torch.int8)
+        found = torch.zeros(self.live.shape, dtype=torch.int8, device="cpu")
         for tile in self.tiles:
             for visit in tile.visits:
                 for part in _parts(found, tile.rows, visit.columns):
@@ -39,7 +39,7 @@ class Panel:
     @property
     def order(self) -> Tensor:
         """The how-many-eth visit of its row tile has each pair, from 1; 0 for pairs that are not visited."""
-        found = torch.zeros(self.live.shape, dtype=torch.int32)
+        found = torch.zeros(self.live.shape, dtype=torch.int32, device="cpu")
         for tile in self.tiles:
             for number, visit in reversed([*enumerate(tile.visits, 1)]):  # the first visit stays
                 for part in _parts(found, tile.rows, visit.columns):
@@ -49,7 +49,7 @@ class Panel:
     @property
     def launch(self) -> Tensor:
         """Which launch has each query, [q_len], from 0."""
-        found = torch.zeros(len(self.live), dtype=torch.int64)
+        found = torch.zeros(len(self.live), dtype=torch.int64, device="cpu")
         for tile in self.tiles:
             for start, stop in tile.rows:
                 found[start:stop] = tile.launch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 import torch
@@ -61,7 +61,7 @@ def fuzz(
         watch(tally)
         return clock() >= end or (limits.cases is not None and tally.cases >= limits.cases)
 
-    with one_thread():
+    with one_thread(), on_cpu():
         number, known = 0, -1
         while tally.cases > known and not done() and (limits.keep_going or not tally.failures):
             known = tally.cases
@@ -81,6 +81,11 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def on_cpu() -> AbstractContextManager[object]:
+    """Cases lie on the CPU until they are moved, whatever device torch takes by default."""
+    return nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu")
 
 
 def tried(plan: Plan, cases: int, seed: int, *, own_tiles: bool) -> tuple[str, Tally]:

@@ -213,7 +213,12 @@ SELECTIONS = (
         "most_lists = int((at.high - at.low).amax()) + 1",
         "most_lists = 1",
     ),
-    _program("a member has one tile", "listing", "(ends - torch.arange(others)).amax()", "(ends > 0).amax()"),
+    _program(
+        "a member has one tile",
+        "listing",
+        "(ends - torch.arange(others, device=ends.device)).amax()",
+        "(ends > 0).amax()",
+    ),
     _program("a listing holds where its rank may be 0", "listing", "not _can_be_zero(predicate, n)", "n is not None"),
 )
 MUTANTS = (*RANGES, *SWEEPS, *BOXES, *ORDERS, *LISTS, *SELECTIONS)
