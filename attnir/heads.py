@@ -90,6 +90,15 @@ def heads_of(given: Heads | None, heads: int, k: int, v: int) -> Heads:
     return Heads.groups(heads, k, v) if given is None else given
 
 
+def named(given: Heads | None, heads: int, k: int, v: int) -> tuple[Sequence[int], Sequence[int]]:
+    """The key head and the value head of every query head of a call, which may have none."""
+    if not heads:
+        check_heads(given, heads, k, v)
+        return (), ()
+    found = heads_of(given, heads, k, v)
+    return found.k, found.v
+
+
 def maps_of(given: Heads | None, heads: int, k: int, v: int) -> Heads | None:
     """The maps of a call, or None where k and v have the same contiguous groups, which need none."""
     if k == v and (given is None or (heads % k == 0 and given == Heads.groups(heads, k, v))):
@@ -104,7 +113,7 @@ def needs_maps(given: Heads | None) -> bool:
 
 def spread(t: Tensor, of: Sequence[int]) -> Tensor:
     """t [B, Hk, ...] for every query head, [B, Hq, ...]: a copy, whose gradient is summed in a fixed order."""
-    return torch.stack([t[:, i] for i in of], 1)
+    return torch.stack([t[:, i] for i in of], 1) if of else t[:, :0]
 
 
 def summed(t: Tensor, of: Sequence[int], heads: int) -> Tensor:

@@ -36,8 +36,7 @@ def check_inputs(
     """
     named = (("q", q), ("k", k), ("v", v))
     for name, t in named:
-        if not isinstance(t, Tensor):
-            raise DtypeError(f"{name} is a tensor, not {type(t).__name__}")
+        check_dense(name, t)
         if t.dim() != 4:
             raise ShapeError(f"{name} has {t.dim()} axes, shape {list(t.shape)}; expected {SHAPES}")
     _check_sizes(q, k, v, heads)
@@ -51,6 +50,18 @@ def check_inputs(
             raise StrideError(
                 f"the last axis of {name} has stride {t.stride(-1)}; it must be contiguous: {name}.contiguous()"
             )
+
+
+def check_dense(name: str, given: object) -> None:
+    """Raise DtypeError unless it is a tensor with a number at every place."""
+    if not isinstance(given, Tensor):
+        raise DtypeError(f"{name} is a tensor, not {type(given).__name__}")
+    if given.is_nested:
+        raise DtypeError(
+            f"{name} is a dense tensor, not a nested one; lay samples end to end, and tell them apart by a field"
+        )
+    if given.layout is not torch.strided:
+        raise DtypeError(f"{name} is a dense tensor, not {given.layout}: {name}.to_dense()")
 
 
 def check_transforms(*values: object) -> None:

@@ -16,7 +16,7 @@ from attnir.factors import Factor
 from attnir.graph.attending import Attend
 from attnir.graph.graph import Graph, check_nothing_beside
 from attnir.graph.running import dense as dense_graph
-from attnir.heads import Heads, check_is_heads, heads_of, spread, summed
+from attnir.heads import Heads, check_is_heads, heads_of, named, spread, summed
 from attnir.inputs import DTYPES, check_inputs, factor_of
 from attnir.masks import Mask
 from attnir.normalizers import Normalizer
@@ -103,8 +103,8 @@ def dense_forward(
     pattern: Pattern, call: Call, q: Tensor, k: Tensor, v: Tensor, scale: float, heads: Heads | None = None
 ) -> tuple[Tensor, Tensor | None]:
     """(o, lse) of a pattern in one call, float64 and differentiable; lse is None where the weights have none."""
-    maps = heads_of(heads, q.shape[1], k.shape[1], v.shape[1])
-    k, v = spread(k.double(), maps.k), spread(v.double(), maps.v)
+    of_k, of_v = named(heads, q.shape[1], k.shape[1], v.shape[1])
+    k, v = spread(k.double(), of_k), spread(v.double(), of_v)
     s = q.double() @ k.transpose(-1, -2) * scale
     live = dense_mask(pattern.predicate, call).expand(s.shape)
     scores = dense_score(pattern.score, call, live)(s) + 0.0 * s  # so that gradients are 0 where scores do not matter

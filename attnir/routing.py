@@ -16,8 +16,8 @@ from torch import Tensor
 from attnir import expr as ex
 from attnir.choices import Beside, Choice, Forced, TopK, largest
 from attnir.errors import MissingBindingError, RouteError, ShapeError, UnknownBindingError
-from attnir.heads import Heads, check_heads, heads_of, spread, summed
-from attnir.inputs import exact
+from attnir.heads import Heads, check_heads, named, spread, summed
+from attnir.inputs import check_dense, exact
 from attnir.limits import name_problem
 from attnir.masks import Mask
 from attnir.ops import POSITION_LIMIT, Op, SelectionDecl
@@ -161,7 +161,7 @@ class Route:
         units = Units(self.queries, self.keys, start, q.shape[2], k.shape[2])
         if missing := [name for name in self.score.names if name not in given]:
             raise MissingBindingError(f"the route reads `{missing[0]}`; give {missing[0]}=... in the call")
-        of = heads_of(maps, q.shape[1], k.shape[1], k.shape[1]).k
+        of, _ = named(maps, q.shape[1], k.shape[1], k.shape[1])
         if torch.compiler.is_compiling():  # which would take the parts below one by one, for one length alone
             tensors = [cast(Tensor, given[name]).detach() for name in self.score.names]
             return choose(q.detach(), k.detach(), tensors, of, start, self.written)
@@ -267,6 +267,8 @@ def _choose_fake(q: Tensor, k: Tensor, given: Sequence[Tensor], of: Sequence[int
 
 def _check_tokens(q: Tensor, k: Tensor) -> None:
     """Raise unless queries and keys can be compared."""
+    for name, t in (("q", q), ("k", k)):
+        check_dense(name, t)
     if not q.dim() == k.dim() == 4 or (q.shape[0], q.shape[3]) != (k.shape[0], k.shape[3]):
         raise ShapeError(
             f"a route is for q [B, Hq, Sq, D] and k [B, Hk, Sk, D], not {list(q.shape)} and {list(k.shape)}"

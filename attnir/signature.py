@@ -108,7 +108,7 @@ class Signature:
         """
         device, k_len = torch.device(device), q_len if k_len is None else k_len
         for name, size in (("q_len", q_len), ("k_len", k_len), ("batch", batch), ("heads", heads)):
-            if not isinstance(size, int | torch.SymInt) or size < 0:
+            if isinstance(size, bool) or not isinstance(size, int | torch.SymInt) or size < 0:
                 raise ShapeError(f"{name} is an integer from 0, not {size!r}")
         if max(batch, heads) > COPIES_LIMIT:
             raise ShapeError(f"at most 2**20 samples and 2**20 heads, not {batch} and {heads}; split the batch")
@@ -194,9 +194,9 @@ def value_of(e: Expr, params: Mapping[str, int]) -> int:
 
 def _index(value: object) -> int:
     """The integer that is given; one that torch traces stays symbolic, so that a graph serves every value."""
-    if isinstance(value, int | torch.SymInt):
+    if isinstance(value, int | torch.SymInt) and not isinstance(value, bool):
         return cast(int, value)  # which a SymInt stands for
-    if not isinstance(value, SupportsIndex):
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
         raise TypeError
     return operator.index(value)
 
@@ -207,8 +207,6 @@ def _listed(names: list[str]) -> str:
 
 def _param(decl: ParamDecl, value: object) -> int:
     try:
-        if isinstance(value, bool):
-            raise TypeError
         number = _index(value)
     except TypeError:
         raise ParamError(f"the parameter `{decl.name}` is an integer, not {value!r}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +31,8 @@ def t(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
 
 Q, K = t(1, 2, 8, 16), t(1, 1, 8, 16)
 IDS = torch.arange(8)
+with warnings.catch_warnings(action="ignore"):  # torch says of nested tensors that they may change
+    NESTED = torch.nested.nested_tensor([t(2, 5, 16), t(2, 7, 16)])
 
 
 def forward_mode(attention: Callable[..., torch.Tensor]) -> torch.Tensor:
@@ -60,6 +63,21 @@ def forward_mode_of_a_bias(statistics: bool) -> object:
 CASES: dict[str, tuple[type[Exception], list[str], Callable[[], object]]] = {
     "rank": (errors.ShapeError, ["q has 3 axes", "[2, 8, 16]", "[B, Hq, Sq, D]"], lambda: CAUSAL(t(2, 8, 16), K, K)),
     "not a tensor": (errors.DtypeError, ["v is a tensor", "list"], lambda: CAUSAL(Q, K, wrong([1.0]))),
+    "nested": (
+        errors.DtypeError,
+        ["q is a dense tensor", "nested", "a field"],
+        lambda: CAUSAL(NESTED, K, K),
+    ),
+    "sparse": (
+        errors.DtypeError,
+        ["k is a dense tensor", "sparse_coo", "to_dense()"],
+        lambda: CAUSAL(Q, K.to_sparse(), K),
+    ),
+    "lists of arrays": (
+        errors.DtypeError,
+        ["q is a tensor", "ndarray"],
+        lambda: an.route.topk_blocks(block=4, k=2).lists(wrong(Q.numpy()), wrong(K.numpy())),
+    ),
     "batches": (errors.ShapeError, ["q has 2", "k 1"], lambda: CAUSAL(t(2, 2, 8, 16), K, K)),
     "lengths": (errors.ShapeError, ["k [1, 1, 8, 16]", "v [1, 1, 9, 16]"], lambda: CAUSAL(Q, K, t(1, 1, 9, 16))),
     "widths": (errors.ShapeError, ["q is 16", "k 8"], lambda: CAUSAL(Q, t(1, 1, 8, 8), K)),
@@ -79,11 +97,13 @@ CASES: dict[str, tuple[type[Exception], list[str], Callable[[], object]]] = {
         lambda: CAUSAL(Q, K, t(1, 1, 16, 8).transpose(2, 3)),
     ),
     "q_start": (errors.ShapeError, ["q_start=-1"], lambda: CAUSAL(Q, K, K, q_start=-1)),
+    "q_start bool": (errors.ShapeError, ["an integer", "True"], lambda: CAUSAL(Q, K, K, q_start=True)),
     "far": (errors.ShapeError, ["2**28"], lambda: CAUSAL(Q, K, K, q_start=2**28)),
     "scale text": (errors.ScaleError, ["'x'"], lambda: CAUSAL(Q, K, K, scale=wrong("x"))),
     "scale tensor": (errors.ScaleError, ["q * scale"], lambda: CAUSAL(Q, K, K, scale=wrong(torch.ones(())))),
     "scale NaN": (errors.ScaleError, ["nan"], lambda: CAUSAL(Q, K, K, scale=float("nan"))),
     "scale huge": (errors.ScaleError, ["1e+30"], lambda: CAUSAL(Q, K, K, scale=1e30)),
+    "scale beyond floats": (errors.ScaleError, ["1e+12"], lambda: CAUSAL(Q, K, K, scale=10**400)),
     "jvp": (errors.DerivativeError, ["jvp", "torch.autograd.grad"], lambda: forward_mode(CAUSAL)),
     "torch.func": (errors.DerivativeError, ["torch.func"], lambda: torch.func.grad(lambda x: CAUSAL(x, K, K).sum())(Q)),
     "vmap": (errors.DerivativeError, ["vmap"], lambda: torch.func.vmap(CAUSAL)(Q[None], K[None], K[None])),
@@ -117,7 +137,6 @@ CASES: dict[str, tuple[type[Exception], list[str], Callable[[], object]]] = {
         ["`doc`", "index 1"],
         lambda: an.compile(PACKED.pattern, check=True)(Q, K, K, doc=IDS.flip(0), w=1),
     ),
-    "scale beyond floats": (errors.ScaleError, ["1e+12"], lambda: CAUSAL(Q, K, K, scale=10**400)),
     "not sorted, on a CPU": (errors.NotSortedError, ["`doc`"], lambda: PACKED(Q, K, K, doc=IDS.flip(0), w=1)),
     "field not read": (
         errors.DeclarationError,
@@ -150,6 +169,7 @@ CASES: dict[str, tuple[type[Exception], list[str], Callable[[], object]]] = {
     "tile": (errors.ConfigError, ["tile", "64"], lambda: CAUSAL.explain(128, tile=wrong(64))),
     "length": (errors.ShapeError, ["q_len", "-3"], lambda: CAUSAL.explain(-3)),
     "length float": (errors.ShapeError, ["q_len", "64.0"], lambda: CAUSAL.explain(wrong(64.0))),
+    "length bool": (errors.ShapeError, ["q_len", "True"], lambda: CAUSAL.explain(True)),
     "heads negative": (errors.ShapeError, ["heads", "-2"], lambda: CAUSAL.explain(64, heads=-2)),
     "explained backend": (errors.BackendError, ["'foo'"], lambda: CAUSAL.explain(64, backend="foo")),
     "explained width": (errors.WidthError, ["D = 0"], lambda: CAUSAL.explain(64, d=0)),
@@ -206,6 +226,14 @@ def test_a_reference_takes_what_a_compiled_attention_takes() -> None:
     with pytest.raises(errors.GraphError, match="configurations that the compiler chooses"):
         an.compile(graph, config={"forward": an.Config(64, 64, 4, 1)})
     torch.testing.assert_close(an.compile(graph, score=[], config={})(q, q, q), an.compile(an.causal())(q, q, q))
+
+
+def test_there_may_be_no_query_heads() -> None:
+    q, k = t(1, 0, 8, 16), t(1, 2, 8, 16)
+    assert an.reference(an.causal())(q, k, k).shape == CAUSAL(q, k, k).shape == (1, 0, 8, 16)
+    for heads in ("each", "group", "all"):
+        route = an.route.topk_blocks(block=4, k=1, heads=heads)
+        assert an.compile(an.causal(), route=route)(q, k, k).shape == (1, 0, 8, 16)
 
 
 def test_an_explanation_is_of_a_call_that_can_be_made() -> None:

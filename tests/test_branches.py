@@ -119,6 +119,18 @@ def test_bad_parts_and_branches() -> None:
         an.merge([])
     with pytest.raises(ShapeError, match="there is no branch"):
         an.combine([])
+    for wrong in (o, (o, lse, lse), 3):
+        with pytest.raises(ShapeError, match=r"every part is a pair \(o, lse\)"):
+            an.merge([wrong])
+        with pytest.raises(ShapeError, match=r"every branch is a pair \(weight, o\)"):
+            an.combine([wrong])
+    with pytest.raises(DtypeError, match="lse of every part is a tensor, not NoneType"):
+        an.merge([(o, None)])
+    with pytest.raises(DtypeError, match="o of every branch is a tensor, not float"):
+        an.combine([(o, 0.5)])
+    for weight in ("a", 1j, True):
+        with pytest.raises(DtypeError, match="a weight is a number"):
+            an.combine([(weight, o)])
     with pytest.raises(ShapeError, match="every part has one shape"):
         an.merge([(o, lse), (o[:, :1], lse[:, :1])])
     with pytest.raises(ShapeError, match="o's rows"):

@@ -618,6 +618,19 @@ def test_packed_tokens_stand_in_their_order() -> None:
         an.pack(bits, like, most=0)
 
 
+def test_lists_that_do_not_fit_are_refused() -> None:
+    x, lists = torch.zeros(1, 2, 5, 4), torch.zeros(1, 2, 3, 2, dtype=torch.int32)
+    uses = lambda at: an.gather(x, at), lambda at: an.places(at, x), lambda at: an.scatter(x, at, x, "sum")
+    for wrong in (lists[0, 0], [[0, 1]]):
+        for use in uses:
+            with pytest.raises(ShapeError, match=r"lists are \[B, H, n, places\]"):
+                use(wrong)
+    with pytest.raises(ShapeError, match=r"gathered tokens \[3, H, S, D\], not \[1, 2, 5, 4\]"):
+        an.gather(x, lists.expand(3, -1, -1, -1))
+    with pytest.raises(DtypeError, match="a graph are tensors, not list"):
+        an.csr([0, 1], [0])
+
+
 def test_hash_buckets_and_clusters_by_hand() -> None:
     x = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 2.0], [0.0, -2.0]])[None, None]
     assert an.hash_buckets(x, torch.eye(2)).tolist() == [[0, 2, 1, 3]]

@@ -181,6 +181,9 @@ def csr(offsets: Tensor, indices: Tensor, *values: Tensor, most: int | None = No
     >>> lists.tolist(), bias.tolist()
     ([[1, 2], [-1, -1], [0, -1]], [[0.5, 0.25], [0.0, 0.0], [1.0, 0.0]])
     """
+    for t in (offsets, indices, *values):
+        if not isinstance(t, Tensor):
+            raise DtypeError(f"offsets, indices and values of a graph are tensors, not {type(t).__name__}")
     if (
         offsets.dim() != 1
         or indices.dim() != 1

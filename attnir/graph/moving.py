@@ -182,7 +182,15 @@ class Unfold(View):
 
 def spread_lists(lists: Tensor, heads: int) -> Tensor:
     """Lists of every head, int64 [B, H, n, places]."""
-    return spread_heads(lists if lists.dim() == 4 else lists[:, None], heads).long()
+    return spread_heads(_by_head(lists), heads).long()
+
+
+def _by_head(lists: Tensor) -> Tensor:
+    """Lists as [B, H, n, places], where H is 1 for those that all heads share."""
+    if not isinstance(lists, Tensor) or lists.dim() not in (3, 4):
+        shown = list(lists.shape) if isinstance(lists, Tensor) else type(lists).__name__
+        raise ShapeError(f"lists are [B, H, n, places], or [B, n, places] where all heads share them, not {shown}")
+    return lists if lists.dim() == 4 else lists[:, None]
 
 
 def spread_heads(x: Tensor, heads: int) -> Tensor:
@@ -194,7 +202,11 @@ def spread_heads(x: Tensor, heads: int) -> Tensor:
 
 def gathered(x: Tensor, lists: Tensor) -> Tensor:
     """The tokens of x [B, H, S, D] in lists: [B * H * n, 1, places, D]."""
-    heads = max(x.shape[1], lists.shape[1] if lists.dim() == 4 else 1)
+    lists = _by_head(lists)
+    if not isinstance(x, Tensor) or x.dim() != 4 or x.shape[0] != lists.shape[0]:
+        shown = list(x.shape) if isinstance(x, Tensor) else type(x).__name__
+        raise ShapeError(f"by lists {list(lists.shape)} are gathered tokens [{lists.shape[0]}, H, S, D], not {shown}")
+    heads = max(x.shape[1], lists.shape[1])
     at = spread_lists(lists, heads)
     if x.shape[2] == 0:
         return x.new_zeros(math.prod(at.shape[:3]), 1, at.shape[3], x.shape[3])

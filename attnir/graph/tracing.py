@@ -294,7 +294,8 @@ def merge(parts: Iterable[Any]) -> Any:
     >>> torch.allclose(o, an.compile(an.causal())(q, k, v), atol=1e-5)
     True
 
-    Raises ShapeError for no parts, and for parts of different shapes; DtypeError for parts of different dtypes.
+    Raises ShapeError for no parts, for what is no pair, and for parts of different shapes; DtypeError for parts of
+    different dtypes, and for what is no tensor.
     """
     given = list(parts)
     return apply(Merge(), *given) if any(isinstance(x, Edge) for x in given) else merged(given)
@@ -313,16 +314,15 @@ def combine(branches: Iterable[tuple[Any, Any]]) -> Any:
     >>> an.combine([(gate, near(q, k, v)), (1 - gate, wide(q, k, v))]).shape
     torch.Size([1, 2, 50, 16])
 
-    Raises ShapeError for no branches, branches of different shapes and weights that do not fit; DtypeError for branches
-    of different dtypes.
+    Raises ShapeError for no branches, what is no pair, branches of different shapes and weights that do not fit;
+    DtypeError for branches of different dtypes, for what is no tensor, and for a weight that is no number either.
     """
     given = list(branches)
-    if not any(isinstance(x, Edge) for pair in given for x in pair):
+    if not any(isinstance(x, Edge) for pair in given for x in (pair if isinstance(pair, tuple | list) else (pair,))):
         return combined(given)
-    for w, o in given:
+    for pair in given:
+        w, o = pair if isinstance(pair, tuple | list) and len(pair) == 2 else (None, None)
         if not isinstance(o, Edge) or isinstance(w, bool) or not isinstance(w, Edge | int | float):
-            raise GraphError(
-                f"a branch is (weight, attention), its weight a number or what a stage gives; not {(w, o)}"
-            )
+            raise GraphError(f"a branch is (weight, attention), its weight a number or what a stage gives; not {pair}")
     weights = tuple(None if isinstance(w, Edge) else float(w) for w, _ in given)
     return apply(Combine(weights), *(x for pair in given for x in pair if isinstance(x, Edge)))
