@@ -164,7 +164,7 @@ class Route:
         of, _ = named(maps, q.shape[1], k.shape[1], k.shape[1])
         if torch.compiler.is_compiling():  # which would take the parts below one by one, for one length alone
             tensors = [cast(Tensor, given[name]).detach() for name in self.score.names]
-            return choose(q.detach(), k.detach(), tensors, of, start, self.written)
+            return cast(Tensor, choose(q.detach(), k.detach(), tensors, of, start, self.written))
         return self.found(q, k, of, units, given)
 
     def found(self, q: Tensor, k: Tensor, of: Sequence[int], units: Units, given: Mapping[str, object]) -> Tensor:

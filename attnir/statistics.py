@@ -81,8 +81,9 @@ def statistics(
     check_inputs(q, k, v, self.plan.heads)
     check_transforms(q, k, v, *bindings.values())
     text, keys, maps = self.text, k, maps_of(self.plan.heads, q.shape[1], k.shape[1], v.shape[1])
-    if maps is not None:
-        text, k, v = replace(self.plan, heads=None).text(), spread(k, maps.k), spread(v, maps.v)
+    if maps is not None:  # in float32, as the gradients of heads that are one are summed before they are rounded
+        text, q = replace(self.plan, heads=None).text(), q.float()
+        k, v = spread(k.float(), maps.k), spread(v.float(), maps.v)
     measured = _Measured.of(self.signature, found, q, k, v)
     check_transforms(*measured.pulling, *measured.weights.values())
     if unknown := sorted(measured.weights.keys() & bindings.keys()):

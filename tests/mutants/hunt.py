@@ -1,6 +1,7 @@
 """One mutant, hunted: the fuzzer alone against a planted bug, then its shrunk script without the bug and with it.
 
-A script that fails without the bug as well is a false alarm: it shows nothing, and the hunt goes on with another seed.
+A script that fails without the bug as well is a false alarm, and one that passes with it needs what went before: they
+show nothing, and the hunt goes on with another seed.
 What the fuzzer does not find in its time is left to the test suite: to the tests of what kernels compute, or of the
 analysis, not to those that hold texts.
 """
@@ -109,7 +110,7 @@ def _by_suite(missed: Outcome, folder: Path) -> Outcome:
 
 
 def _fuzzed(mutant: Mutant, folder: Path, limit: int, seed: int) -> Outcome:
-    """The first script that shows the bug: a false alarm, or a death that leaves none, is followed by another seed."""
+    """The first script that shows the bug: one that does not, or a death without one, is followed by another seed."""
     seconds, alarms, died = 0.0, [], False
     for run in count():
         corpus = folder / str(run)
@@ -122,13 +123,13 @@ def _fuzzed(mutant: Mutant, folder: Path, limit: int, seed: int) -> Outcome:
         alarm = bool(scripts) and forked(None, [str(scripts[0])], folder, BEYOND).code != 0
         if alarm:
             alarms.append(scripts[0].read_text())
-            scripts, caught_by = [], ""
+        shown = bool(scripts) and not alarm and forked(mutant, [str(scripts[0])], folder, BEYOND).code == 1
+        if scripts and not shown:
+            caught_by = ""
         died = died or caught_by == "crash"
-        if not (alarm or caught_by == "crash") or seconds + CLOSING >= limit:
+        if shown or not (scripts or caught_by == "crash") or seconds + CLOSING >= limit:
             break
-    caught_by = caught_by or "crash" * died
-    reproduces = bool(scripts) and forked(mutant, [str(scripts[0])], folder, BEYOND).code == 1
-    return Outcome(mutant, caught_by, cases, seconds, reproduces, _last(ended.said), tuple(alarms))
+    return Outcome(mutant, caught_by or "crash" * died, cases, seconds, shown, _last(ended.said), tuple(alarms))
 
 
 def target_of(mutant: Mutant) -> str:

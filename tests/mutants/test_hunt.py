@@ -47,11 +47,11 @@ def test_each_child_is_planted_anew_and_ends_in_time(tmp_path: Path) -> None:
 class Package:
     """Stands for the children: each seed finds a script, and those of `alarms` fail without the bug as well.
 
-    Those of `deaths` end without one.
+    Those of `deaths` end without one, those of `silent` find one that passes with the bug.
     """
 
-    def __init__(self, alarms: Sequence[int] = (), deaths: Sequence[int] = ()) -> None:
-        self.alarms, self.deaths = alarms, deaths
+    def __init__(self, alarms: Sequence[int] = (), deaths: Sequence[int] = (), silent: Sequence[int] = ()) -> None:
+        self.alarms, self.deaths, self.silent = alarms, deaths, silent
         self.seeds: list[int] = []
 
     def __call__(self, mutant: Mutant | None, arguments: Sequence[str], folder: Path, limit: float) -> Ended:
@@ -63,7 +63,8 @@ class Package:
             corpus.mkdir()
             corpus.joinpath("found.py").write_text("# `walks` on torch: a live pair is lost\n")
             return Ended(1, "7 cases, 30 checks passed, 1 failures")
-        return Ended(int(mutant is not None or self.seeds[-1] in self.alarms), "")
+        fails = mutant is not None and self.seeds[-1] not in self.silent
+        return Ended(int(fails or self.seeds[-1] in self.alarms), "", 10.0)
 
 
 def test_a_hunt_goes_on_after_a_false_alarm(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,6 +83,13 @@ def test_a_hunt_goes_on_after_a_death_that_leaves_no_script(monkeypatch: pytest.
     monkeypatch.setattr(hunting, "forked", Package(deaths=range(99)))
     found = hunt(MUTANT, limit=60, seed=0)
     assert (found.caught_by, found.reproduces, found.seconds) == ("crash", False, 50.0)
+
+
+def test_a_hunt_goes_on_after_a_script_that_passes_with_the_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    package = Package(silent=[0])
+    monkeypatch.setattr(hunting, "forked", package)
+    found = hunt(MUTANT, limit=60, seed=0)
+    assert package.seeds == [0, 1] and (found.caught_by, found.reproduces, found.alarms) == ("walks, torch", True, ())
 
 
 def test_a_false_alarm_in_the_last_seconds_catches_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
