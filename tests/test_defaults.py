@@ -58,6 +58,12 @@ def test_results_are_those_of_any_default_dtype(backend: str) -> None:
             assert found.dtype is wanted.dtype and torch.equal(found, wanted), dtype
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_proofs_are_those_of_any_default_dtype(dtype: torch.dtype) -> None:
+    torch.set_default_dtype(dtype)
+    assert an.verify(an.pattern(an.causal(), score=an.alibi()), backend="torch", cases=6).cases == 6
+
+
 def test_pictures_explanations_and_proofs_are_made_on_the_cpu(tmp_path: Path) -> None:
     """Where nothing is a tensor of a call there is no device that could be meant."""
     torch.set_default_device("meta")
