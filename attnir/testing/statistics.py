@@ -200,14 +200,15 @@ def _sizes(case: Case, names: Sequence[str], rounded: bool, backward: bool) -> R
     weighed = case.weights.of(case.score)
 
     def size_of(e: Expr) -> Tensor:
-        if rounded and not softmax:
+        if rounded:
             return wrong_by(e, case, before, of_score)
         return torch.where(d.live, case.of_pairs(e, before).abs(), 0.0)
 
     slope = size_of(derivative(weighed, SCORE))
     if softmax:
         lse = (d.s - d.log_p).abs() * (d.p > 0)
-        p = share = d.p * (1 + d.s.abs() + (of_score * slope if rounded else 0.0) + lse)  # exp magnifies s - lse's
+        of_s = size_of(weighed) if rounded else 0.0
+        p = share = d.p * (1 + d.s.abs() + of_s + lse)  # exp magnifies s - lse's
     else:
         share = torch.where(d.lse > -torch.inf, -d.lse, -torch.inf).exp()[..., None] * d.live
         p = size_of(weighed) * share

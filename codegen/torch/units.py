@@ -57,9 +57,6 @@ def cheap(e: Expr, numbers: Mapping[str, float] | None = None) -> Expr:
 def _without_tanh(n: Expr) -> Expr | None:
     if n.op is Op.TANH:
         return real.sub(real.mul(_sigmoid(n), real.real(2.0)), real.ONE)
-    if n.op is Op.REAL_SUB and n.args[0] is real.ONE and (x := _of_square(n.args[1])) is not None:
-        # the slope of a tanh, near 1 as exactly as near 0: 1 - tanh(x)^2 is sigmoid(2 x) sigmoid(-2 x) times 4
-        return real.mul(real.mul(real.sigmoid(x), real.sigmoid(real.neg(x))), real.real(4.0))
     if n.op is Op.REAL_MUL:
         for a, b in (n.args, n.args[::-1]):
             if _is_constant(b) and a.op is Op.REAL_MUL and any(map(_is_constant, a.args)):
@@ -73,15 +70,6 @@ def _without_tanh(n: Expr) -> Expr | None:
 def _sigmoid(n: Expr) -> Expr:
     """That of twice what a tanh is of."""
     return real.sigmoid(real.mul(n.args[0], real.real(2.0)))
-
-
-def _of_square(n: Expr) -> Expr | None:
-    """2 x, where it is the square of a tanh of x, which is a sigmoid by now."""
-    if n.op is not Op.REAL_MUL or n.args[0] is not n.args[1] or n.args[0].op is not Op.REAL_SUB:
-        return None
-    twice, one = n.args[0].args
-    is_tanh = one is real.ONE and twice.op is Op.REAL_MUL and twice.args[0].op is Op.SIGMOID
-    return twice.args[0].args[0] if is_tanh and twice.args[1] is real.real(2.0) else None
 
 
 def _use(*roots: Expr) -> tuple[Expr, float] | None:
