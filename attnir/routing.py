@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import cast
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -92,6 +92,10 @@ class Route:
                 raise RouteError(problem)
         object.__setattr__(self, "written", repr(self))
         _WRITTEN[self.written] = self
+
+    def __reduce__(self) -> tuple[type[Route], tuple[Any, ...]]:
+        """Where it is read from a pickle it is made anew, so that the operator knows it there."""
+        return Route, tuple(getattr(self, f.name) for f in fields(self) if f.init)
 
     @property
     def text(self) -> str:

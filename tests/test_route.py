@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import pickle
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from torch._dynamo.testing import CompileCounter
 
 import attnir as an
+from attnir import routing
 from attnir.choices import Forced, Mass, Threshold, TopK, largest
 from attnir.errors import (
     AttnirError,
@@ -344,6 +346,13 @@ def test_one_graph_chooses_for_every_length(name: str) -> None:
         lists, expected = traced(q, k, k_len - q_len), route.lists(q, k, q_start=k_len - q_len, **bindings)
         assert lists.shape == expected.shape and torch.equal(lists, expected)
     assert counter.frame_count == 3  # of the first call, of others, and of none
+
+
+def test_a_route_of_a_pickle_is_known_to_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
+    route = an.route.topk_blocks(block=8, k=2, forced=[an.route.own()])
+    written = pickle.dumps(route)
+    monkeypatch.setattr(routing, "_WRITTEN", {})  # as in another process
+    assert pickle.loads(written) == route and routing._WRITTEN == {route.written: route}
 
 
 def _of_widths(*widths: int) -> list[Tensor]:
