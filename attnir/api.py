@@ -25,7 +25,8 @@ from attnir.normalizers import Normalizer
 from attnir.notebook import never_raises
 from attnir.plot import plot as plot_attention
 from attnir.reference import check_lse
-from attnir.routing import Route, joined, with_lists
+from attnir.routed import joined, with_lists
+from attnir.routing import Route
 from attnir.scores import Pattern, Score
 from attnir.scores import pattern as declare
 from attnir.signature import Signature

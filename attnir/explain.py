@@ -19,7 +19,7 @@ from attnir.footprint import metadata_bytes
 from attnir.inputs import check_dtype, check_widths
 from attnir.live import live_pairs_of
 from attnir.promises import check_sizes
-from attnir.routing import with_typical_lists
+from attnir.routed import with_typical_lists
 from attnir.traverse import names_of
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from attnir.heads import maps_of, spread
 from attnir.inputs import autocast, check_inputs, check_transforms, factor_of
 from attnir.ops import FieldDecl, ParamDecl, SelectionDecl, TensorDecl
 from attnir.requests import GIVEN, MATRIX, Request, Statistic, Weight, asked_for
-from attnir.routing import with_lists
+from attnir.routed import with_lists
 from attnir.signature import REAL_DTYPES, Signature
 from attnir.weighing import Weights
 

@@ -73,6 +73,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "selections",
             "route",
             "routing",
+            "routed",
             "unit_scores",
             "choices",
             "branches",

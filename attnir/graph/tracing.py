@@ -25,7 +25,8 @@ from attnir.graph.tracer import Edge, Tracer, apply, called, tracer_of
 from attnir.heads import Heads, check_is_heads
 from attnir.masks import Mask
 from attnir.normalizers import Normalizer
-from attnir.routing import Route, joined
+from attnir.routed import joined
+from attnir.routing import Route
 from attnir.scores import Pattern, Score
 from attnir.scores import pattern as declare
 

@@ -17,7 +17,8 @@ from attnir.graph.tracing import attend, graph
 from attnir.masks import causal, full, mask, window
 from attnir.real import real
 from attnir.route import first, own, topk_blocks
-from attnir.routing import Route, joined
+from attnir.routed import joined
+from attnir.routing import Route
 from attnir.scores import pattern
 from attnir.testing.case import Case, DoesNotApply
 from attnir.testing.executor import Executor
